@@ -1,0 +1,73 @@
+// Model: mathematics with state for many series at once. Pure: no I/O, no clock, no randomness, nothing of the tree
+// outside models/.
+//
+// A model holds `series()` independent baselines in structure-of-arrays form. One call handles one tick of all series:
+// `x` has width() rows and series() columns, `mask(i)` says whether series i was observed (absence is a mask, never NaN
+// or 0). Score is const and is called before Update with the same x, so a tick is judged by what was learned before it;
+// a batch of T ticks is T such pairs, hence gives exactly what T batches of one tick give.
+// Nothing is allocated in Score and Update; Resize allocates. Not thread-safe; independent instances are independent.
+#pragma once
+#include <Eigen/Core>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace outlier::models {
+
+using Values = Eigen::Ref<const Eigen::ArrayXXd>;
+using SeriesMask = Eigen::Ref<const Eigen::Array<bool, Eigen::Dynamic, 1>>;
+
+// Results of one tick, one entry a series; caller-owned, sized series().
+struct Assessment {
+  Eigen::ArrayXd tail_probability;  // (0, 1]: P(at least this extreme | baseline); 1 where masked or not ready
+  Eigen::ArrayXd z;                 // signed, + = up; robust z, or the z that has this tail probability; finite
+  Eigen::ArrayXd expected;          // in the unit of x
+  Eigen::ArrayXd lower, upper;      // central interval outside of which p < 0.01 of the baseline, unit of x
+  Eigen::ArrayXd rate;              // growth per second for drift, else 0
+  Eigen::Array<bool, Eigen::Dynamic, 1> ready;
+  void Resize(int64_t series);
+};
+
+// What is believed of a series before it is seen: by kind of signal. Documented with its reason beside each kind.
+struct Prior {
+  double scale_floor = 1.0;       // least credible standard deviation, unit of x
+  double relative_floor = 0.01;   // least scale as a share of the long-run mean magnitude
+  double tail_shape = 0.25;       // generalised-Pareto xi
+  double rate = 0.01;             // counts: expected events a second
+  double weight = 60.0;           // counts: seconds this expectation is worth
+};
+
+struct Options {
+  double tick_seconds = 1.0;
+  double half_life_seconds = 86400.0;
+  double warm_up_seconds = 60.0;
+  Prior prior;
+  int width = 1;                  // rows of x
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  virtual std::string_view name() const = 0;
+  virtual int width() const = 0;
+  virtual int64_t series() const = 0;
+  virtual void Resize(int64_t series) = 0;   // keeps what is there; new series know only the prior
+  virtual void Forget(int64_t series) = 0;   // back to the prior
+  virtual void Score(const Values& x, const SeriesMask& mask, Assessment* out) const = 0;
+  virtual void Update(const Values& x, const SeriesMask& mask) = 0;
+  virtual int64_t state_bytes_per_series() const = 0;
+  // Restores give equal bits. Load returns false, and changes nothing, for bytes that Save of this class did not write.
+  virtual void Save(std::string* out) const = 0;
+  virtual bool Load(std::string_view bytes) = 0;
+};
+
+// Every model by name, from models/models.def: the conformance suite iterates this list.
+struct Registration {
+  std::string_view name;
+  std::unique_ptr<Model> (*make)(const Options&);
+};
+extern const Registration kModels[];
+extern const int kModelCount;
+
+}  // namespace outlier::models

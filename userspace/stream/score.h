@@ -1,0 +1,34 @@
+// ScoreFrame: what the detectors say of every feature of every workload.
+#pragma once
+#include <Eigen/Core>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace outlier {
+
+// Which departure a detector looks for; the incident's pattern is decided from these and from the shape over time.
+enum class Channel : uint8_t { kLevel, kDifference, kDrift, kSilence, kCount, kShape };
+
+// One detector over all slots at one tick. Units of expected, lower, upper: the feature's own.
+struct DetectorScores {
+  int feature = 0;                // column of FeatureTick
+  Channel channel = Channel::kLevel;
+  Eigen::ArrayXd tail_probability;  // (0, 1]; 1 where absent or warming up
+  Eigen::ArrayXd z;                 // signed robust z or its equivalent; + is up; 0 where absent or warming up
+  Eigen::ArrayXd expected;
+  Eigen::ArrayXd lower;
+  Eigen::ArrayXd upper;
+  Eigen::ArrayXd rate;              // kDrift: growth per second; else 0
+  Eigen::Array<bool, Eigen::Dynamic, 1> ready;  // past its own warm-up
+};
+
+struct ScoreTick {
+  std::vector<DetectorScores> detectors;  // in registration order, the same every tick
+};
+
+struct ScoreFrame {
+  std::vector<ScoreTick> ticks;
+};
+
+}  // namespace outlier
