@@ -8,7 +8,8 @@
 #include <cstring>
 #include <filesystem>
 
-#include "absl/strings/str_cat.h"
+#include <fmt/format.h>
+
 #include "userspace/base/text.h"
 
 namespace outlier {
@@ -31,7 +32,7 @@ class Descriptor {
 }  // namespace
 
 absl::Status ErrnoStatus(std::string_view action, std::string_view path, int error) {
-  const std::string text = absl::StrCat("cannot ", action, " ", Printable(path), ": ", strerror(error));
+  const std::string text = fmt::format("cannot {} {}: {}", action, Printable(path), strerror(error));
   switch (error) {
     case ENOENT:
       return absl::NotFoundError(text);
@@ -58,14 +59,14 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_bytes) 
     if (n < 0) return ErrnoStatus("read", path, errno);
     if (n == 0) return content;
     if (content.size() + n > max_bytes) {
-      return absl::ResourceExhaustedError(absl::StrCat("cannot read ", Printable(path), ": larger than ", max_bytes, " bytes"));
+      return absl::ResourceExhaustedError(fmt::format("cannot read {}: larger than {} bytes", Printable(path), max_bytes));
     }
     content.append(buffer, n);
   }
 }
 
 absl::Status WriteFileAtomically(const std::string& path, std::string_view content, uint32_t mode) {
-  const std::string temporary = absl::StrCat(path, ".tmp");
+  const std::string temporary = path + ".tmp";
   {
     Descriptor file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode));
     if (file.get() < 0) return ErrnoStatus("create", temporary, errno);
@@ -102,12 +103,12 @@ absl::Status MakeFolders(const std::string& path, uint32_t mode) {
 
 absl::StatusOr<std::string> SetAside(const std::string& path) {
   for (int n = 1; n < 1000; ++n) {
-    const std::string name = absl::StrCat(path, ".damaged-", n);
+    const std::string name = fmt::format("{}.damaged-{}", path, n);
     if (access(name.c_str(), F_OK) == 0) continue;
     if (rename(path.c_str(), name.c_str()) != 0) return ErrnoStatus("set aside", path, errno);
     return name;
   }
-  return absl::ResourceExhaustedError(absl::StrCat("cannot set aside ", path, ": 999 damaged files are kept already; remove some"));
+  return absl::ResourceExhaustedError(fmt::format("cannot set aside {}: 999 damaged files are kept already; remove some", Printable(path)));
 }
 
 }  // namespace outlier

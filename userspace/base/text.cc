@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "absl/strings/str_format.h"
+#include <fmt/format.h>
 
 namespace outlier {
 namespace {
@@ -50,7 +50,7 @@ std::string Printable(std::string_view bytes, size_t max_bytes) {
     const uint8_t first = static_cast<uint8_t>(bytes[i]);
     std::string piece;
     if (length == 0 || first < 0x20 || first == 0x7F) {
-      piece = absl::StrFormat("\\x%02x", first);
+      piece = fmt::format("\\x{:02x}", first);
       i += 1;
     } else {
       piece = std::string(bytes.substr(i, length));
@@ -71,7 +71,7 @@ std::string HumanValue(double value, std::string_view unit) {
   const std::string_view base = unit.substr(0, unit.find('/'));
   const std::string suffix = unit.size() > base.size() && base != "1" ? std::string(unit.substr(base.size())) : "";
   const double magnitude = std::abs(value);
-  if (unit == "s/s") return absl::StrFormat("%.3g s/s", value);
+  if (unit == "s/s") return fmt::format("{:.3g} s/s", value);
   if (base == "By") {
     static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
     int k = 0;
@@ -80,25 +80,25 @@ std::string HumanValue(double value, std::string_view unit) {
       scaled /= 1024;
       ++k;
     }
-    return absl::StrFormat("%.*f %s%s", k == 0 || scaled >= 100 ? 0 : 1, std::copysign(scaled, value), kUnits[k], suffix);
+    return fmt::format("{:.{}f} {}{}", std::copysign(scaled, value), k == 0 || scaled >= 100 ? 0 : 1, kUnits[k], suffix);
   }
   if (base == "s") {
-    if (magnitude != 0 && magnitude < 1e-3) return absl::StrFormat("%.3g µs%s", value * 1e6, suffix);
-    if (magnitude != 0 && magnitude < 1) return absl::StrFormat("%.3g ms%s", value * 1e3, suffix);
-    return absl::StrFormat("%.3g s%s", value, suffix);
+    if (magnitude != 0 && magnitude < 1e-3) return fmt::format("{:.3g} µs{}", value * 1e6, suffix);
+    if (magnitude != 0 && magnitude < 1) return fmt::format("{:.3g} ms{}", value * 1e3, suffix);
+    return fmt::format("{:.3g} s{}", value, suffix);
   }
-  std::string number = magnitude >= 1000 ? absl::StrFormat("%.0f", value) : absl::StrFormat("%.3g", value);
+  std::string number = magnitude >= 1000 ? fmt::format("{:.0f}", value) : fmt::format("{:.3g}", value);
   return number + suffix;
 }
 
 std::string HumanDuration(double seconds) {
   if (!(seconds >= 0) || seconds > 3.2e9) return "over 100 years";
-  if (seconds < 1) return absl::StrFormat("%.0f ms", seconds * 1e3);
-  if (seconds < 90) return absl::StrFormat("%.0f s", seconds);
-  if (seconds < 5400) return absl::StrFormat("%.0f min", seconds / 60);
+  if (seconds < 1) return fmt::format("{:.0f} ms", seconds * 1e3);
+  if (seconds < 90) return fmt::format("{:.0f} s", seconds);
+  if (seconds < 5400) return fmt::format("{:.0f} min", seconds / 60);
   const int64_t minutes = static_cast<int64_t>(seconds / 60);
-  if (minutes < 48 * 60) return absl::StrFormat("%d h %d min", minutes / 60, minutes % 60);
-  return absl::StrFormat("%d d %d h", minutes / 1440, minutes / 60 % 24);
+  if (minutes < 48 * 60) return fmt::format("{} h {} min", minutes / 60, minutes % 60);
+  return fmt::format("{} d {} h", minutes / 1440, minutes / 60 % 24);
 }
 
 }  // namespace outlier
