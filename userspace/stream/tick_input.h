@@ -19,6 +19,8 @@ struct ProcessKey {
   int32_t pid = 0;
   uint64_t start_time_ns = 0;
   auto operator<=>(const ProcessKey&) const = default;
+  template <class Archive>
+  void Serialize(Archive& a) { a(pid, start_time_ns); }
 };
 
 // A kernel-side slot that a workload's processes are charged to. The kernel lets children inherit their parent's.
@@ -66,6 +68,11 @@ struct AccountSample {
   uint64_t processes_ended = 0;
   uint64_t exits_by_code = 0;    // ended with a non-zero status
   uint64_t exits_by_signal = 0;
+  template <class Archive>
+  void Serialize(Archive& a) {
+    a(account, cpu_ns, run_delay_ns, voluntary_switches, involuntary_switches, major_faults, read_bytes, write_bytes,
+      processes_started, processes_ended, exits_by_code, exits_by_signal);
+  }
 };
 
 // Syscall durations of an account. Buckets wrap at 2^32: subtract as uint32_t.
@@ -74,6 +81,8 @@ struct AccountSyscalls {
   std::array<uint64_t, kSyscallClasses> duration_sum_ns{};
   std::array<uint32_t, kSyscallClasses> errors{};
   std::array<std::array<uint32_t, kDurationBuckets>, kSyscallClasses> buckets{};
+  template <class Archive>
+  void Serialize(Archive& a) { a(account, duration_sum_ns, errors, buckets); }
 };
 
 enum class OomConstraint : uint8_t { kNone, kHost, kMemoryCgroup, kMemoryPlusSwapCgroup };
@@ -123,6 +132,10 @@ struct HostSample {
   uint64_t forks = 0;                // /proc/stat processes
   std::array<uint64_t, 3> pressure_some_us{};  // cpu, memory, io totals; 0 where there is no PSI
   bool has_pressure = false;
+  template <class Archive>
+  void Serialize(Archive& a) {
+    a(cpu_ns, cpu_is_exact, cpus, memory_total_bytes, memory_available_bytes, forks, pressure_some_us, has_pressure);
+  }
 };
 
 // Counted, never silently dropped. Cumulative. `name` is a stable snake_case word, see each probe.

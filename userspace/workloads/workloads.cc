@@ -1,0 +1,425 @@
+#include "userspace/workloads/workloads.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "userspace/base/text.h"
+
+namespace outlier {
+namespace {
+
+constexpr uint64_t kSecond = 1'000'000'000;
+constexpr uint64_t kForgetAfter = 24 * 3600 * kSecond;   // a workload without a process: a daily job comes back in time
+constexpr uint64_t kTakeOverAfter = 10 * kSecond;        // then a surviving process is the main one, nothing restarted
+constexpr uint32_t kUnseenTicks = 2;                     // a sample can miss a process whose end event is on its way
+constexpr double kNowHalfLife = 2.0, kBeforeHalfLife = 60.0;  // seconds, of a process' own CPU
+constexpr size_t kBusiest = 8;
+
+v1::Workload HostWorkload(const char* name) {
+  v1::Workload workload;
+  workload.set_name(name);
+  workload.set_kind(v1::Workload::HOST);
+  return workload;
+}
+
+// The one place where counters are subtracted: a decrease is a restart of the counter.
+uint64_t Increase(uint64_t now, uint64_t before) { return now >= before ? now - before : now; }
+
+AccountSample Difference(const AccountSample& now, const AccountSample& before) {
+  AccountSample d;
+  d.account = now.account;
+  d.cpu_ns = Increase(now.cpu_ns, before.cpu_ns);
+  d.run_delay_ns = Increase(now.run_delay_ns, before.run_delay_ns);
+  d.voluntary_switches = Increase(now.voluntary_switches, before.voluntary_switches);
+  d.involuntary_switches = Increase(now.involuntary_switches, before.involuntary_switches);
+  d.major_faults = Increase(now.major_faults, before.major_faults);
+  d.read_bytes = Increase(now.read_bytes, before.read_bytes);
+  d.write_bytes = Increase(now.write_bytes, before.write_bytes);
+  d.processes_started = Increase(now.processes_started, before.processes_started);
+  d.processes_ended = Increase(now.processes_ended, before.processes_ended);
+  d.exits_by_code = Increase(now.exits_by_code, before.exits_by_code);
+  d.exits_by_signal = Increase(now.exits_by_signal, before.exits_by_signal);
+  return d;
+}
+
+AccountSyscalls Difference(const AccountSyscalls& now, const AccountSyscalls& before) {
+  AccountSyscalls d;
+  d.account = now.account;
+  for (int c = 0; c < kSyscallClasses; ++c) {
+    d.duration_sum_ns[c] = Increase(now.duration_sum_ns[c], before.duration_sum_ns[c]);
+    d.errors[c] = now.errors[c] - before.errors[c];  // wraps on purpose
+    for (int b = 0; b < kDurationBuckets; ++b) d.buckets[c][b] = now.buckets[c][b] - before.buckets[c][b];
+  }
+  return d;
+}
+
+double Decay(double seconds, double half_life) { return 1.0 - std::exp2(-seconds / half_life); }
+
+}  // namespace
+
+Workloads::Workloads(uint64_t warm_up_ns) : warm_up_ns_(warm_up_ns) { ReserveSlots(); }
+
+void Workloads::ReserveSlots() {
+  slots_.resize(kFirstOwnedSlot);
+  const char* names[] = {"unattributed", "kernel", "host"};
+  for (Slot slot = 0; slot < kFirstOwnedSlot; ++slot) {
+    slots_[slot].used = true;
+    slots_[slot].born = true;
+    slots_[slot].workload = HostWorkload(names[slot]);
+    slots_[slot].key = fmt::format("host:{}", names[slot]);
+  }
+}
+
+WorkloadTick Workloads::Observe(const TickInput& input, std::vector<AccountAssignment>* assignments) {
+  now_ns_ = input.boot_time_ns;
+  WorkloadTick out;
+  out.tick = input.tick;
+  out.boot_time_ns = input.boot_time_ns;
+  out.wall_time_ns = input.wall_time_ns;
+  if (input.epoch != epoch_ || input.boot_id != boot_id_) BeginEpoch(input, assignments);
+  out.interval_seconds = input.interval_ns * 1e-9;
+  out.probes_missing = probes_missing_;
+  out.commands = input.commands;
+  out.host = input.host;
+  out.host_before = has_host_ ? host_ : input.host;
+  for (const LossSample& loss : input.losses) out.events_lost += loss.count;
+  out.totals.resize(slots_.size());
+
+  // Starts and ends in the order of time, so that a death comes before the restart that follows it.
+  struct Step { uint64_t time_ns; bool event; size_t index; };
+  std::vector<Step> steps;
+  for (size_t i = 0; i < input.identities.size(); ++i) steps.push_back({input.identities[i].key.start_time_ns, false, i});
+  for (size_t i = 0; i < input.events.size(); ++i) {
+    if (input.events[i].kind != LifecycleEvent::Kind::kExec) steps.push_back({input.events[i].time_ns, true, i});
+  }
+  std::stable_sort(steps.begin(), steps.end(), [](const Step& a, const Step& b) { return a.time_ns < b.time_ns; });
+  for (const Step& step : steps) {
+    if (!step.event) {
+      Attach(input.identities[step.index], assignments, &out);
+    } else if (const LifecycleEvent& event = input.events[step.index]; event.kind == LifecycleEvent::Kind::kOomVictim) {
+      Victim& victim = victims_[event.key];
+      victim.time_ns = event.time_ns;
+      const char* limit = event.constraint == OomConstraint::kHost ? "the host ran out of memory"
+                          : event.constraint == OomConstraint::kMemoryPlusSwapCgroup ? "memory and swap limit of its cgroup"
+                                                                                     : "memory limit of its cgroup";
+      victim.detail = event.oom_limit_bytes == 0 ? limit : fmt::format("{}, {}", limit, HumanValue(event.oom_limit_bytes, "By"));
+    } else {
+      End(event, true, &out);
+    }
+  }
+  FollowProcesses(input, &out);
+  SubtractAccounts(input, &out);
+  SettleMainProcesses(input, &out);
+  RankBusiest(&out);
+  std::stable_sort(out.restarts.begin(), out.restarts.end(), [](const auto& a, const auto& b) { return a.time_ns < b.time_ns; });
+  host_ = input.host;
+  has_host_ = true;
+  return out;
+}
+
+// Probes were attached anew: their counters begin at 0, and what happened in between was not seen.
+void Workloads::BeginEpoch(const TickInput& input, std::vector<AccountAssignment>* assignments) {
+  epoch_ = input.epoch;
+  probes_missing_ = input.probes_missing;
+  has_host_ = false;
+  residual_ns_ = 0;
+  victims_.clear();
+  for (SlotState& slot : slots_) {
+    slot.last = {};
+    slot.last_syscalls = {};
+    slot.since_attach = {};
+  }
+  if (input.boot_id != boot_id_) {  // another boot: no process of the old one lives
+    boot_id_ = input.boot_id;
+    processes_.clear();
+    for (SlotState& slot : slots_) {
+      slot.has_main = false;
+      slot.restarts.GiveUpWaiting();
+    }
+  }
+  for (const auto& [key, process] : processes_) {
+    if (process.looked_up && !process.ended) assignments->push_back({key, process.slot});
+  }
+}
+
+Slot Workloads::FindOrMake(const Identity& identity) {
+  Slot free = 0, oldest = 0;
+  for (Slot slot = kFirstOwnedSlot; slot < slots_.size(); ++slot) {
+    const SlotState& state = slots_[slot];
+    if (state.used && state.key == identity.key) return slot;
+    const bool dead = state.used && state.processes == 0;
+    if (!state.used || (dead && state.last_alive_ns + kForgetAfter < now_ns_)) {
+      if (free == 0) free = slot;
+    } else if (dead && (oldest == 0 || state.last_alive_ns < slots_[oldest].last_alive_ns)) {
+      oldest = slot;
+    }
+  }
+  if (free == 0 && slots_.size() < kMaxAccounts) {
+    free = static_cast<Slot>(slots_.size());
+    slots_.emplace_back();
+  }
+  if (free == 0) free = oldest;
+  if (free == 0) {
+    accounts_full_ += 1;
+    return kUnattributedSlot;
+  }
+  SlotState fresh;
+  fresh.used = fresh.born = true;
+  fresh.key = identity.key;
+  fresh.workload = identity.workload;
+  fresh.last = slots_[free].last;  // the kernel's account goes on counting where it was
+  fresh.last_syscalls = slots_[free].last_syscalls;
+  fresh.last_alive_ns = now_ns_;
+  slots_[free] = std::move(fresh);
+  return free;
+}
+
+std::map<ProcessKey, Workloads::ProcessState>::iterator Workloads::Latest(int32_t pid) {
+  auto it = processes_.lower_bound(ProcessKey{pid + 1, 0});
+  if (it == processes_.begin()) return processes_.end();
+  --it;
+  return it->first.pid == pid ? it : processes_.end();
+}
+
+Slot Workloads::SlotOfParent(int32_t parent_pid) {
+  const auto parent = Latest(parent_pid);
+  return parent == processes_.end() ? kUnattributedSlot : parent->second.slot;
+}
+
+void Workloads::Attach(const IdentityObservation& observation, std::vector<AccountAssignment>* assignments, WorkloadTick* out) {
+  const Identity identity = IdentityOf(observation);
+  const bool placed = identity.workload.kind() != v1::Workload::EXECUTABLE;
+  Slot slot = kUnattributedSlot;
+  for (Slot s = kFirstOwnedSlot; s < slots_.size() && observation.exec && !placed; ++s) {
+    if (slots_[s].used && slots_[s].key == identity.key) slot = s;
+  }
+  // A program that is not known yet may be a short child; the look-up after a few seconds decides.
+  if (observation.exec && !placed && slot == kUnattributedSlot) return;
+  if (slot == kUnattributedSlot) slot = FindOrMake(identity);
+  if (slot == kUnattributedSlot) return;
+  out->totals.resize(slots_.size());
+
+  const auto [it, fresh] = processes_.try_emplace(observation.key);
+  ProcessState& process = it->second;
+  if (process.ended) return;
+  const bool moved = fresh || !process.looked_up || process.slot != slot;
+  if (!moved && !observation.exec) return;
+  if (!fresh && process.looked_up && process.slot != slot && slots_[process.slot].has_main &&
+      slots_[process.slot].main == observation.key) {
+    slots_[process.slot].has_main = false;  // it executed something else: not a death
+  }
+  process.slot = slot;
+  process.looked_up = true;
+  process.parent_pid = observation.parent_pid;
+  process.name = Printable(observation.executable.empty() ? observation.comm : observation.executable);
+  assignments->push_back({observation.key, slot});
+
+  SlotState& state = slots_[slot];
+  state.last_alive_ns = now_ns_;
+  const bool child = SlotOfParent(observation.parent_pid) == slot;
+  const bool after_death = !state.restarts.waiting() || observation.key.start_time_ns >= state.restarts.death_time_ns();
+  if (!state.has_main && !child && after_death) {
+    state.has_main = true;
+    state.main = observation.key;
+    if (!observation.executable.empty()) state.workload.set_executable(Printable(observation.executable));
+    const ExecutableStamp stamp{observation.executable_inode, observation.executable_size, observation.executable_mtime_ns};
+    if (auto fact = state.restarts.OnMainStart(observation.key, observation.key.start_time_ns, stamp, warm_up_ns_)) {
+      out->totals[slot].restarts += 1;
+      TellRestart(slot, *fact, out);
+    }
+  }
+}
+
+void Workloads::TellRestart(Slot slot, RestartFact fact, WorkloadTick* out) {
+  fact.slot = slot;
+  out->restarts.push_back(std::move(fact));
+}
+
+void Workloads::End(const LifecycleEvent& event, bool status_known, WorkloadTick* out) {
+  auto it = processes_.find(event.key);
+  if (it == processes_.end()) {
+    // Born and gone between two ticks: it belongs to the account that the kernel charged.
+    ProcessState process;
+    process.slot = event.account < slots_.size() && slots_[event.account].used ? event.account : SlotOfParent(event.parent_pid);
+    process.parent_pid = event.parent_pid;
+    it = processes_.emplace(event.key, std::move(process)).first;
+  }
+  ProcessState& process = it->second;
+  if (process.ended) return;
+  process.ended = true;
+  const auto victim = victims_.find(event.key);
+  const bool oom = victim != victims_.end();
+  const std::string detail = oom ? victim->second.detail : "";
+  if (oom) victims_.erase(victim);
+  SlotState& state = slots_[process.slot];
+  if (oom) out->totals[process.slot].oom_kills += 1;
+  if (state.has_main && state.main == event.key) {
+    state.has_main = false;
+    if (auto fact = state.restarts.OnMainEnd(event.key, event.time_ns, event.wait_status, status_known, oom, warm_up_ns_)) {
+      fact->detail = detail;
+      TellRestart(process.slot, *fact, out);
+    }
+  } else if (oom && process.slot >= kFirstOwnedSlot) {
+    RestartFact fact = state.restarts.OnChildOutOfMemory(event.key, event.time_ns);
+    fact.detail = detail;
+    TellRestart(process.slot, fact, out);
+  }
+}
+
+void Workloads::FollowProcesses(const TickInput& input, WorkloadTick* out) {
+  for (SlotState& slot : slots_) {
+    slot.processes = 0;
+    slot.memory_bytes = 0;
+  }
+  living_ = 0;
+  const double seconds = out->interval_seconds;
+  const double now_weight = Decay(seconds, kNowHalfLife), before_weight = Decay(seconds, kBeforeHalfLife);
+  auto it = processes_.begin();
+  std::vector<ProcessKey> vanished;
+  const auto unseen = [&](std::map<ProcessKey, ProcessState>::iterator entry) {
+    if (++entry->second.unseen_ticks > kUnseenTicks) vanished.push_back(entry->first);
+  };
+  for (const ProcessSample& sample : input.processes) {
+    for (; it != processes_.end() && it->first < sample.key; ++it) unseen(it);
+    const bool fresh = it == processes_.end() || it->first != sample.key;
+    if (fresh) {
+      ProcessState process;
+      process.slot = sample.kernel_thread ? kKernelSlot : SlotOfParent(sample.parent_pid);
+      process.looked_up = sample.kernel_thread;
+      process.name = Printable(sample.comm);
+      // What it did before it was first seen is its past only if it is old: a newborn's first CPU is a gain.
+      process.cpu_ns = sample.key.start_time_ns + 2 * input.interval_ns >= input.boot_time_ns ? 0 : sample.cpu_ns;
+      it = processes_.emplace_hint(it, sample.key, std::move(process));
+    }
+    ProcessState& process = it->second;
+    ++it;
+    process.unseen_ticks = 0;
+    if (process.ended) continue;  // a zombie that its parent has not fetched
+    process.parent_pid = sample.parent_pid;
+    if (seconds > 0) {
+      const double cores = Increase(sample.cpu_ns, process.cpu_ns) * 1e-9 / seconds;
+      process.cpu_now += now_weight * (cores - process.cpu_now);
+      process.cpu_before += before_weight * (cores - process.cpu_before);
+    }
+    process.cpu_ns = sample.cpu_ns;
+    living_ += sample.kernel_thread ? 0 : 1;
+    SlotState& slot = slots_[process.slot];
+    slot.processes += 1;
+    slot.last_alive_ns = now_ns_;
+    WorkloadTotals& totals = out->totals[process.slot];
+    totals.threads += sample.threads;
+    totals.memory_bytes += sample.rss_anonymous_bytes + sample.rss_file_bytes + sample.rss_shared_bytes;
+    totals.anonymous_bytes += sample.rss_anonymous_bytes;
+    totals.swap_bytes += sample.swap_bytes;
+    if (sample.in_flight_ns > totals.in_flight_ns) totals.in_flight_ns = sample.in_flight_ns;
+  }
+  for (; it != processes_.end(); ++it) unseen(it);
+  for (const ProcessKey& key : vanished) {
+    if (!processes_[key].ended) {  // the end was never told: lost, or before the probes were there
+      LifecycleEvent event;
+      event.kind = LifecycleEvent::Kind::kEnd;
+      event.key = key;
+      event.account = processes_[key].slot;
+      event.time_ns = now_ns_;
+      End(event, false, out);
+    }
+    processes_.erase(key);
+  }
+  for (Slot slot = 0; slot < slots_.size(); ++slot) {
+    WorkloadTotals& totals = out->totals[slot];
+    totals.processes = slots_[slot].processes;
+    slots_[slot].memory_bytes = totals.memory_bytes;
+    totals.observed = totals.processes > 0 || totals.restarts > 0 || totals.oom_kills > 0;
+    totals.born = slots_[slot].born;
+    slots_[slot].born = false;
+    totals.has_rates = out->interval_seconds > 0;
+    if (slots_[slot].has_main) {
+      totals.uptime_seconds = (now_ns_ - std::min(now_ns_, slots_[slot].main.start_time_ns)) * 1e-9;
+    }
+  }
+}
+
+void Workloads::SubtractAccounts(const TickInput& input, WorkloadTick* out) {
+  int64_t charged = 0;
+  for (const AccountSample& sample : input.accounts) {
+    if (sample.account >= slots_.size()) continue;
+    SlotState& slot = slots_[sample.account];
+    const AccountSample delta = Difference(sample, slot.last);
+    slot.last = sample;
+    WorkloadTotals& totals = out->totals[sample.account];
+    totals.delta = delta;
+    charged += delta.cpu_ns;
+    slot.since_attach.cpu_ns += delta.cpu_ns;
+    slot.since_attach.processes_started += delta.processes_started;
+    slot.since_attach.processes_ended += delta.processes_ended;
+    if (delta.cpu_ns > 0 || delta.processes_started > 0) totals.observed = true;
+  }
+  for (const AccountSyscalls& sample : input.syscalls) {
+    if (sample.account >= slots_.size()) continue;
+    out->totals[sample.account].syscalls = Difference(sample, slots_[sample.account].last_syscalls);
+    slots_[sample.account].last_syscalls = sample;
+  }
+  // The kernel's own total says what nobody was charged for. Reads are microseconds apart, so a little of one tick may
+  // belong to the next: the remainder is carried, in either sign.
+  if (input.host.cpu_is_exact && has_host_) {
+    residual_ns_ += static_cast<int64_t>(Increase(input.host.cpu_ns, host_.cpu_ns)) - charged;
+    if (residual_ns_ > 0) {
+      out->totals[kUnattributedSlot].delta.cpu_ns += residual_ns_;
+      slots_[kUnattributedSlot].since_attach.cpu_ns += residual_ns_;
+      residual_ns_ = 0;
+    }
+  }
+  for (Slot slot = 0; slot < slots_.size(); ++slot) {
+    slots_[slot].cpu_utilization = out->interval_seconds > 0 ? out->totals[slot].delta.cpu_ns * 1e-9 / out->interval_seconds : 0;
+  }
+  out->totals[kUnattributedSlot].observed = out->totals[kKernelSlot].observed = out->totals[kHostSlot].observed = true;
+}
+
+// A workload whose main process went, and whose others go on: the oldest of them is the main one after a while.
+void Workloads::SettleMainProcesses(const TickInput&, WorkloadTick*) {
+  for (const auto& [key, process] : processes_) {
+    SlotState& slot = slots_[process.slot];
+    if (process.ended || !process.looked_up || slot.has_main || process.slot < kFirstOwnedSlot) continue;
+    if (slot.restarts.waiting() && slot.restarts.death_time_ns() + kTakeOverAfter > now_ns_) continue;
+    ProcessKey oldest = key;
+    for (const auto& [other_key, other] : processes_) {
+      if (other.slot == process.slot && !other.ended && other.looked_up && other_key.start_time_ns < oldest.start_time_ns) {
+        oldest = other_key;
+      }
+    }
+    slot.restarts.GiveUpWaiting();
+    slot.has_main = true;
+    slot.main = oldest;
+  }
+}
+
+void Workloads::RankBusiest(WorkloadTick* out) const {
+  constexpr double kLeastGain = 0.05;  // cores; less cannot explain that another one waits
+  for (const auto& [key, process] : processes_) {
+    if (process.ended || process.slot == kKernelSlot || process.cpu_now - process.cpu_before < kLeastGain) continue;
+    out->busiest.push_back({key, process.slot, process.cpu_now, process.cpu_before, process.name});
+  }
+  const auto gain = [](const ProcessRate& rate) { return rate.cpu_now - rate.cpu_before; };
+  std::stable_sort(out->busiest.begin(), out->busiest.end(), [&](const auto& a, const auto& b) { return gain(a) > gain(b); });
+  if (out->busiest.size() > kBusiest) out->busiest.resize(kBusiest);
+}
+
+void Workloads::Describe(Slot slot, v1::WorkloadState* state) const {
+  const SlotState& s = slots_[slot];
+  *state->mutable_workload() = s.workload;
+  state->set_processes(s.processes);
+  state->set_cpu_utilization(s.cpu_utilization);
+  state->set_memory_bytes(s.memory_bytes);
+  state->set_restarts(s.restarts.restarts());
+  state->set_cpu_seconds(s.since_attach.cpu_ns * 1e-9);
+  state->set_processes_started(s.since_attach.processes_started);
+  state->set_processes_ended(s.since_attach.processes_ended);
+  if (s.has_main) {
+    state->set_main_pid(s.main.pid);
+    state->set_uptime_seconds((now_ns_ - std::min(now_ns_, s.main.start_time_ns)) * 1e-9);
+  }
+}
+
+}  // namespace outlier
