@@ -1,0 +1,141 @@
+// outlierctl explain: why each contribution counts, in sentences with numbers.
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+#include <google/protobuf/struct.pb.h>
+
+#include "userspace/base/text.h"
+#include "userspace/outlierctl/commands.h"
+#include "userspace/outlierctl/incident_view.h"
+#include "userspace/outlierctl/text_output.h"
+#include "userspace/stream/incident_text.h"
+
+namespace outlier::ctl {
+namespace {
+
+std::string Capitalised(std::string text) {
+  if (!text.empty()) text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
+  return text;
+}
+
+// "about 1 in 1,200": the reciprocal of a tail probability to two digits.
+std::string OneIn(double probability) {
+  if (!(probability > 0) || probability >= 1) return "nearly always";
+  const double n = 1 / probability;
+  if (n >= 1e6) return fmt::format("about 1 in 10^{:.0f}", std::floor(std::log10(n)));
+  const double unit = std::pow(10, std::max(0.0, std::floor(std::log10(n)) - 1));
+  return fmt::format("about 1 in {:.0f}", std::round(n / unit) * unit);
+}
+
+// How far beyond its range: "4.3 times the most that was expected".
+std::string HowFar(const v1::Contribution& c) {
+  if (c.direction() == v1::Contribution::DOWN) {
+    if (c.observed() == 0 && c.lower() > 0) return "nothing at all where there always was something";
+    if (c.observed() > 0 && c.lower() > c.observed()) return fmt::format("{:.2g} times below the least that was expected", c.lower() / c.observed());
+    return "below what was expected";
+  }
+  if (c.upper() > 0 && c.observed() > c.upper()) return fmt::format("{:.2g} times the most that was expected", c.observed() / c.upper());
+  if (c.direction() == v1::Contribution::SHAPE) return "spread over its values in another way than before";
+  return "above what was expected";
+}
+
+std::string Why(const v1::Contribution& c) {
+  return fmt::format("{} was {}: {}. Were nothing wrong, a value this extreme would come by chance in {} ticks (tail probability {:.2g}).",
+                     Capitalised(SignalWords(c)), ObservedAndExpected(c), HowFar(c), OneIn(c.tail_probability()), c.tail_probability());
+}
+
+std::string Persistence(const Context& context, const v1::Incident& i) {
+  const absl::Time onset = ToTime(i.onset_time());
+  const absl::Time end = i.has_resolved_time() ? ToTime(i.resolved_time()) : context.now();
+  std::string text = fmt::format("It began at {} and ", ClockTime(context, onset));
+  const std::string lasted = HumanDuration(std::max(0.0, absl::ToDoubleSeconds(end - onset)));
+  text += i.has_resolved_time() ? fmt::format("lasted {}, until {}", lasted, ClockTime(context, end)) : fmt::format("has lasted {}", lasted);
+  if (i.has_opened_time()) {
+    text += fmt::format("; the incident was opened {} after its onset",
+                        HumanDuration(std::max(0.0, absl::ToDoubleSeconds(ToTime(i.opened_time()) - onset))));
+  }
+  return text + ".";
+}
+
+std::string SuspectText(const v1::Suspect& s) {
+  std::string who = Printable(s.workload().name());
+  if (s.process().pid() > 0) who += fmt::format(" (process {}, {})", s.process().pid(), Printable(s.process().executable()));
+  std::string text = fmt::format("Suspect: {}, with {:.0f} % of the evidence.", who, s.share() * 100);
+  for (const std::string& sentence : s.evidence()) text += " " + Capitalised(Printable(sentence)) + (sentence.ends_with('.') ? "" : ".");
+  return text;
+}
+
+std::string NotSeen(const v1::Coverage& c) {
+  std::string text;
+  if (c.sampled_share() < 0.9995) text += fmt::format(" The probes observed {:.1f} % of its time.", c.sampled_share() * 100);
+  if (c.events_lost() > 0) text += fmt::format(" {} events were lost meanwhile.", c.events_lost());
+  for (const std::string& probe : c.probes_missing()) text += fmt::format(" The probe {} was missing; see `outlierctl probe doctor`.", Printable(probe));
+  return text.empty() ? "Nothing is known to have been missed: all of its time was observed and no events were lost." : "Not seen:" + text;
+}
+
+std::string Judgement(const v1::Incident& i) {
+  std::string text = i.acknowledged() ? "Somebody has acknowledged it." : "Nobody has acknowledged it yet.";
+  if (i.feedback() == "false_alarm") text += " It was called a false alarm.";
+  if (i.feedback() == "useful") text += " It was called useful.";
+  return text;
+}
+
+google::protobuf::Struct AsStruct(const v1::Incident& incident, const std::vector<std::string>& sentences) {
+  google::protobuf::Struct object;
+  (*object.mutable_fields())["id"].set_string_value(incident.id());
+  auto* list = (*object.mutable_fields())["explanation"].mutable_list_value();
+  for (const std::string& sentence : sentences) list->add_values()->set_string_value(sentence);
+  return object;
+}
+
+}  // namespace
+
+std::vector<std::string> ExplainIncident(const Context& context, const v1::Incident& i) {
+  std::vector<std::string> text;
+  text.push_back(fmt::format("{}. This is a {} incident (score {:.0f} of 100), {}.", SummarySentence(i), Word(i.severity()), i.score(), Word(i.state())));
+  text.push_back(Persistence(context, i));
+  for (const v1::Contribution& c : i.contributions()) text.push_back(Why(c));
+  if (i.has_restart() && i.restart().cause() != v1::Restart::CAUSE_UNSPECIFIED) {
+    text.push_back(fmt::format("Restarts are told without a baseline: cause {}, last exit code {}, last signal {}, {} within the last hour.",
+                               Word(i.restart().cause()), i.restart().exit_code(), i.restart().signal(), i.restart().count()));
+  }
+  if (i.has_time_to_exhaustion()) {
+    text.push_back(fmt::format("If it goes on like this, memory is full in about {}.", HumanDuration(static_cast<double>(i.time_to_exhaustion().seconds()))));
+  }
+  for (const v1::Suspect& s : i.suspects()) text.push_back(SuspectText(s));
+  if (i.suspects().empty()) text.push_back("No other process stands out as its cause.");
+  if (!i.related_incident_ids().empty()) {
+    std::string ids;
+    for (const std::string& id : i.related_incident_ids()) ids += (ids.empty() ? "" : ", ") + Printable(id);
+    text.push_back(fmt::format("It began together with: {}.", ids));
+  }
+  text.push_back(NotSeen(i.coverage()));
+  text.push_back(Judgement(i));
+  return text;
+}
+
+void AddExplain(CLI::App& app, Context& context) {
+  CLI::App* command = app.add_subcommand("explain", "Why each contribution of an incident counts, in sentences with numbers");
+  auto id = std::make_shared<std::string>();
+  command->add_option("ID", *id, "the incident's id, or a beginning of it that no other has")->required();
+  command->callback([&context, id] {
+    context.action = [&context, id]() -> absl::Status {
+      auto feed = FeedConnection::Open(context.address);
+      if (!feed.ok()) return feed.status();
+      auto incident = FetchIncident(*feed, *id);
+      if (!incident.ok()) return incident.status();
+      const std::vector<std::string> sentences = ExplainIncident(context, *incident);
+      if (context.json) {
+        PrintJson(context, AsStruct(*incident, sentences));
+        return absl::OkStatus();
+      }
+      for (size_t k = 0; k < sentences.size(); ++k) {
+        context.out << (k == 0 ? Styled(context, Style::kBold, sentences[k]) : "  " + sentences[k]) << "\n";
+      }
+      return absl::OkStatus();
+    };
+  });
+}
+
+}  // namespace outlier::ctl

@@ -1,0 +1,78 @@
+#include "userspace/outlierctl/feed_connection.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include <fmt/format.h>
+
+namespace outlier::ctl {
+namespace {
+
+constexpr const char* kSystemSocket = "/run/outlierd/outlierd.sock";
+
+std::string UserSocket() {
+  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
+  if (runtime != nullptr && *runtime == '/') return fmt::format("{}/outlierd/outlierd.sock", runtime);
+  return fmt::format("/tmp/outlierd-{}/outlierd.sock", getuid());
+}
+
+// "unix:///run/x" and "unix:/run/x" to "/run/x"; empty for other addresses.
+std::string SocketPath(const std::string& address) {
+  if (address.rfind("unix:", 0) != 0) return "";
+  const std::string rest = address.substr(5);
+  return rest.rfind("//", 0) == 0 ? rest.substr(2) : rest;
+}
+
+// Why nobody answers at this socket, as far as the file system tells.
+std::string WhyUnreachable(const std::string& path) {
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return "no daemon listens there; start outlierd, or give --address";
+    return fmt::format("{}; ask for membership of group outlierd, or use root", std::strerror(errno));
+  }
+  if (access(path.c_str(), W_OK) != 0) return "permission denied; ask for membership of group outlierd, or use root";
+  return "";
+}
+
+}  // namespace
+
+std::string DefaultAddress() {
+  if (const char* address = std::getenv("OUTLIER_ADDRESS"); address != nullptr && *address != '\0') return address;
+  const bool system_reachable = access(kSystemSocket, R_OK | W_OK) == 0;
+  const std::string path = getuid() == 0 || system_reachable ? kSystemSocket : UserSocket();
+  return "unix://" + path;
+}
+
+absl::StatusOr<FeedConnection> FeedConnection::Open(const std::string& address) {
+  if (SocketPath(address).empty()) {
+    return absl::InvalidArgumentError(fmt::format("address '{}': only unix:///path is served", address));
+  }
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(256 << 20);  // thousands of workloads in one answer
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  FeedConnection connection;
+  connection.address_ = address;
+  connection.stub_ = v1::OutlierFeed::NewStub(grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments));
+  return connection;
+}
+
+absl::Status FeedConnection::Describe(const grpc::Status& status, const std::string& tried) const {
+  if (status.ok()) return absl::OkStatus();
+  std::string why = status.error_message();
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE) {
+    const std::string reason = WhyUnreachable(SocketPath(address_));
+    why = reason.empty() ? fmt::format("the socket is there but nobody answers ({}); is outlierd running?", why) : reason;
+  } else if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
+    why = "the daemon did not answer in time; see its log";
+  }
+  const auto code = static_cast<absl::StatusCode>(status.error_code());
+  return absl::Status(code, fmt::format("cannot {} at {}: {}", tried, address_, why));
+}
+
+}  // namespace outlier::ctl
