@@ -3,7 +3,7 @@
 //
 // A model holds `series()` independent baselines in structure-of-arrays form. One call handles one tick of all series:
 // `x` has width() rows and series() columns, `mask(i)` says whether series i was observed (absence is a mask, never NaN
-// or 0). Score is const and is called before Update with the same x, so a tick is judged by what was learned before it;
+// or 0; an infinity or NaN counts as masked). Score is const and is called before Update with the same x, so a tick is judged by what was learned before it;
 // a batch of T ticks is T such pairs, hence gives exactly what T batches of one tick give.
 // Nothing is allocated in Score and Update; Resize allocates. Not thread-safe; independent instances are independent.
 #pragma once
@@ -42,6 +42,8 @@ struct Options {
   double tick_seconds = 1.0;
   double half_life_seconds = 86400.0;
   double warm_up_seconds = 60.0;
+  double relearn_seconds = 1800.0;  // a level that held this long is accepted as the new normal
+  double cold_seconds = 3600.0;     // age until which a value inside the seen range never is surprising; 0 = never
   Prior prior;
   int width = 1;                  // rows of x
 };

@@ -1,0 +1,148 @@
+#include "models/baseline.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "models/tail.h"
+
+namespace outlier::models {
+namespace {
+
+constexpr double kWinsor = 3.0;           // standard deviations
+constexpr double kExcursion = 4.0;        // |z| from which an observation is under suspicion
+constexpr double kSuspectWeight = 0.02;   // of what a held excursion teaches
+constexpr double kSettleAlpha = 1.0 / 3.0;
+constexpr double kMargin = 0.25;          // of the seen range on each side: 1.5 x the range in all
+constexpr double kInside = 2.5758293035489004;  // z of a 1-in-100 value
+constexpr double kTailWeight = 200.0;     // observations the prior of the tail is worth
+constexpr double kMostValue = 1e100;      // its square and the sums of squares stay finite
+
+double Clamp(double x) { return std::clamp(x, -kMostValue, kMostValue); }
+
+}  // namespace
+
+Baseline::Baseline(std::string_view family, uint32_t version, const BaselineOptions& options)
+    : options_(options), table_(family, version, kFields) {}
+
+double Baseline::scale(int64_t i, double floor) const { return std::max(std::sqrt(table_.at(kVariance, i)), floor); }
+
+double Baseline::Limited(int64_t i, double x, double z, double s) const {
+  const double age = table_.at(kAge, i), cold = options_.cold_ticks;
+  if (age < cold) {
+    const double low = table_.at(kLow, i), high = table_.at(kHigh, i), margin = kMargin * (high - low);
+    const double beyond = std::max({x - high - margin, low - margin - x, 0.0}) / s;
+    const double most = beyond + kInside * cold / (cold - age);
+    z = std::clamp(z, -most, most);
+  }
+  return std::clamp(z, -kMostZ, kMostZ);
+}
+
+Judgement Baseline::Idle(int64_t i, double floor) const {
+  Judgement out;
+  const double age = table_.at(kAge, i);
+  if (age <= 0) return out;
+  const double width = scale(i, floor) * table_.at(kHundredth, i);
+  out.expected = table_.at(kLevel, i);
+  out.lower = out.expected - width;
+  out.upper = out.expected + width;
+  if (age < options_.cold_ticks) {
+    out.lower = std::min(out.lower, table_.at(kLow, i));
+    out.upper = std::max(out.upper, table_.at(kHigh, i));
+  }
+  out.ready = ready(i);
+  return out;
+}
+
+Judgement Baseline::Judge(int64_t i, double x, double floor) const {
+  Judgement out = Idle(i, floor);
+  if (!out.ready) return out;
+  const double s = scale(i, floor);
+  x = Clamp(x);
+  out.z = Limited(i, x, (x - out.expected) / s, s);
+  const Tail tail{table_.at(kHalf, i), table_.at(kTenth, i), table_.at(kHundredth, i), table_.at(kExcess, i), table_.at(kExcessSquare, i)};
+  out.tail_probability = tail.Probability(std::abs(out.z), options_.tail_shape);
+  return out;
+}
+
+void Baseline::Begin(int64_t i, double x) {
+  table_.at(kAge, i) = 1;
+  table_.at(kLevel, i) = table_.at(kLow, i) = table_.at(kHigh, i) = x;
+  table_.at(kMagnitude, i) = std::abs(x);
+  const Tail tail = Tail::Prior(options_.tail_shape);
+  table_.at(kHalf, i) = tail.half;
+  table_.at(kTenth, i) = tail.tenth;
+  table_.at(kHundredth, i) = tail.hundredth;
+  table_.at(kExcess, i) = tail.excess;
+  table_.at(kExcessSquare, i) = tail.excess_square;
+}
+
+// The value that held is the new normal: its level is learned from here, the old spread and tail are the prior.
+void Baseline::Relearn(int64_t i, double x) {
+  table_.at(kAge, i) = options_.settle_ticks + 1;
+  table_.at(kLevel, i) = table_.at(kLow, i) = table_.at(kHigh, i) = x;
+  table_.at(kMagnitude, i) = std::abs(x);
+  table_.at(kHold, i) = 0;
+}
+
+void Baseline::LearnRange(int64_t i, double x, bool excursion) {
+  double& low = table_.at(kLow, i);
+  double& high = table_.at(kHigh, i);
+  double& hold = table_.at(kHold, i);
+  double& extreme = table_.at(kExtreme, i);
+  const double level = table_.at(kLevel, i);
+  if (excursion) {
+    const bool further = hold == 0 || std::abs(x - level) > std::abs(extreme - level);
+    if (further) extreme = x;
+    hold += 1;
+    return;
+  }
+  if (hold > 0 && hold < options_.forgive_ticks) {
+    low = std::min(low, extreme);
+    high = std::max(high, extreme);
+  }
+  hold = 0;
+  // The range forgets with a half-life of half the cold time.
+  const double forget = options_.cold_ticks > 0 ? 2.0 * M_LN2 / (options_.cold_ticks + 1.0) : 1.0;
+  low = std::min(low + std::min(forget, 1.0) * (level - low), x);
+  high = std::max(high + std::min(forget, 1.0) * (level - high), x);
+}
+
+void Baseline::Learn(int64_t i, double x, double floor) {
+  x = Clamp(x);
+  double& age = table_.at(kAge, i);
+  if (age == 0) {
+    Begin(i, x);
+    return;
+  }
+  const double s = scale(i, floor), error = x - table_.at(kLevel, i), z = error / s;
+  const bool settling = age < options_.settle_ticks, warm = age >= options_.warm_up_ticks;
+  const double limited = std::abs(Limited(i, x, z, s));
+  const bool excursion = warm && limited > std::max(kExcursion, table_.at(kHundredth, i));
+  const bool held = excursion && table_.at(kHold, i) >= options_.teach_ticks;
+
+  const double alpha = settling ? kSettleAlpha : std::max(options_.alpha, 1.0 / (age - options_.settle_ticks + 3.0));
+  const double b = alpha * (held ? kSuspectWeight : 1.0);
+  const double e = std::clamp(error, -kWinsor * s, kWinsor * s);
+  table_.at(kLevel, i) += b * e;
+  table_.at(kVariance, i) += b * ((1.0 - b) * e * e - table_.at(kVariance, i));
+  double& magnitude = table_.at(kMagnitude, i);
+  magnitude += b * (std::min(std::abs(x), magnitude + kWinsor * s) - magnitude);
+  if (!settling && !held) {
+    Tail tail{table_.at(kHalf, i), table_.at(kTenth, i), table_.at(kHundredth, i), table_.at(kExcess, i), table_.at(kExcessSquare, i)};
+    tail.Learn(std::min(std::abs(z), kMostZ), std::max(options_.alpha, 1.0 / (age + kTailWeight)));
+    table_.at(kHalf, i) = tail.half;
+    table_.at(kTenth, i) = tail.tenth;
+    table_.at(kHundredth, i) = tail.hundredth;
+    table_.at(kExcess, i) = tail.excess;
+    table_.at(kExcessSquare, i) = tail.excess_square;
+  }
+  if (settling) {
+    table_.at(kLow, i) = table_.at(kHigh, i) = x;
+  } else {
+    LearnRange(i, x, excursion);
+  }
+  age += 1;
+  if (table_.at(kHold, i) >= options_.relearn_ticks) Relearn(i, x);
+}
+
+}  // namespace outlier::models

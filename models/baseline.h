@@ -1,0 +1,71 @@
+// Baseline: level, scale, tail and seen range of one scalar stream a series; what robust_level, difference, drift and
+// histogram_shape are made of.
+//
+// Level and variance are exponentially weighted means (Roberts 1959) of innovations winsorised at 3 standard deviations
+// (Huber 1964), alpha_t = max(alpha, 1/(t+3)) once settled. Increments are doubles: at a half-life of a day and 1 s ticks
+// alpha is 8e-6, which single precision would lose and double does not, so no second, slower clock is needed.
+//
+// Three rules keep a fault from teaching and a cold start from crying:
+//  - an excursion (|z| beyond the 1 % quantile and 4) teaches fully for `teach_ticks`, then at 2 %; after `relearn_ticks`
+//    without a break the new level is accepted and learned afresh;
+//  - while young, |z| inside the seen range is at most that of a 1-in-100 value (of n exchangeable values the next
+//    exceeds all with probability 1/(n+1)), and beyond it grows with the distance from 1.25 x the range; the rule fades
+//    out over `cold_ticks`;
+//  - an excursion shorter than `forgive_ticks` that ended was life, and widens the range; a longer one was a fault.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "models/series_table.h"
+
+namespace outlier::models {
+
+struct BaselineOptions {
+  double alpha = 8e-6;         // per observation
+  double settle_ticks = 15;    // the start of a series is forgotten at 1/3 a tick for this long
+  double warm_up_ticks = 60;
+  double cold_ticks = 3600;    // 0 = no seen-range rule
+  double relearn_ticks = 1800;
+  double teach_ticks = 5;
+  double forgive_ticks = 10;
+  double tail_shape = 0.25;
+};
+
+struct Judgement {
+  double tail_probability = 1.0;
+  double z = 0.0;
+  double expected = 0.0, lower = 0.0, upper = 0.0;
+  bool ready = false;
+};
+
+class Baseline {
+ public:
+  Baseline(std::string_view family, uint32_t version, const BaselineOptions& options);
+  int64_t series() const { return table_.series(); }
+  void Resize(int64_t series) { table_.Resize(series); }
+  void Forget(int64_t series) { table_.Forget(series); }
+  // `floor` > 0: the least scale now. Non-finite x is the caller's to mask. Extremes are clamped to +-1e100.
+  Judgement Judge(int64_t series, double x, double floor) const;
+  // Bounds and readiness without an observation.
+  Judgement Idle(int64_t series, double floor) const;
+  void Learn(int64_t series, double x, double floor);
+  double magnitude(int64_t series) const { return table_.at(kMagnitude, series); }  // long-run mean of |x|
+  double level(int64_t series) const { return table_.at(kLevel, series); }
+  double scale(int64_t series, double floor) const;
+  bool ready(int64_t series) const { return table_.at(kAge, series) >= options_.warm_up_ticks; }
+  int64_t bytes_per_series() const { return table_.bytes_per_series(); }
+  void Save(std::string* out) const { table_.Save(out); }
+  bool Load(std::string_view* in) { return table_.Load(in); }
+
+ private:
+  enum Field { kAge, kLevel, kVariance, kMagnitude, kHalf, kTenth, kHundredth, kExcess, kExcessSquare, kLow, kHigh, kHold, kExtreme, kFields };
+  double Limited(int64_t series, double x, double z, double scale) const;
+  void LearnRange(int64_t series, double x, bool excursion);
+  void Begin(int64_t series, double x);
+  void Relearn(int64_t series, double x);
+  BaselineOptions options_;
+  SeriesTable table_;
+};
+
+}  // namespace outlier::models

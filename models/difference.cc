@@ -1,0 +1,95 @@
+#include "models/difference.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "models/robust_level.h"
+
+namespace outlier::models::difference {
+namespace {
+
+constexpr double kMostValue = 1e100;
+
+class Difference final : public Model {
+ public:
+  explicit Difference(const Options& options)
+      : prior_(options.prior), state_{Baseline("difference", 1, TicksOf(options)), SeriesTable("difference.previous", 1, kFields)},
+        alpha_(TicksOf(options).alpha) {}
+  std::string_view name() const override { return "difference"; }
+  int width() const override { return 1; }
+  int64_t series() const override { return state_.baseline.series(); }
+  void Resize(int64_t series) override {
+    state_.baseline.Resize(series);
+    state_.previous.Resize(series);
+  }
+  void Forget(int64_t series) override {
+    state_.baseline.Forget(series);
+    state_.previous.Forget(series);
+  }
+  int64_t state_bytes_per_series() const override {
+    return state_.baseline.bytes_per_series() + state_.previous.bytes_per_series();
+  }
+  void Save(std::string* out) const override {
+    state_.baseline.Save(out);
+    state_.previous.Save(out);
+  }
+  bool Load(std::string_view bytes) override {
+    State loaded = state_;
+    if (!loaded.baseline.Load(&bytes) || !loaded.previous.Load(&bytes) || !bytes.empty() ||
+        loaded.baseline.series() != loaded.previous.series()) {
+      return false;
+    }
+    state_ = std::move(loaded);
+    return true;
+  }
+
+  void Score(const Values& x, const SeriesMask& mask, Assessment* out) const override {
+    for (int64_t i = 0; i < series(); ++i) {
+      const double previous = state_.previous.at(kValue, i), floor = Floor(i);
+      const bool seen = mask(i) && std::isfinite(x(0, i)) && state_.previous.at(kHas, i) > 0;
+      const Judgement j = seen ? state_.baseline.Judge(i, Clamp(x(0, i)) - previous, floor) : state_.baseline.Idle(i, floor);
+      out->tail_probability(i) = j.tail_probability;
+      out->z(i) = j.z;
+      out->expected(i) = previous + j.expected;
+      out->lower(i) = previous + j.lower;
+      out->upper(i) = previous + j.upper;
+      out->rate(i) = 0.0;
+      out->ready(i) = j.ready;
+    }
+  }
+  void Update(const Values& x, const SeriesMask& mask) override {
+    for (int64_t i = 0; i < series(); ++i) {
+      double& has = state_.previous.at(kHas, i);
+      if (!mask(i) || !std::isfinite(x(0, i))) {
+        has = 0;
+        continue;
+      }
+      const double value = Clamp(x(0, i));
+      if (has > 0) state_.baseline.Learn(i, value - state_.previous.at(kValue, i), Floor(i));
+      double& count = state_.previous.at(kCount, i);
+      double& magnitude = state_.previous.at(kMagnitude, i);
+      count += 1;
+      magnitude += std::max(alpha_, 1.0 / count) * (std::abs(value) - magnitude);
+      state_.previous.at(kValue, i) = value;
+      has = 1;
+    }
+  }
+
+ private:
+  enum Field { kHas, kValue, kMagnitude, kCount, kFields };
+  struct State {
+    Baseline baseline;
+    SeriesTable previous;
+  };
+  static double Clamp(double x) { return std::clamp(x, -kMostValue, kMostValue); }
+  double Floor(int64_t i) const { return std::max(prior_.scale_floor, prior_.relative_floor * state_.previous.at(kMagnitude, i)); }
+  Prior prior_;
+  State state_;
+  double alpha_;
+};
+
+}  // namespace
+
+std::unique_ptr<Model> Make(const Options& options) { return std::make_unique<Difference>(options); }
+
+}  // namespace outlier::models::difference

@@ -1,0 +1,205 @@
+#include "models/drift.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "models/robust_level.h"
+#include "models/tail.h"
+
+namespace outlier::models::drift {
+namespace {
+
+constexpr int kScales = 4;
+constexpr int kSteps = 8;
+constexpr std::array<double, kScales> kSubSeconds = {2.0, 8.0, 60.0, 600.0};
+constexpr std::array<const char*, kScales> kNames = {"drift.2s", "drift.8s", "drift.60s", "drift.600s"};
+constexpr double kAnchorSeconds = 600.0;   // half-life of the level before the growth
+constexpr double kHolds = 4.0;             // |z| from which that level stands still
+constexpr double kMostValue = 1e100;
+
+struct Growth {
+  double amount = 0.0;  // over the window, signed
+  double step = 0.0;    // median step
+};
+
+// `means`: kSteps + 1 sub-interval means, oldest first.
+Growth GrowthOf(const std::array<double, kSteps + 1>& means) {
+  std::array<double, kSteps> steps;
+  for (int k = 0; k < kSteps; ++k) steps[k] = means[k + 1] - means[k];
+  std::sort(steps.begin(), steps.end());
+  const double net = means[kSteps] - means[0], median = 0.5 * (steps[kSteps / 2 - 1] + steps[kSteps / 2]);
+  if (steps[1] > 0.0 && net > 0.0) return {std::min(kSteps * steps[1], net), median};
+  if (steps[kSteps - 2] < 0.0 && net < 0.0) return {std::max(kSteps * steps[kSteps - 2], net), median};
+  return {};
+}
+
+class Drift final : public Model {
+ public:
+  explicit Drift(const Options& options) : prior_(options.prior), tick_(options.tick_seconds), state_(options) {
+    const BaselineOptions ticks = TicksOf(options);
+    warm_ticks_ = ticks.warm_up_ticks;
+    anchor_alpha_ = -std::expm1(-M_LN2 * tick_ / kAnchorSeconds);
+    for (int k = 0; k < kScales; ++k) sub_ticks_[k] = std::max(1.0, std::round(kSubSeconds[k] / tick_));
+  }
+  std::string_view name() const override { return "drift"; }
+  int width() const override { return 1; }
+  int64_t series() const override { return state_.table.series(); }
+  void Resize(int64_t series) override {
+    state_.table.Resize(series);
+    for (Baseline& b : state_.growth) b.Resize(series);
+  }
+  void Forget(int64_t series) override {
+    state_.table.Forget(series);
+    for (Baseline& b : state_.growth) b.Forget(series);
+  }
+  int64_t state_bytes_per_series() const override {
+    return state_.table.bytes_per_series() + kScales * state_.growth[0].bytes_per_series();
+  }
+  void Save(std::string* out) const override {
+    state_.table.Save(out);
+    for (const Baseline& b : state_.growth) b.Save(out);
+  }
+  bool Load(std::string_view bytes) override {
+    State loaded = state_;
+    if (!loaded.table.Load(&bytes)) return false;
+    for (Baseline& b : loaded.growth) {
+      if (!b.Load(&bytes) || b.series() != loaded.table.series()) return false;
+    }
+    if (!bytes.empty()) return false;
+    state_ = std::move(loaded);
+    return true;
+  }
+
+  // The statistic moves only when a sub-interval closes, so a tick is judged by the windows closed before it.
+  void Score(const Values& x, const SeriesMask& mask, Assessment* out) const override {
+    for (int64_t i = 0; i < series(); ++i) {
+      const double anchor = at(kAnchor, i), width = 3.0 * std::max(std::sqrt(at(kAnchorVariance, i)), Floor(i));
+      const bool seen = mask(i) && std::isfinite(x(0, i));
+      out->tail_probability(i) = seen ? Probability(i) : 1.0;
+      out->z(i) = seen ? at(kZ, i) : 0.0;
+      out->rate(i) = seen ? at(kRate, i) : 0.0;
+      out->expected(i) = anchor;
+      out->lower(i) = anchor - width;
+      out->upper(i) = anchor + width;
+      out->ready(i) = Ready(i);
+    }
+  }
+
+  void Update(const Values& x, const SeriesMask& mask) override {
+    for (int64_t i = 0; i < series(); ++i) {
+      if (mask(i) && std::isfinite(x(0, i))) Learn(i, std::clamp(x(0, i), -kMostValue, kMostValue));
+    }
+  }
+
+ private:
+  // The last judgement (kLogP = log p: a fresh row of zeros means p = 1), the level before it, then per scale:
+  // sum and count of the open sub-interval, number of closed ones, a ring of the last kSteps + 1 means.
+  enum Field { kAge, kAnchor, kAnchorVariance, kZ, kLogP, kRate, kScaleFields };
+  enum ScaleField { kSum, kCount, kClosed, kRing, kPerScale = kRing + kSteps + 1 };
+  struct State {
+    explicit State(const Options& options) : table("drift", 1, kScaleFields + kScales * kPerScale) {
+      BaselineOptions ticks = TicksOf(options);
+      ticks.settle_ticks = 0;
+      ticks.warm_up_ticks = 2;
+      growth.reserve(kScales);
+      for (int k = 0; k < kScales; ++k) {
+        BaselineOptions own = ticks;
+        const double sub = std::max(1.0, std::round(kSubSeconds[k] / options.tick_seconds));
+        own.alpha = std::min(1.0, ticks.alpha * sub);
+        own.cold_ticks = std::floor(ticks.cold_ticks / sub);
+        own.relearn_ticks = std::max(30.0, ticks.relearn_ticks / sub);
+        own.teach_ticks = 0;    // a growing window says nothing about windows that do not grow
+        own.forgive_ticks = 2;
+        growth.emplace_back(kNames[k], 1, own);
+      }
+    }
+    SeriesTable table;
+    std::vector<Baseline> growth;
+  };
+  double at(int field, int64_t i) const { return state_.table.at(field, i); }
+  double& at(int field, int64_t i) { return state_.table.at(field, i); }
+  static int FieldOf(int scale, int field) { return kScaleFields + scale * kPerScale + field; }
+  double Floor(int64_t i) const { return std::max(prior_.scale_floor, prior_.relative_floor * std::abs(at(kAnchor, i))); }
+  double Probability(int64_t i) const { return std::max(std::exp(at(kLogP, i)), kLeastProbability); }
+  bool Ready(int64_t i) const { return at(kAge, i) >= warm_ticks_ && at(FieldOf(0, kClosed), i) > kSteps; }
+
+  // Whether scale k's window may be told: beyond the warm-up, and for the longer ones a window after the first filling.
+  bool Judged(int k, int64_t i) const {
+    const double closed = at(FieldOf(k, kClosed), i);
+    return at(kAge, i) >= warm_ticks_ && closed >= (k == 0 ? kSteps + 3 : 2 * kSteps + 1);
+  }
+
+  void Learn(int64_t i, double x) {
+    at(kAge, i) += 1;
+    bool closed = false;
+    for (int k = 0; k < kScales; ++k) {
+      double& sum = at(FieldOf(k, kSum), i);
+      double& count = at(FieldOf(k, kCount), i);
+      sum += x;
+      count += 1;
+      if (count < sub_ticks_[k]) continue;
+      double& number = at(FieldOf(k, kClosed), i);
+      at(FieldOf(k, kRing + static_cast<int>(std::fmod(number, kSteps + 1))), i) = sum / count;
+      number += 1;
+      sum = count = 0;
+      closed = true;
+      if (number <= kSteps) continue;
+      state_.growth[k].Learn(i, LastGrowth(k, i).amount, Floor(i));
+    }
+    if (closed) Judge(i);
+    LearnAnchor(i, x);
+  }
+
+  Growth LastGrowth(int k, int64_t i) const {
+    std::array<double, kSteps + 1> means;
+    const int oldest = static_cast<int>(std::fmod(at(FieldOf(k, kClosed), i), kSteps + 1));
+    for (int n = 0; n <= kSteps; ++n) means[n] = at(FieldOf(k, kRing + (oldest + n) % (kSteps + 1)), i);
+    return GrowthOf(means);
+  }
+
+  // Chooses the window with the largest |z|. A window is compared with what was learned of windows including itself at
+  // the small weight of an excursion (2 %), which cannot hide it.
+  void Judge(int64_t i) {
+    double z = 0.0, p = 1.0, rate = 0.0;
+    for (int k = 0; k < kScales; ++k) {
+      if (!Judged(k, i)) continue;
+      const Growth growth = LastGrowth(k, i);
+      if (growth.amount == 0.0) continue;
+      const Judgement j = state_.growth[k].Judge(i, growth.amount, Floor(i));
+      // Growth smaller than usual is not shrinking: a departure counts only in the direction of the growth itself.
+      if (j.z * growth.amount <= 0.0 || std::abs(j.z) <= std::abs(z)) continue;
+      z = j.z;
+      p = std::min(1.0, kScales * j.tail_probability);
+      rate = growth.step / (sub_ticks_[k] * tick_);
+    }
+    at(kZ, i) = z;
+    at(kLogP, i) = std::log(p);
+    at(kRate, i) = rate;
+  }
+
+  void LearnAnchor(int64_t i, double x) {
+    const double age = at(kAge, i), alpha = std::max(anchor_alpha_, age <= warm_ticks_ / 4.0 ? 1.0 / 3.0 : 1.0 / age);
+    if (age == 1) {
+      at(kAnchor, i) = x;
+      return;
+    }
+    if (std::abs(at(kZ, i)) > kHolds) return;
+    const double e = x - at(kAnchor, i);
+    at(kAnchor, i) += alpha * e;
+    at(kAnchorVariance, i) += alpha * ((1.0 - alpha) * e * e - at(kAnchorVariance, i));
+  }
+
+  Prior prior_;
+  double tick_, warm_ticks_ = 0, anchor_alpha_ = 0;
+  std::array<double, kScales> sub_ticks_{};
+  State state_;
+};
+
+}  // namespace
+
+std::unique_ptr<Model> Make(const Options& options) { return std::make_unique<Drift>(options); }
+
+}  // namespace outlier::models::drift

@@ -1,0 +1,146 @@
+#include "models/gamma_poisson.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "models/series_table.h"
+#include "models/special.h"
+#include "models/tail.h"
+
+namespace outlier::models::gamma_poisson {
+namespace {
+
+constexpr double kMostCount = 1e12;      // a second brings no more
+constexpr double kInside = 2.5758293035489004;  // |z| of a 1-in-100 value
+constexpr double kExcursion = 4.0;       // z from which a count is under suspicion
+constexpr double kForgiveSeconds = 10.0; // an excursion shorter than this that ended was life
+constexpr double kDispersionWeight = 30.0;  // ticks that phi = 1 is worth at the start
+constexpr double kRelearnWeight = 60.0;  // seconds of belief in a rate that was accepted after a long hold
+
+class GammaPoisson final : public Model {
+ public:
+  explicit GammaPoisson(const Options& options)
+      : prior_(options.prior), tick_(options.tick_seconds), discount_(std::exp2(-options.tick_seconds / options.half_life_seconds)),
+        warm_ticks_(options.warm_up_seconds / options.tick_seconds), cold_ticks_(options.cold_seconds / options.tick_seconds),
+        relearn_ticks_(options.relearn_seconds / options.tick_seconds), table_("gamma_poisson", 1, kFields) {}
+  std::string_view name() const override { return "gamma_poisson"; }
+  int width() const override { return 1; }
+  int64_t series() const override { return table_.series(); }
+  void Resize(int64_t series) override { table_.Resize(series); }
+  void Forget(int64_t series) override { table_.Forget(series); }
+  int64_t state_bytes_per_series() const override { return table_.bytes_per_series(); }
+  void Save(std::string* out) const override { table_.Save(out); }
+  bool Load(std::string_view bytes) override {
+    SeriesTable loaded = table_;
+    if (!loaded.Load(&bytes) || !bytes.empty()) return false;
+    table_ = std::move(loaded);
+    return true;
+  }
+
+  void Score(const Values& x, const SeriesMask& mask, Assessment* out) const override {
+    for (int64_t i = 0; i < series(); ++i) {
+      const Belief b = BeliefOf(i);
+      out->expected(i) = b.mean;
+      out->lower(i) = 0.0;
+      const double most = b.mean + kInside * std::sqrt(b.variance);
+      out->upper(i) = table_.at(kAge, i) < cold_ticks_ ? std::max(most, table_.at(kHigh, i)) : most;
+      out->rate(i) = 0.0;
+      out->ready(i) = table_.at(kAge, i) >= warm_ticks_;
+      out->tail_probability(i) = 1.0;
+      out->z(i) = 0.0;
+      if (!Counted(x(0, i), mask(i)) || !out->ready(i)) continue;
+      const double count = std::min(x(0, i), kMostCount);
+      out->z(i) = Z(i, count, b);
+      double p = NegativeBinomialTail(count, b.mean, b.size);
+      // Inside the seen range p is that of a 1-in-100 value at least: z says so.
+      if (Inside(i, count)) p = std::max(p, 0.01);
+      out->tail_probability(i) = std::clamp(p, kLeastProbability, 1.0);
+    }
+  }
+
+  void Update(const Values& x, const SeriesMask& mask) override {
+    for (int64_t i = 0; i < series(); ++i) {
+      if (Counted(x(0, i), mask(i))) Learn(i, std::min(x(0, i), kMostCount));
+    }
+  }
+
+ private:
+  // kEvents and kSeconds are what was seen, without the prior; kDispersion is phi - 1; kHigh the seen maximum.
+  enum Field { kAge, kEvents, kSeconds, kDispersion, kHigh, kHold, kExtreme, kFields };
+  struct Belief {
+    double mean, phi, size, variance;
+  };
+  static bool Counted(double x, bool present) { return present && std::isfinite(x) && x >= 0.0; }
+
+  Belief BeliefOf(int64_t i) const {
+    const double a = prior_.rate * prior_.weight + table_.at(kEvents, i), b = prior_.weight + table_.at(kSeconds, i);
+    Belief out;
+    out.mean = a * tick_ / b;
+    out.phi = 1.0 + table_.at(kDispersion, i);
+    const double extra = out.phi - 1.0 + tick_ / b;  // variance = mean (1 + extra); mean / a = tick / b
+    out.size = out.mean / extra;
+    out.variance = out.mean * (1.0 + extra);
+    return out;
+  }
+  // Up to 1.5 x the seen maximum, while young. A maximum of 0 or 1 bounds nothing: the prior does.
+  bool Inside(int64_t i, double count) const {
+    return table_.at(kAge, i) < cold_ticks_ && table_.at(kHigh, i) > 1.0 && count <= 1.5 * table_.at(kHigh, i);
+  }
+  double Z(int64_t i, double count, const Belief& b) const {
+    double z = 2.0 * (std::sqrt(count) - std::sqrt(b.mean)) / std::sqrt(b.phi);
+    const double age = table_.at(kAge, i), high = table_.at(kHigh, i);
+    if (age < cold_ticks_ && high > 1.0) {
+      const double beyond = std::max(0.0, 2.0 * (std::sqrt(count) - std::sqrt(1.5 * high)));
+      z = std::min(z, beyond + kInside * cold_ticks_ / (cold_ticks_ - age));
+    }
+    return std::clamp(z, -kMostZ, kMostZ);
+  }
+
+  void Learn(int64_t i, double count) {
+    const Belief b = BeliefOf(i);
+    double& age = table_.at(kAge, i);
+    double& high = table_.at(kHigh, i);
+    double& hold = table_.at(kHold, i);
+    double& extreme = table_.at(kExtreme, i);
+    const bool warm = age >= warm_ticks_;
+    const bool excursion = warm && Z(i, count, b) > kExcursion;
+    // Winsorised once warm: one fault must not become the expected rate.
+    const double bound = b.mean + 4.0 * std::sqrt(b.variance) + 1.0;
+    const double learned = warm ? std::min(count, std::max(bound, std::min(high, 1.5 * bound))) : count;
+    table_.at(kEvents, i) = discount_ * table_.at(kEvents, i) + learned;
+    table_.at(kSeconds, i) = discount_ * table_.at(kSeconds, i) + tick_;
+    const double error = learned - b.mean;
+    const double seen = b.mean > 0 ? std::min(error * error / b.mean, 1e6) : 0.0;
+    if (!excursion) {
+      double& dispersion = table_.at(kDispersion, i);
+      dispersion = std::max(0.0, dispersion + std::max(1.0 - discount_, 1.0 / (age + kDispersionWeight)) * (seen - 1.0 - dispersion));
+    }
+    age += 1;
+    if (excursion) {
+      extreme = hold == 0 ? count : std::max(extreme, count);
+      hold += 1;
+      if (hold >= relearn_ticks_) {
+        const double weight = prior_.weight + kRelearnWeight;
+        table_.at(kEvents, i) = count / tick_ * weight;
+        table_.at(kSeconds, i) = kRelearnWeight;
+        high = count;
+        hold = 0;
+      }
+      return;
+    }
+    if (hold > 0 && hold * tick_ < kForgiveSeconds) high = std::max(high, extreme);
+    hold = 0;
+    if (cold_ticks_ > 0) high -= high * std::min(1.0, 2.0 * M_LN2 / (cold_ticks_ + 1.0));
+    high = std::max(high, count);
+  }
+
+  Prior prior_;
+  double tick_, discount_, warm_ticks_, cold_ticks_, relearn_ticks_;
+  SeriesTable table_;
+};
+
+}  // namespace
+
+std::unique_ptr<Model> Make(const Options& options) { return std::make_unique<GammaPoisson>(options); }
+
+}  // namespace outlier::models::gamma_poisson

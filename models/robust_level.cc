@@ -1,0 +1,73 @@
+#include "models/robust_level.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace outlier::models {
+
+BaselineOptions TicksOf(const Options& options) {
+  const double tick = options.tick_seconds;
+  BaselineOptions out;
+  out.alpha = -std::expm1(-M_LN2 * tick / options.half_life_seconds);
+  out.warm_up_ticks = std::max(2.0, std::ceil(options.warm_up_seconds / tick));
+  out.settle_ticks = std::floor(out.warm_up_ticks / 4.0);
+  out.cold_ticks = std::floor(options.cold_seconds / tick);
+  out.relearn_ticks = std::max(out.warm_up_ticks, std::ceil(options.relearn_seconds / tick));
+  out.teach_ticks = std::max(1.0, std::round(5.0 / tick));     // seconds an excursion counts as noise
+  out.forgive_ticks = std::max(2.0, std::round(10.0 / tick));  // seconds under which one that ended was life
+  out.tail_shape = options.prior.tail_shape;
+  return out;
+}
+
+namespace robust_level {
+namespace {
+
+class RobustLevel final : public Model {
+ public:
+  explicit RobustLevel(const Options& options) : prior_(options.prior), baseline_("robust_level", 1, TicksOf(options)) {}
+  std::string_view name() const override { return "robust_level"; }
+  int width() const override { return 1; }
+  int64_t series() const override { return baseline_.series(); }
+  void Resize(int64_t series) override { baseline_.Resize(series); }
+  void Forget(int64_t series) override { baseline_.Forget(series); }
+  int64_t state_bytes_per_series() const override { return baseline_.bytes_per_series(); }
+  void Save(std::string* out) const override { baseline_.Save(out); }
+  bool Load(std::string_view bytes) override {
+    // The table takes its bytes from the front; a rest means that something else wrote them.
+    Baseline loaded = baseline_;
+    if (!loaded.Load(&bytes) || !bytes.empty()) return false;
+    baseline_ = std::move(loaded);
+    return true;
+  }
+
+  void Score(const Values& x, const SeriesMask& mask, Assessment* out) const override {
+    for (int64_t i = 0; i < series(); ++i) {
+      const bool seen = mask(i) && std::isfinite(x(0, i));
+      const Judgement j = seen ? baseline_.Judge(i, x(0, i), Floor(i)) : baseline_.Idle(i, Floor(i));
+      out->tail_probability(i) = j.tail_probability;
+      out->z(i) = j.z;
+      out->expected(i) = j.expected;
+      out->lower(i) = j.lower;
+      out->upper(i) = j.upper;
+      out->rate(i) = 0.0;
+      out->ready(i) = j.ready;
+    }
+  }
+  void Update(const Values& x, const SeriesMask& mask) override {
+    for (int64_t i = 0; i < series(); ++i) {
+      if (mask(i) && std::isfinite(x(0, i))) baseline_.Learn(i, x(0, i), Floor(i));
+    }
+  }
+
+ private:
+  double Floor(int64_t i) const { return std::max(prior_.scale_floor, prior_.relative_floor * baseline_.magnitude(i)); }
+  Prior prior_;
+  Baseline baseline_;
+};
+
+}  // namespace
+
+std::unique_ptr<Model> Make(const Options& options) { return std::make_unique<RobustLevel>(options); }
+
+}  // namespace robust_level
+}  // namespace outlier::models

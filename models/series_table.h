@@ -1,0 +1,36 @@
+// SeriesTable: the state of one model family, structure of arrays: one contiguous column a field, one row a series.
+// Save writes a header (magic, family, version, shape) and the columns as they lie in memory: restores give equal bits.
+#pragma once
+#include <Eigen/Core>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace outlier::models {
+
+class SeriesTable {
+ public:
+  // `family` must outlive the table (a literal). `fields` values a series, all zero when fresh.
+  SeriesTable(std::string_view family, uint32_t version, int fields) : family_(family), version_(version), cells_(0, fields) {}
+
+  int64_t series() const { return cells_.rows(); }
+  int fields() const { return static_cast<int>(cells_.cols()); }
+  void Resize(int64_t series);
+  void Forget(int64_t series) { cells_.row(series).setZero(); }
+
+  double at(int field, int64_t series) const { return cells_.data()[field * cells_.rows() + series]; }
+  double& at(int field, int64_t series) { return cells_.data()[field * cells_.rows() + series]; }
+  int64_t bytes_per_series() const { return cells_.cols() * static_cast<int64_t>(sizeof(double)); }
+
+  void Save(std::string* out) const;
+  // Takes this table's bytes from the front of `in`. False and unchanged unless family, version and fields agree, all
+  // values are finite and enough bytes are there.
+  bool Load(std::string_view* in);
+
+ private:
+  std::string_view family_;
+  uint32_t version_;
+  Eigen::ArrayXXd cells_;
+};
+
+}  // namespace outlier::models

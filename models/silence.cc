@@ -1,0 +1,124 @@
+#include "models/silence.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "models/series_table.h"
+#include "models/tail.h"
+
+namespace outlier::models::silence {
+namespace {
+
+constexpr double kQuietShare = 0.1;       // of the typical rate: a timer may go on in a service that stopped
+constexpr double kPatience = 3.0;         // longest seen spells that pass without a word
+constexpr double kAlarming = 6.0;         // |z| from which a spell was a fault, and widens the range only by half
+constexpr double kSettleSpells = 3.0;     // spells that make a mostly quiet series regular
+constexpr double kLeastActive = 10.0;     // active ticks
+constexpr double kMostValue = 1e100;
+
+class Silence final : public Model {
+ public:
+  explicit Silence(const Options& options)
+      : floor_(options.prior.scale_floor), tick_(options.tick_seconds),
+        alpha_(-std::expm1(-M_LN2 * options.tick_seconds / options.half_life_seconds)),
+        warm_ticks_(std::max(2.0, std::ceil(options.warm_up_seconds / options.tick_seconds))),
+        relearn_ticks_(options.relearn_seconds / options.tick_seconds), table_("silence", 1, kFields) {}
+  std::string_view name() const override { return "silence"; }
+  int width() const override { return 1; }
+  int64_t series() const override { return table_.series(); }
+  void Resize(int64_t series) override { table_.Resize(series); }
+  void Forget(int64_t series) override { table_.Forget(series); }
+  int64_t state_bytes_per_series() const override { return table_.bytes_per_series(); }
+  void Save(std::string* out) const override { table_.Save(out); }
+  bool Load(std::string_view bytes) override {
+    SeriesTable loaded = table_;
+    if (!loaded.Load(&bytes) || !bytes.empty()) return false;
+    table_ = std::move(loaded);
+    return true;
+  }
+
+  void Score(const Values& x, const SeriesMask& mask, Assessment* out) const override {
+    for (int64_t i = 0; i < series(); ++i) {
+      const double typical = table_.at(kTypical, i), spread = std::sqrt(table_.at(kVariance, i));
+      out->tail_probability(i) = 1.0;
+      out->z(i) = 0.0;
+      out->expected(i) = typical;
+      out->lower(i) = kQuietShare * typical;
+      out->upper(i) = typical + 3.0 * spread;
+      out->rate(i) = 0.0;
+      out->ready(i) = Ready(i);
+      if (!mask(i) || !std::isfinite(x(0, i)) || !out->ready(i) || !Quiet(i, x(0, i))) continue;
+      const double seconds = Beyond(i, table_.at(kSpell, i) + 1.0) * tick_;
+      if (seconds <= 0.0) continue;
+      const double mean = std::max(table_.at(kMeanSpell, i) * tick_, 1.0);
+      const double begins = (table_.at(kSpells, i) + 1.0) / (table_.at(kAge, i) + 2.0);
+      out->tail_probability(i) = std::clamp(begins * std::exp(-seconds / mean), kLeastProbability, 1.0);
+      out->z(i) = std::max(-seconds / Unit(i), -kMostZ);
+    }
+  }
+
+  void Update(const Values& x, const SeriesMask& mask) override {
+    for (int64_t i = 0; i < series(); ++i) {
+      if (mask(i) && std::isfinite(x(0, i))) Learn(i, std::clamp(x(0, i), 0.0, kMostValue));
+    }
+  }
+
+ private:
+  // Spells in ticks. kTypical, kVariance: of active ticks.
+  enum Field { kAge, kActive, kTypical, kVariance, kSpell, kLongest, kMeanSpell, kSpells, kFields };
+
+  bool Quiet(int64_t i, double x) const { return x <= std::max(kQuietShare * table_.at(kTypical, i), 0.0); }
+  double Beyond(int64_t i, double spell) const { return spell - kPatience * table_.at(kLongest, i); }
+  double Unit(int64_t i) const { return std::max(table_.at(kLongest, i) * tick_, 1.0); }
+  bool Ready(int64_t i) const {
+    const double age = table_.at(kAge, i), active = table_.at(kActive, i);
+    if (age < warm_ticks_ || active < kLeastActive || table_.at(kTypical, i) < floor_) return false;
+    return active >= 0.5 * (age - table_.at(kSpell, i)) || table_.at(kSpells, i) >= kSettleSpells;
+  }
+
+  void Learn(int64_t i, double x) {
+    double& age = table_.at(kAge, i);
+    double& spell = table_.at(kSpell, i);
+    const bool ready = Ready(i);
+    age += 1;
+    if (Quiet(i, x)) {
+      spell += 1;
+      if (spell >= relearn_ticks_) table_.Forget(i);
+      return;
+    }
+    if (spell > 0 && table_.at(kActive, i) > 0) EndSpell(i, ready);
+    spell = 0;
+    double& active = table_.at(kActive, i);
+    double& typical = table_.at(kTypical, i);
+    double& variance = table_.at(kVariance, i);
+    active += 1;
+    const double b = std::max(alpha_, 1.0 / active);
+    // Bursts are winsorised, so that one of them does not make every usual tick look quiet.
+    const double most = active < kLeastActive ? kMostValue : 3.0 * std::max(typical, std::sqrt(variance));
+    const double e = std::clamp(x - typical, -most, most);
+    typical += b * e;
+    variance += b * ((1.0 - b) * e * e - variance);
+    table_.at(kLongest, i) -= alpha_ * table_.at(kLongest, i);
+  }
+
+  void EndSpell(int64_t i, bool ready) {
+    double& longest = table_.at(kLongest, i);
+    double& mean = table_.at(kMeanSpell, i);
+    double& spells = table_.at(kSpells, i);
+    double spell = table_.at(kSpell, i);
+    const bool fault = ready && Beyond(i, spell) * tick_ / Unit(i) >= kAlarming;
+    if (fault) spell = std::min(spell, 1.5 * longest + std::ceil(1.0 / tick_));
+    spells += 1;
+    longest = std::max(longest, spell);
+    mean += std::max(alpha_, 1.0 / spells) * (spell - mean);
+  }
+
+  double floor_, tick_, alpha_, warm_ticks_, relearn_ticks_;
+  SeriesTable table_;
+};
+
+}  // namespace
+
+std::unique_ptr<Model> Make(const Options& options) { return std::make_unique<Silence>(options); }
+
+}  // namespace outlier::models::silence

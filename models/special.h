@@ -1,0 +1,18 @@
+// Special functions the tail probabilities are made of. Pure, no allocation, finite for every argument in range.
+#pragma once
+
+namespace outlier::models {
+
+// P(|N(0,1)| > a), a >= 0.
+double NormalTwoSidedTail(double a);
+// x with P(N(0,1) > x) = p, p in (0, 1). Acklam (2003) rational start and one Halley step; relative error < 1e-9.
+double NormalUpperQuantile(double p);
+// I_x(a, b), the regularised incomplete beta function, a, b > 0, x in [0, 1]. Continued fraction by the modified Lentz
+// method (Abramowitz & Stegun 1964, 26.5.8).
+double RegularizedBeta(double a, double b, double x);
+// P(chi-square with `degrees` > x). Series and continued fraction of the incomplete gamma function (A&S 6.5.29, 6.5.31).
+double ChiSquareTail(double x, double degrees);
+// P(X >= count) of a negative binomial with this mean and variance = mean (1 + mean/size): I_{mean/(mean+size)}(count, size).
+double NegativeBinomialTail(double count, double mean, double size);
+
+}  // namespace outlier::models
