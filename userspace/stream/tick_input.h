@@ -145,7 +145,8 @@ struct LossSample {
 };
 
 struct Command {
-  enum class Kind : uint8_t { kAcknowledge, kFalseAlarm, kUseful, kReload };
+  // kAbandon: the journal holds an open incident that the engine does not know (its state was lost): it is resolved.
+  enum class Kind : uint8_t { kAcknowledge, kFalseAlarm, kUseful, kReload, kAbandon };
   Kind kind = Kind::kAcknowledge;
   std::string incident_id;
   std::string author;
