@@ -47,6 +47,7 @@ class Ordeal:
 
     subscriber: Subscriber
     feed: list[Seen]  # the whole feed afterwards
+    steadfast: list[Seen]  # what one `outlierctl watch` saw that went on across all deaths
     incidents: list[Json]
     feed_ids: set[str] = field(default_factory=set)
     deaths_before_serving: int = 0
@@ -68,8 +69,9 @@ def ordeal(ground: Ground, report: list[str]) -> Iterator[Ordeal]:
     daemon = Daemon(ground.folder / "ordeal", f"detection.warm_up={WARM_UP}s", "state.snapshot_interval=5s").start()
     daemon.wait_until_known(names, timeout=4 * WARM_UP)
     chance = random.Random(SEED)
-    ordeal = Ordeal(Subscriber(), [], [], {daemon.status()["source"]["feed_id"]})
+    ordeal = Ordeal(Subscriber(), [], [], [], {daemon.status()["source"]["feed_id"]})
     ordeal.subscriber.follow(daemon)
+    steadfast = Watcher(daemon)
     services[1].order("exit")
     wait_for("the first incident", lambda: daemon.status()["open_incidents"], timeout=30)
     for round_number in range(KILLS):
@@ -97,6 +99,7 @@ def ordeal(ground: Ground, report: list[str]) -> Iterator[Ordeal]:
     everything = Watcher(daemon)
     wait_for("the feed read again", lambda: len(everything.seen()) >= int(last["last_sequence"]), timeout=20)
     ordeal.feed = everything.stop()
+    ordeal.steadfast = steadfast.stop()
     ordeal.subscriber.daemon_died()
     report.append(
         f"kill -9: {KILLS} deaths (seed {SEED}), {ordeal.deaths_before_serving} before serving; {len(ordeal.feed)} changes,"
@@ -116,6 +119,10 @@ def test_the_ordeal_was_one(ordeal: Ordeal) -> None:
 def test_a_resumed_watch_gives_exactly_what_was_missed(ordeal: Ordeal) -> None:
     assert ordeal.subscriber.defects == []
     assert len(ordeal.feed_ids) == 1
+
+
+def test_a_watch_that_outlives_the_daemon_sees_each_change_once(ordeal: Ordeal) -> None:
+    assert [change.line for change in ordeal.steadfast] == [change.line for change in ordeal.feed]
 
 
 def test_no_change_that_a_subscriber_saw_is_gone_or_altered(ordeal: Ordeal) -> None:
