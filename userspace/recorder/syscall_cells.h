@@ -1,0 +1,41 @@
+// An account's syscall arrays as one row of cells, in the order the recording keeps them.
+#pragma once
+#include <algorithm>
+#include <type_traits>
+#include <vector>
+
+#include "userspace/recorder/tick_codec.h"
+
+namespace outlier::recording {
+
+// Calls visit(cell index, field) for every cell of `s`.
+template <class Syscalls, class Visit>
+void ForEachCell(Syscalls& s, Visit visit) {
+  size_t cell = 0;
+  for (auto& sum : s.duration_sum_ns) visit(cell++, sum);
+  for (auto& errors : s.errors) visit(cell++, errors);
+  for (auto& buckets : s.buckets) {
+    for (auto& bucket : buckets) visit(cell++, bucket);
+  }
+}
+
+inline SyscallCells ToCells(const AccountSyscalls& s) {
+  SyscallCells cells{};
+  ForEachCell(s, [&](size_t i, const auto& field) { cells[i] = field; });
+  return cells;
+}
+
+inline void FromCells(const SyscallCells& cells, AccountSyscalls* s) {
+  ForEachCell(*s, [&](size_t i, auto& field) { field = static_cast<std::remove_reference_t<decltype(field)>>(cells[i]); });
+}
+
+// Keeps what is remembered as small as what lives. Encoder and decoder do the same after every tick.
+inline void ForgetSyscallsOfGoneAccounts(const std::vector<AccountSample>& accounts, KnownSyscalls* known) {
+  std::vector<Account> living;
+  living.reserve(accounts.size());
+  for (const AccountSample& a : accounts) living.push_back(a.account);
+  std::sort(living.begin(), living.end());
+  std::erase_if(*known, [&](const auto& entry) { return !std::binary_search(living.begin(), living.end(), entry.first); });
+}
+
+}  // namespace outlier::recording
