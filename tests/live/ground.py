@@ -12,11 +12,42 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 PREFIX = "outlier-live-"
-MEMORY_CGROUPS = Path("/sys/fs/cgroup/memory")
+
+
+@dataclass(frozen=True)
+class MemoryCgroups:
+    """Where memory cgroups are made on this host, version 1 or 2, and what their limit is called."""
+
+    root: Path
+    limit: str
+
+    def make(self, name: str, limit_bytes: int) -> Path:
+        if self.limit == "memory.max":
+            (self.root / "cgroup.subtree_control").write_text("+memory")
+        cgroup = self.root / name
+        cgroup.mkdir()
+        (cgroup / self.limit).write_text(str(limit_bytes))
+        if (cgroup / "memory.swap.max").exists():
+            (cgroup / "memory.swap.max").write_text("0")  # swapping is slower than any limit of these tests
+        return cgroup
+
+
+def find_memory_cgroups() -> MemoryCgroups | None:
+    first, second = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
+    if (first / "memory.usage_in_bytes").exists():
+        return MemoryCgroups(first, "memory.limit_in_bytes")
+    controllers = second / "cgroup.controllers"
+    if controllers.exists() and "memory" in controllers.read_text().split():
+        return MemoryCgroups(second, "memory.max")
+    return None
+
+
+MEMORY_CGROUPS = find_memory_cgroups()
 
 _libc = ctypes.CDLL(None, use_errno=True)
 T = TypeVar("T")
@@ -57,7 +88,7 @@ def remove_traces(folder: Path) -> None:
         mount_point = line.split()[1]
         if mount_point.startswith(f"{folder}/"):
             subprocess.run(["umount", "--lazy", mount_point], check=False)
-    for cgroup in MEMORY_CGROUPS.glob(f"{folder.name}*"):
+    for cgroup in MEMORY_CGROUPS.root.glob(f"{folder.name}*") if MEMORY_CGROUPS else ():
         try:
             for pid in (cgroup / "cgroup.procs").read_text().split():
                 os.kill(int(pid), signal.SIGKILL)
@@ -92,10 +123,8 @@ class Ground:
         )
 
     def memory_cgroup(self, name: str, limit_bytes: int) -> Path:
-        cgroup = MEMORY_CGROUPS / f"{self.folder.name}-{name}"
-        cgroup.mkdir()
-        (cgroup / "memory.limit_in_bytes").write_text(str(limit_bytes))
-        return cgroup
+        assert MEMORY_CGROUPS is not None, "this kernel has no memory cgroups"
+        return MEMORY_CGROUPS.make(f"{self.folder.name}-{name}", limit_bytes)
 
     def clear(self) -> None:
         self._reaper.communicate()
