@@ -41,6 +41,7 @@ class Engine {
   virtual uint64_t last_tick() const = 0;
   virtual std::vector<v1::WorkloadState> Workloads(bool with_values) const = 0;
   virtual v1::QuerySeriesResponse Query(const v1::QuerySeriesRequest& request) const = 0;
+  virtual std::vector<std::string> OpenIncidents() const = 0;  // ids
   virtual void FillStatus(v1::Status* status) const = 0;  // workloads, series, open incidents, incidents told, losses
 };
 

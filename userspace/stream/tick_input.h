@@ -142,6 +142,8 @@ struct HostSample {
 struct LossSample {
   std::string name;
   uint64_t count = 0;
+  template <class Archive>
+  void Serialize(Archive& a) { a(name, count); }
 };
 
 struct Command {

@@ -3,10 +3,11 @@
 #pragma once
 #include <cstdint>
 #include <string>
-#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "outlier/v1/feed.pb.h"
+#include "userspace/stream/proto_archive.h"
 #include "userspace/stream/syscall_class.h"
 #include "userspace/stream/tick_input.h"
 
@@ -58,12 +59,23 @@ struct ProcessRate {         // a process whose use of CPU matters as evidence a
   std::string name;          // executable, or comm
 };
 
+struct NamedWorkload {
+  std::string key;        // identity, stable across restarts of everything
+  v1::Workload workload;
+  template <class Archive>
+  void Serialize(Archive& a) {
+    a(key);
+    SerializeMessage(a, workload);
+  }
+};
+
 struct WorkloadTick {
   uint64_t tick = 0;
   uint64_t boot_time_ns = 0;
   int64_t wall_time_ns = 0;
   double interval_seconds = 0;
   std::vector<WorkloadTotals> totals;      // by slot
+  std::vector<std::pair<Slot, NamedWorkload>> named;  // slots whose name or description is new at this tick
   std::vector<RestartFact> restarts;       // in order of time
   std::vector<ProcessRate> busiest;        // by gain in CPU, largest first, at most 8
   HostSample host;
@@ -71,14 +83,6 @@ struct WorkloadTick {
   uint64_t events_lost = 0;                // cumulative
   std::vector<std::string> probes_missing;
   std::vector<Command> commands;
-};
-
-// Names and facts of workloads by slot, for whoever has to tell of them.
-class WorkloadNames {
- public:
-  virtual ~WorkloadNames() = default;
-  virtual const v1::Workload& workload(Slot slot) const = 0;
-  virtual std::string_view key(Slot slot) const = 0;  // identity, stable across restarts of everything
 };
 
 }  // namespace outlier

@@ -66,7 +66,7 @@ void Workloads::ReserveSlots() {
   const char* names[] = {"unattributed", "kernel", "host"};
   for (Slot slot = 0; slot < kFirstOwnedSlot; ++slot) {
     slots_[slot].used = true;
-    slots_[slot].born = true;
+    slots_[slot].born = slots_[slot].renamed = true;
     slots_[slot].workload = HostWorkload(names[slot]);
     slots_[slot].key = fmt::format("host:{}", names[slot]);
   }
@@ -166,7 +166,7 @@ Slot Workloads::FindOrMake(const Identity& identity) {
     return kUnattributedSlot;
   }
   SlotState fresh;
-  fresh.used = fresh.born = true;
+  fresh.used = fresh.born = fresh.renamed = true;
   fresh.key = identity.key;
   fresh.workload = identity.workload;
   fresh.last = slots_[free].last;  // the kernel's account goes on counting where it was
@@ -223,7 +223,10 @@ void Workloads::Attach(const IdentityObservation& observation, std::vector<Accou
   if (!state.has_main && !child && after_death) {
     state.has_main = true;
     state.main = observation.key;
-    if (!observation.executable.empty()) state.workload.set_executable(Printable(observation.executable));
+    if (const std::string executable = Printable(observation.executable); !executable.empty() && executable != state.workload.executable()) {
+      state.workload.set_executable(executable);
+      state.renamed = true;
+    }
     const ExecutableStamp stamp{observation.executable_inode, observation.executable_size, observation.executable_mtime_ns};
     if (auto fact = state.restarts.OnMainStart(observation.key, observation.key.start_time_ns, stamp, warm_up_ns_)) {
       out->totals[slot].restarts += 1;
@@ -334,6 +337,8 @@ void Workloads::FollowProcesses(const TickInput& input, WorkloadTick* out) {
     totals.observed = totals.processes > 0 || totals.restarts > 0 || totals.oom_kills > 0;
     totals.born = slots_[slot].born;
     slots_[slot].born = false;
+    if (slots_[slot].renamed) out->named.push_back({slot, {slots_[slot].key, slots_[slot].workload}});
+    slots_[slot].renamed = false;
     totals.has_rates = out->interval_seconds > 0;
     if (slots_[slot].has_main) {
       totals.uptime_seconds = (now_ns_ - std::min(now_ns_, slots_[slot].main.start_time_ns)) * 1e-9;

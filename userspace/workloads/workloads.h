@@ -17,7 +17,7 @@
 
 namespace outlier {
 
-class Workloads : public WorkloadNames {
+class Workloads {
  public:
   explicit Workloads(uint64_t warm_up_ns);
 
@@ -27,8 +27,7 @@ class Workloads : public WorkloadNames {
 
   int slots() const { return static_cast<int>(slots_.size()); }
   bool used(Slot slot) const { return slots_[slot].used; }
-  const v1::Workload& workload(Slot slot) const override { return slots_[slot].workload; }
-  std::string_view key(Slot slot) const override { return slots_[slot].key; }
+  const v1::Workload& workload(Slot slot) const { return slots_[slot].workload; }
   // Fills everything of WorkloadState but score, warming_up and values.
   void Describe(Slot slot, v1::WorkloadState* state) const;
   uint32_t living_processes() const { return living_; }
@@ -58,6 +57,7 @@ class Workloads : public WorkloadNames {
   struct SlotState {
     bool used = false;
     bool born = false;            // since the last tick was told
+    bool renamed = false;         // likewise, its description
     std::string key;
     v1::Workload workload;
     bool has_main = false;
@@ -72,7 +72,7 @@ class Workloads : public WorkloadNames {
     RestartTracker restarts;
     template <class Archive>
     void Serialize(Archive& a) {
-      a(used, born, key);
+      a(used, born, renamed, key);
       SerializeMessage(a, workload);
       a(has_main, main, last_alive_ns, processes, memory_bytes, cpu_utilization, last, last_syscalls, since_attach, restarts);
     }

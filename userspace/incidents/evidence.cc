@@ -1,0 +1,140 @@
+#include "userspace/incidents/evidence.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace outlier {
+namespace {
+
+struct Hold {
+  int assessments;
+  double z;  // demanded
+};
+
+// The longer it holds, the less it has to be. Tuned on a quiet host and on hosts with periodic jobs: what a job of a few
+// seconds does is not told, a tenfold rise is told after five ticks and a threefold one after twenty.
+constexpr std::array<Hold, 3> kLevelHolds = {{{5, 16}, {10, 11}, {20, 8}}};
+constexpr std::array<Hold, 3> kCountHolds = {{{4, 14}, {7, 10}, {15, 7}}};
+constexpr std::array<Hold, 3> kShapeHolds = {{{4, 10}, {8, 7}, {16, 6}}};
+// These two have persistence inside: a window of growth, a gap of silence.
+constexpr std::array<Hold, 1> kInnerHolds = {{{3, 7}}};
+
+constexpr double kNoticed = 3.0;         // |z| below this is nobody's evidence
+constexpr double kStrongest = 6.0;       // one signal does not say more than this, whatever its z
+constexpr double kDownWeight = 0.5;      // doing less is more often the end of work than a fault
+
+std::span<const Hold> HoldsOf(Channel channel) {
+  switch (channel) {
+    case Channel::kLevel: return kLevelHolds;
+    case Channel::kCount: return kCountHolds;
+    case Channel::kShape: return kShapeHolds;
+    case Channel::kDrift: return kInnerHolds;
+    case Channel::kSilence: return kInnerHolds;
+    case Channel::kDifference: return {};  // dates changes; a single jump is not held by anything
+  }
+  return {};
+}
+
+}  // namespace
+
+void Evidence::Append(const FeatureTick& tick, const ScoreTick& scores) {
+  const Eigen::Index slots = tick.values.rows();
+  z_.resize(scores.detectors.size());
+  absent_.resize(scores.detectors.size());
+  for (size_t d = 0; d < scores.detectors.size(); ++d) {
+    const DetectorScores& detector = scores.detectors[d];
+    if (z_[d].cols() < slots) {
+      const Eigen::Index had = z_[d].cols();
+      z_[d].conservativeResize(kDepth, slots);
+      z_[d].rightCols(slots - had).setZero();
+      absent_[d].conservativeResize(1, slots);
+      absent_[d].rightCols(slots - had).setZero();
+    }
+    for (Eigen::Index slot = 0; slot < slots; ++slot) {
+      uint8_t& absent = absent_[d](0, slot);
+      if (tick.born(slot)) z_[d].col(slot).setZero();
+      if (!tick.present(slot, detector.feature)) {
+        if (absent < kForgetAfterAbsent && ++absent == kForgetAfterAbsent) z_[d].col(slot).setZero();
+        continue;
+      }
+      absent = 0;
+      float* column = z_[d].col(slot).data();
+      std::copy_backward(column, column + kDepth - 1, column + kDepth);
+      column[0] = static_cast<float>(detector.z(slot));
+    }
+  }
+}
+
+EvidenceGroup Evidence::GroupOf(const DetectorScores& scores) const {
+  if (scores.channel == Channel::kSilence) return EvidenceGroup::kSilence;
+  const FeatureSpec& feature = features_[scores.feature];
+  switch (feature.kind) {
+    case FeatureKind::kBytes: return EvidenceGroup::kMemory;
+    case FeatureKind::kByteRate: return EvidenceGroup::kIo;
+    case FeatureKind::kDuration: return EvidenceGroup::kLatency;
+    case FeatureKind::kPopulation: return EvidenceGroup::kPopulation;
+    case FeatureKind::kFact: return EvidenceGroup::kErrors;
+    case FeatureKind::kCount: return feature.signal == "workload.process.started" ? EvidenceGroup::kPopulation : EvidenceGroup::kErrors;
+    case FeatureKind::kUtilization: return feature.signal == "process.cpu.run_delay" ? EvidenceGroup::kWaiting : EvidenceGroup::kCpu;
+    case FeatureKind::kRate:
+      if (feature.attribute_value == "involuntary") return EvidenceGroup::kWaiting;
+      return feature.signal == "process.paging.faults" ? EvidenceGroup::kIo : EvidenceGroup::kActivity;
+    case FeatureKind::kShown: break;
+  }
+  return EvidenceGroup::kActivity;
+}
+
+double Evidence::StrengthOf(int detector, int slot, const DetectorScores& scores) const {
+  const auto column = z_[detector].col(slot);
+  const double newest = column(0);
+  if (std::abs(newest) < kNoticed || !scores.ready(slot)) return 0;
+  const double sign = newest > 0 ? 1 : -1;
+  double strength = 0, least = std::abs(newest);
+  int held = 1;
+  for (const Hold& hold : HoldsOf(scores.channel)) {
+    for (; held < hold.assessments; ++held) least = std::min(least, sign * column(held));
+    strength = std::max(strength, least / hold.z);
+  }
+  if (sign < 0 && scores.channel != Channel::kSilence && scores.channel != Channel::kShape) strength *= kDownWeight;
+  return std::clamp(strength, 0.0, kStrongest);
+}
+
+std::vector<Strength> Evidence::Of(int slot, const ScoreTick& scores, const std::vector<bool>& ignored) const {
+  std::vector<Strength> out;
+  for (int d = 0; d < static_cast<int>(scores.detectors.size()); ++d) {
+    const DetectorScores& detector = scores.detectors[d];
+    if (std::abs(z_[d](0, slot)) < kNoticed || ignored[detector.feature] || absent_[d](0, slot) >= kForgetAfterAbsent) continue;
+    const double strength = StrengthOf(d, slot, detector);
+    if (strength > 0) out.push_back({d, strength, z_[d](0, slot)});
+  }
+  std::stable_sort(out.begin(), out.end(), [](const Strength& a, const Strength& b) { return a.strength > b.strength; });
+  return out;
+}
+
+double Evidence::Combine(std::span<const Strength> strengths, const ScoreTick& scores) const {
+  std::array<double, kEvidenceGroups> groups{};
+  for (const Strength& strength : strengths) {
+    double& group = groups[static_cast<int>(GroupOf(scores.detectors[strength.detector]))];
+    group = std::max(group, strength.strength);
+  }
+  std::sort(groups.begin(), groups.end(), std::greater<>());
+  return groups[0] + 0.5 * groups[1] + 0.25 * groups[2];
+}
+
+double TellingWeight(const FeatureSpec& feature) {
+  switch (feature.kind) {
+    case FeatureKind::kFact: return 8.0;    // the kernel said so
+    case FeatureKind::kCount: return 3.0;   // errors and starts cause load, not the other way round
+    case FeatureKind::kUtilization:
+    case FeatureKind::kBytes:
+    case FeatureKind::kByteRate:
+    case FeatureKind::kDuration: return 1.0;
+    case FeatureKind::kRate:
+    case FeatureKind::kPopulation:
+    case FeatureKind::kShown: return 0.4;   // side effects of the others
+  }
+  return 1.0;
+}
+
+}  // namespace outlier

@@ -1,0 +1,56 @@
+// Evidence: how strongly a workload departs, from what its detectors said lately. Pure.
+//
+// A departure counts for what it held: the least same-sign |z| over the last h assessments (h = 3..20), divided by what
+// that hold demands; 1 is the strength at which one signal alone opens an incident. Persistence comes before
+// combination, because sums of single-tick surprisals are dominated by bursts. Signals that move together for one reason
+// (groups) count once, and the strongest groups of a workload add up with falling weights.
+#pragma once
+#include <Eigen/Core>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "userspace/base/archive.h"
+#include "userspace/stream/feature.h"
+#include "userspace/stream/score.h"
+
+namespace outlier {
+
+// Signals that answer one question, so that two of them are one piece of evidence.
+enum class EvidenceGroup : uint8_t { kCpu, kWaiting, kMemory, kIo, kActivity, kErrors, kLatency, kPopulation, kSilence };
+inline constexpr int kEvidenceGroups = 9;
+
+struct Strength {
+  int detector = -1;
+  double strength = 0;  // >= 0; 1 opens alone
+  double z = 0;         // signed, now
+};
+
+class Evidence {
+ public:
+  Evidence(std::span<const FeatureSpec> features) : features_(features.begin(), features.end()) {}
+
+  void Append(const FeatureTick& tick, const ScoreTick& scores);
+  // Of one slot, now: every detector with a strength > 0 and a feature that is not ignored, strongest first.
+  std::vector<Strength> Of(int slot, const ScoreTick& scores, const std::vector<bool>& ignored) const;
+  double Combine(std::span<const Strength> strengths, const ScoreTick& scores) const;
+
+  template <class Archive>
+  void Serialize(Archive& a) { a(z_, absent_); }
+
+ private:
+  static constexpr int kDepth = 20;
+  static constexpr int kForgetAfterAbsent = 10;  // ticks without an observation
+  EvidenceGroup GroupOf(const DetectorScores& scores) const;
+  double StrengthOf(int detector, int slot, const DetectorScores& scores) const;
+
+  std::vector<FeatureSpec> features_;
+  std::vector<Eigen::ArrayXXf> z_;   // a detector: [kDepth x slots], newest in row 0
+  std::vector<Eigen::Array<uint8_t, Eigen::Dynamic, Eigen::Dynamic>> absent_;  // a detector: [1 x slots], ticks since observed
+};
+
+// How much a kind of signal says about the cause rather than the consequence: orders contributions.
+double TellingWeight(const FeatureSpec& feature);
+
+}  // namespace outlier

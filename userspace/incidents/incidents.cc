@@ -1,0 +1,336 @@
+#include "userspace/incidents/incidents.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include "userspace/base/text.h"
+#include "userspace/incidents/suspects.h"
+#include "userspace/stream/incident_text.h"
+
+namespace outlier {
+namespace {
+
+constexpr uint64_t kSecond = 1'000'000'000;
+constexpr double kOpens = 1.0;            // combined strength; see evidence.h
+constexpr double kOpensHost = 2.0;        // kernel threads and the rest do what everybody else causes
+constexpr double kCalm = 0.35;            // hysteresis: below this nothing is left of it
+constexpr uint32_t kCalmTicks = 10;       // in a row, until it is resolved
+constexpr double kContributes = 0.3;      // strength from which a signal is named
+constexpr uint64_t kFactCalm = 30 * kSecond;       // a restarted workload that stays up this long is well
+constexpr uint64_t kFactCalmDead = 90 * kSecond;   // one that does not come back is told of for this long
+constexpr uint64_t kRefresh = 60 * kSecond;        // numbers of a long incident are told again
+constexpr uint64_t kLeastGap = 5 * kSecond;        // between two updates of the same kind
+constexpr uint64_t kSameMoment = 5 * kSecond;      // onsets this close are related
+constexpr int kLifeEvents = 50;
+
+}  // namespace
+
+Incidents::Incidents(const config::v1::Config& config, v1::Source source, std::span<const FeatureSpec> features)
+    : config_(config),
+      source_(std::move(source)),
+      features_(features.begin(), features.end()),
+      history_(static_cast<int>(features.size())),
+      evidence_(features) {
+  for (size_t f = 0; f < features_.size(); ++f) {
+    if (features_[f].signal == "workload.restarts") restarts_feature_ = f;
+  }
+}
+
+void Incidents::Reload(const config::v1::Config& config) {
+  config_ = config;
+  ignored_.clear();
+}
+
+const std::vector<bool>& Incidents::IgnoredBy(Slot slot) {
+  if (slot >= ignored_.size()) ignored_.resize(slot + 1);
+  std::vector<bool>& ignored = ignored_[slot];
+  if (!ignored.empty()) return ignored;
+  ignored.assign(features_.size(), false);
+  const v1::Workload& workload = names_[slot].workload;
+  for (const config::v1::WorkloadRule& rule : config_.workloads()) {
+    const config::v1::Match& match = rule.match();
+    if (!GlobMatch(match.executable(), workload.executable()) || !GlobMatch(match.name(), workload.name()) ||
+        !GlobMatch(match.unit(), workload.unit()) || !GlobMatch(match.user(), workload.user())) {
+      continue;
+    }
+    for (const std::string& signal : rule.ignore()) {
+      for (size_t f = 0; f < features_.size(); ++f) ignored[f] = ignored[f] || features_[f].signal == signal;
+    }
+    break;  // first match wins
+  }
+  return ignored;
+}
+
+std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const FeatureTick& features, const ScoreTick& scores) {
+  Changes changes;
+  history_.Append(features, tick.boot_time_ns, tick.wall_time_ns);
+  evidence_.Append(features, scores);
+  events_lost_ = tick.events_lost;
+  watched_seconds_ += tick.interval_seconds;
+  const Slot slots = static_cast<Slot>(tick.totals.size());
+  scores_.resize(slots, 0.0);
+  warm_.resize(slots, 0);
+  names_.resize(slots);
+  for (const auto& [slot, name] : tick.named) {
+    names_[slot] = name;
+    if (slot < ignored_.size()) ignored_[slot].clear();
+  }
+
+  std::map<Slot, std::vector<const RestartFact*>> facts;
+  for (const RestartFact& fact : tick.restarts) facts[fact.slot].push_back(&fact);
+  const std::vector<const RestartFact*> none;
+  for (Slot slot = 0; slot < slots; ++slot) {
+    const bool born = tick.totals[slot].born;
+    if (const auto open = open_.find(slot); born && open != open_.end()) {
+      Resolve(tick, "the workload was forgotten", &open->second, &changes);
+      open_.erase(open);
+    }
+    const std::vector<bool>& ignored = IgnoredBy(slot);
+    const std::vector<Strength> strengths = evidence_.Of(static_cast<int>(slot), scores, ignored);
+    const double strength = evidence_.Combine(strengths, scores);
+    scores_[slot] = strength > 0 ? ScoreOf(strength) : 0;
+    warm_[slot] = std::any_of(scores.detectors.begin(), scores.detectors.end(), [&](const DetectorScores& d) {
+      return features_[d.feature].kind == FeatureKind::kBytes && d.ready(slot);
+    });
+    const auto it = facts.find(slot);
+    const auto& own_facts = it == facts.end() ? none : it->second;
+    if (const auto open = open_.find(slot); open != open_.end()) {
+      Follow(tick, own_facts, strengths, features, scores, strength, &open->second, &changes);
+      if (open->second.incident.state() == v1::Incident::RESOLVED) open_.erase(open);
+      continue;
+    }
+    const bool told = !ignored[restarts_feature_] && std::any_of(own_facts.begin(), own_facts.end(), [](const auto* f) { return f->told; });
+    const bool owned = slot >= kFirstOwnedSlot;
+    if (told || strength >= (owned ? kOpens : kOpensHost)) {
+      Open(slot, tick, own_facts, strengths, features, scores, strength, &changes);
+    }
+  }
+  for (const Command& command : tick.commands) Obey(command, tick, &changes);
+  return changes;
+}
+
+void Incidents::Remember(std::span<const Strength> strengths, const FeatureTick& features, const ScoreTick& scores,
+                         OpenIncident* open) {
+  for (const Strength& strength : strengths) {
+    if (strength.strength < kContributes) continue;
+    const DetectorScores& d = scores.detectors[strength.detector];
+    const Slot slot = open->slot;
+    if (!features.present(slot, d.feature)) continue;
+    Peak peak;
+    peak.feature = d.feature;
+    peak.channel = d.channel;
+    peak.z = d.z(slot);
+    peak.observed = features.values(slot, d.feature);
+    peak.expected = d.expected(slot);
+    peak.lower = d.lower(slot);
+    peak.upper = d.upper(slot);
+    peak.tail_probability = d.tail_probability(slot);
+    peak.rate = d.rate(slot);
+    RememberPeak(peak, &open->peaks);
+  }
+}
+
+void Incidents::AddFact(const RestartFact& fact, OpenIncident* open) {
+  v1::Restart& restart = *open->incident.mutable_restart();
+  const bool first = !open->has_fact;
+  // A loop or an OOM kill says more than the single restart that is part of it.
+  const bool worse = first || fact.told || restart.cause() == v1::Restart::CAUSE_UNSPECIFIED;
+  if (worse) {
+    v1::Restart candidate;
+    candidate.set_cause(fact.cause);
+    if (first || ScoreOf(candidate) >= ScoreOf(restart)) {
+      if (restart.cause() != fact.cause) {
+        open->dirty = true;
+        open->news = fmt::format("restart cause is {}", v1::Restart::Cause_Name(fact.cause));
+        if (!fact.detail.empty()) open->news += ": " + fact.detail;
+      }
+      restart.set_cause(fact.cause);
+      restart.set_exit_code(fact.exit_code);
+      restart.set_signal(fact.signal);
+    }
+  }
+  restart.set_count(std::max(restart.count(), fact.count));
+  if (open->last_fact_ns != 0 && fact.time_ns > open->last_fact_ns) open->fact_gap_ns = fact.time_ns - open->last_fact_ns;
+  open->last_fact_ns = std::max(open->last_fact_ns, fact.time_ns);
+  open->has_fact = true;
+}
+
+void Incidents::Open(Slot slot, const WorkloadTick& tick, const std::vector<const RestartFact*>& facts,
+                     std::span<const Strength> strengths, const FeatureTick& features, const ScoreTick& scores, double strength,
+                     Changes* changes) {
+  OpenIncident open;
+  open.slot = slot;
+  open.opened_ns = tick.boot_time_ns;
+  open.onset_ns = tick.boot_time_ns;
+  open.lost_before = events_lost_;
+  open.strength = strength;
+  for (const RestartFact* fact : facts) {
+    if (!fact->told && !open.has_fact) continue;
+    if (!open.has_fact) open.onset_ns = fact->time_ns;
+    AddFact(*fact, &open);
+  }
+  open.opened_by_fact = open.has_fact;
+  v1::Incident& incident = open.incident;
+  *incident.mutable_source() = source_;
+  *incident.mutable_workload() = names_[slot].workload;
+  incident.set_state(v1::Incident::OPEN);
+  // The tick is unique in this state folder and a workload has one incident at a time: the same input gives the same id.
+  const std::string identity = fmt::format("{}|{}|{}", source_.feed_id(), names_[slot].key, tick.tick);
+  incident.set_id(fmt::format("{:016x}", XXH3_64bits(identity.data(), identity.size())));
+  SetTime(tick.wall_time_ns, incident.mutable_opened_time());
+  Remember(strengths, features, scores, &open);
+  Refresh(tick, &open);
+  opened_ += 1;
+  OpenIncident& kept = open_[slot] = std::move(open);
+  Relate(&kept);
+  Tell(v1::IncidentChange::OPENED, tick, "opened", kept.news, &kept.incident, changes);
+  kept.dirty = false;
+  kept.last_told_ns = tick.boot_time_ns;
+}
+
+// Everything of the incident that follows from what was remembered.
+void Incidents::Refresh(const WorkloadTick& tick, OpenIncident* open) {
+  v1::Incident& incident = open->incident;
+  Compose(features_, history_, tick.host, open);
+  double score = open->strength > 0 ? ScoreOf(open->strength) : 0;
+  if (open->has_fact) score = std::max(score, ScoreOf(incident.restart()));
+  incident.set_score(std::max(score, incident.score()));  // never rewritten downwards
+  incident.set_severity(SeverityOf(incident.score()));
+  SetTime(history_.WallTimeOf(open->onset_ns), incident.mutable_onset_time());
+  const std::vector<v1::Suspect> suspects = SuspectsOf(*open, tick, names_);
+  const double before = incident.suspects_size() > 0 ? incident.suspects(0).share() : 0;
+  // The best evidence stays: when a thief has stopped, nobody is left to suspect.
+  if (!suspects.empty() && (incident.suspects_size() == 0 || suspects[0].share() >= before || tick.boot_time_ns < open->opened_ns + 15 * kSecond)) {
+    incident.clear_suspects();
+    for (const v1::Suspect& suspect : suspects) *incident.add_suspects() = suspect;
+  }
+  v1::Coverage& coverage = *incident.mutable_coverage();
+  coverage.set_events_lost(events_lost_ - std::min(events_lost_, open->lost_before));
+  coverage.set_sampled_share(1.0);
+  coverage.clear_probes_missing();
+  for (const std::string& probe : tick.probes_missing) coverage.add_probes_missing(probe);
+  incident.set_summary(SummarySentence(incident));
+}
+
+void Incidents::Follow(const WorkloadTick& tick, const std::vector<const RestartFact*>& facts, std::span<const Strength> strengths,
+                       const FeatureTick& features, const ScoreTick& scores, double strength, OpenIncident* open, Changes* changes) {
+  v1::Incident& incident = open->incident;
+  const v1::Incident before = incident;
+  const uint32_t count_before = incident.restart().count();
+  for (const RestartFact* fact : facts) {
+    if (fact->told || open->has_fact) AddFact(*fact, open);
+  }
+  Remember(strengths, features, scores, open);
+  open->strength = std::max(open->strength, strength);
+
+  const bool alive = tick.totals[open->slot].processes > 0;
+  const uint64_t fact_calm = std::max(alive ? kFactCalm : kFactCalmDead, 3 * open->fact_gap_ns);
+  const bool fact_is_fresh = open->has_fact && tick.boot_time_ns < open->last_fact_ns + fact_calm;
+  open->calm_ticks = strength < kCalm && !fact_is_fresh ? open->calm_ticks + 1 : 0;
+  if (open->calm_ticks >= (open->has_fact && strengths.empty() ? 1 : kCalmTicks)) {
+    Resolve(tick, alive ? "back to normal" : "the workload has ended", open, changes);
+    return;
+  }
+  if (open->calm_ticks == 0) Refresh(tick, open);
+
+  const uint64_t since_told = tick.boot_time_ns - open->last_told_ns;
+  if (incident.severity() > before.severity()) {
+    open->news = fmt::format("severity rose to {}", v1::Incident::Severity_Name(incident.severity()));
+    open->dirty = true;
+  }
+  if (incident.pattern() != before.pattern()) {
+    open->news = fmt::format("pattern is {}", v1::Incident::Pattern_Name(incident.pattern()));
+    open->dirty = true;
+  }
+  const bool lead_changed = before.contributions_size() > 0 && incident.contributions(0).signal() != before.contributions(0).signal();
+  const bool suspected = incident.suspects_size() > 0 &&
+                         (before.suspects_size() == 0 || before.suspects(0).process().pid() != incident.suspects(0).process().pid());
+  if (lead_changed) open->news = "another signal tells more";
+  if (suspected) open->news = fmt::format("suspect: {} (pid {})", incident.suspects(0).workload().name(), incident.suspects(0).process().pid());
+  if (incident.restart().count() > count_before && open->news.empty()) open->news = fmt::format("restarted {} times", incident.restart().count());
+  open->dirty |= lead_changed || suspected || incident.restart().count() > count_before;
+  const bool urgent = incident.severity() > before.severity() || incident.pattern() != before.pattern() ||
+                      incident.restart().cause() != before.restart().cause();
+  if ((open->dirty && (urgent || since_told >= kLeastGap)) || (since_told >= kRefresh && open->calm_ticks == 0)) {
+    Tell(v1::IncidentChange::UPDATED, tick, "updated", open->news.empty() ? "still going on" : open->news, &incident, changes);
+    open->dirty = false;
+    open->news.clear();
+    open->last_told_ns = tick.boot_time_ns;
+  }
+}
+
+void Incidents::Resolve(const WorkloadTick& tick, const std::string& why, OpenIncident* open, Changes* changes) {
+  v1::Incident& incident = open->incident;
+  incident.set_state(v1::Incident::RESOLVED);
+  SetTime(tick.wall_time_ns, incident.mutable_resolved_time());
+  Tell(v1::IncidentChange::RESOLVED, tick, "resolved", why, &incident, changes);
+}
+
+void Incidents::Relate(OpenIncident* open) {
+  for (auto& [slot, other] : open_) {
+    if (slot == open->slot) continue;
+    const uint64_t apart = std::max(other.onset_ns, open->onset_ns) - std::min(other.onset_ns, open->onset_ns);
+    if (apart > kSameMoment) continue;
+    open->incident.add_related_incident_ids(other.incident.id());
+    other.incident.add_related_incident_ids(open->incident.id());
+    other.dirty = true;
+    if (other.news.empty()) other.news = "related to " + open->incident.id();
+  }
+}
+
+void Incidents::Tell(v1::IncidentChange::Kind kind, const WorkloadTick& tick, const std::string& what, const std::string& detail,
+                     v1::Incident* incident, Changes* changes) {
+  SetTime(tick.wall_time_ns, incident->mutable_updated_time());
+  if (incident->changes_size() >= kLifeEvents) incident->mutable_changes()->DeleteSubrange(1, 1);  // the opening stays
+  v1::LifeEvent& event = *incident->add_changes();
+  event.set_kind(what);
+  event.set_detail(detail);
+  SetTime(tick.wall_time_ns, event.mutable_time());
+  v1::IncidentChange& change = changes->emplace_back();
+  change.set_kind(kind);
+  SetTime(tick.wall_time_ns, change.mutable_time());
+  *change.mutable_incident() = *incident;
+}
+
+void Incidents::Obey(const Command& command, const WorkloadTick& tick, Changes* changes) {
+  if (command.kind == Command::Kind::kReload) return;  // the engine's business
+  v1::Incident attached;
+  v1::Incident* incident = nullptr;
+  for (auto& [slot, open] : open_) {
+    if (open.incident.id() == command.incident_id) incident = &open.incident;
+  }
+  if (command.kind == Command::Kind::kAbandon && incident != nullptr) return;
+  if (incident == nullptr) {  // resolved long ago, or lost with the state: the journal's copy serves
+    if (!attached.ParseFromString(command.incident) || attached.id() != command.incident_id) return;
+    incident = &attached;
+  }
+  const std::string author = command.author.empty() ? "" : fmt::format("by {}", Printable(command.author, 256));
+  switch (command.kind) {
+    case Command::Kind::kAcknowledge:
+      incident->set_acknowledged(true);
+      Tell(v1::IncidentChange::ACKNOWLEDGED, tick, "acknowledged", author, incident, changes);
+      break;
+    case Command::Kind::kFalseAlarm:
+    case Command::Kind::kUseful: {
+      const bool false_alarm = command.kind == Command::Kind::kFalseAlarm;
+      const bool was = incident->feedback() == "false_alarm";
+      false_alarms_ += false_alarm && !was ? 1 : 0;
+      if (!false_alarm && was && false_alarms_ > 0) false_alarms_ -= 1;
+      incident->set_feedback(false_alarm ? "false_alarm" : "useful");
+      Tell(v1::IncidentChange::FEEDBACK, tick, incident->feedback(), author, incident, changes);
+      break;
+    }
+    case Command::Kind::kAbandon:
+      incident->set_state(v1::Incident::RESOLVED);
+      SetTime(tick.wall_time_ns, incident->mutable_resolved_time());
+      Tell(v1::IncidentChange::RESOLVED, tick, "resolved", "the model state that followed it was lost", incident, changes);
+      break;
+    case Command::Kind::kReload:
+      break;
+  }
+}
+
+}  // namespace outlier
