@@ -1,0 +1,71 @@
+// CSV tables for `outlierctl score`: a streaming reader of FILE.csv[.gz] and a writer of scores.
+#pragma once
+#include <memory>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "userspace/detectors/table_scorer.h"
+
+struct gzFile_s;
+
+namespace outlier {
+
+// Columns named timestamp, label, is_test (in any case) are reserved; every other one is a feature. Cells may be quoted;
+// an empty cell (also NaN, in any case) is a missing value. Not thread-safe.
+class CsvTable {
+ public:
+  struct Row {
+    std::vector<double> values;           // one a feature
+    std::unique_ptr<bool[]> present;      // same length
+    bool is_test = true;                  // true where there is no such column
+    std::string label, timestamp;         // as written; "" where there is no such column
+  };
+
+  // NOT_FOUND or PERMISSION_DENIED when the file cannot be opened, INVALID_ARGUMENT when it has no header or no feature.
+  static absl::StatusOr<CsvTable> Open(const std::string& path);
+  CsvTable(CsvTable&&) noexcept;
+  CsvTable& operator=(CsvTable&&) noexcept;
+  ~CsvTable();
+
+  const std::vector<std::string>& features() const { return features_; }
+  bool has_is_test() const { return is_test_ >= 0; }
+
+  // The next row into `row`; false at the end. INVALID_ARGUMENT names line and column number of a bad cell; DATA_LOSS: the
+  // compressed file is damaged.
+  absl::StatusOr<bool> Next(Row* row);
+
+ private:
+  struct Closer {
+    void operator()(gzFile_s* file) const;
+  };
+  CsvTable() = default;
+  absl::StatusOr<bool> ReadLine();
+  absl::Status Split();
+  absl::Status At(int column, const std::string& what) const;
+
+  std::string path_, line_text_;
+  std::unique_ptr<gzFile_s, Closer> file_;
+  std::vector<std::string> features_, cells_;
+  std::vector<int> feature_of_column_;  // -1 = reserved
+  int is_test_ = -1, label_ = -1, timestamp_ = -1;
+  int64_t line_ = 0;
+};
+
+// Header, then `row,tail_probability,score,features` for row 0, 1, 2 ...; probabilities to six significant digits.
+class ScoreWriter {
+ public:
+  explicit ScoreWriter(std::ostream* out);
+  void Write(const TableScorer::Row& row);
+
+ private:
+  std::ostream* out_;
+  int64_t row_ = 0;
+};
+
+// The whole of `outlierctl score FILE`.
+absl::Status ScoreTable(const std::string& path, double interval_seconds, std::ostream* out);
+
+}  // namespace outlier

@@ -1,0 +1,73 @@
+// Detectors: models at work on the features of all workloads. FeatureTick in, ScoreTick out.
+//
+// detectors.def says which model watches which kind of feature; priors.h what is believed before anything was seen. A
+// slot is judged by what was learned of it before, then learned from. Units of expected, lower, upper, rate: the
+// feature's own. Probabilities are 1 and z is 0 where a feature is absent or its workload is not yet warmed up (kernel
+// facts need no warm-up). Deterministic; not thread-safe.
+#pragma once
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "models/model.h"
+#include "outlier/config/v1/config.pb.h"
+#include "userspace/detectors/priors.h"
+#include "userspace/stream/feature.h"
+#include "userspace/stream/score.h"
+
+namespace outlier {
+
+// One line of detectors.def.
+struct DetectorLine {
+  FeatureKind kind;
+  std::string_view model;
+  Channel channel;
+  std::string_view only;
+};
+std::span<const DetectorLine> DetectorLines();
+
+class Detectors {
+ public:
+  // Settings absent from the configuration (0) mean 1 s ticks, 60 s warm-up, a half-life of one day.
+  static std::unique_ptr<Detectors> Make(const config::v1::Config& config, std::span<const FeatureSpec> specs);
+
+  // More slots keep what is known of the first ones. Fewer than before is ignored.
+  void Resize(int slots);
+  int slots() const { return static_cast<int>(presence_.size()); }
+
+  // Slots `born` are forgotten first; grows to the tick's slots. `out` is reused between ticks without allocation.
+  void ScoreAndUpdate(const FeatureTick& tick, ScoreTick* out);
+
+  // Everything learned. Load accepts what Save of the same features and detectors wrote, else returns false and changes
+  // nothing.
+  void Save(std::string* out) const;
+  bool Load(std::string_view bytes);
+
+  int64_t state_bytes_per_slot() const;
+
+ private:
+  struct Watch {
+    int feature = 0;
+    Channel channel = Channel::kLevel;
+    FeatureKind kind = FeatureKind::kShown;
+    int syscall_class = -1;
+    SignalPrior prior;
+    std::unique_ptr<models::Model> model;
+    models::Assessment assessment;
+  };
+  Detectors(const config::v1::Config& config, std::span<const FeatureSpec> specs);
+  void MakeWatches();
+  void Run(Watch& watch, const FeatureTick& tick, DetectorScores* out);
+  void Judge(Watch& watch, const models::Values& x, const models::SeriesMask& mask, double seconds, DetectorScores* out);
+
+  config::v1::Config config_;
+  std::vector<FeatureSpec> specs_;
+  std::vector<Watch> watches_;
+  double warm_up_ticks_ = 0;
+  Eigen::ArrayXd presence_;     // ticks in which the slot had any feature
+  Eigen::ArrayXd transformed_;  // scratch
+};
+
+}  // namespace outlier

@@ -1,0 +1,111 @@
+#include "userspace/detectors/priors.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace outlier {
+namespace {
+
+using Law = Transform::Law;
+
+SignalPrior Utilization(std::string_view signal) {
+  SignalPrior out;
+  if (signal == "process.cpu.run_delay") {
+    // Waiting for a CPU comes and goes with the neighbours: 0.1 s/s is everyday, and ln(1 + x/0.1) in steps of 0.15 keeps it
+    // below the CPU use of the process that causes it.
+    out.transform = {Law::kLog, 0.1};
+    out.prior.scale_floor = 0.15;
+  } else {
+    // A twentieth of a core is housekeeping. A floor of 0.1 there is 5 millicores near zero and 10 % of a busy core.
+    out.transform = {Law::kLog, 0.05};
+    out.prior.scale_floor = 0.1;
+  }
+  out.prior.relative_floor = 0.01;
+  return out;
+}
+
+SignalPrior Bytes() {
+  // Allocators keep arenas of about 1 MiB, and resident sets breathe by some 2 %.
+  SignalPrior out;
+  out.prior.scale_floor = 1 << 20;
+  out.prior.relative_floor = 0.02;
+  return out;
+}
+
+SignalPrior Logarithmic(double knee, double floor) {
+  SignalPrior out;
+  out.transform = {Law::kLog, knee};
+  out.prior.scale_floor = floor;
+  out.prior.relative_floor = 0.01;
+  return out;
+}
+
+SignalPrior Counts(double rate, double weight) {
+  SignalPrior out;
+  out.transform = {Law::kPerTick, 1.0};
+  out.prior.rate = rate;
+  out.prior.weight = weight;
+  return out;
+}
+
+}  // namespace
+
+double Transform::Forward(double x, double seconds) const {
+  switch (law) {
+    case Law::kIdentity: return x;
+    case Law::kLog: return std::log1p(std::max(x, 0.0) / knee);
+    case Law::kSqrt: return std::sqrt(std::max(x, 0.0));
+    case Law::kPerTick: return std::max(x, 0.0) * seconds;
+  }
+  return x;
+}
+
+double Transform::Inverse(double y, double seconds) const {
+  switch (law) {
+    case Law::kIdentity: return y;
+    case Law::kLog: return knee * std::expm1(std::clamp(y, 0.0, 600.0));  // e^600 is finite, and beyond any signal
+    case Law::kSqrt: return y > 0.0 ? y * y : 0.0;
+    case Law::kPerTick: return seconds > 0.0 ? std::max(y, 0.0) / seconds : 0.0;
+  }
+  return y;
+}
+
+SignalPrior PriorOf(const FeatureSpec& spec, std::string_view model) {
+  SignalPrior out;
+  switch (spec.kind) {
+    case FeatureKind::kUtilization: return Utilization(spec.signal);
+    case FeatureKind::kBytes:
+      return Bytes();
+    case FeatureKind::kByteRate:
+      // Below 256 KiB/s is log files and metadata; bursts by a quarter are nothing.
+      return Logarithmic(256.0 * 1024.0, 0.25);
+    case FeatureKind::kRate:
+      if (model == "silence") {
+        // On the raw rate. A series under half an event a second has no rhythm to lose.
+        out.prior.scale_floor = 0.5;
+        return out;
+      }
+      // Ten calls or switches a second are timers; a quarter more or less is nothing.
+      return Logarithmic(10.0, 0.25);
+    case FeatureKind::kCount:
+      // Failures and starts: one in 20 s is believed for a minute, so that a single one says little and a stream much.
+      return Counts(0.05, 60.0);
+    case FeatureKind::kPopulation:
+      // sqrt evens out the noise of a number of threads: a quarter there is half a process at 1, five at 100.
+      out.transform = {Law::kSqrt, 1.0};
+      out.prior.scale_floor = 0.25;
+      return out;
+    case FeatureKind::kDuration:
+      return out;  // the model works on whole histograms in octaves, see models/histogram_shape.h
+    case FeatureKind::kFact:
+      // Restarts and OOM kills: one a day is believed for an hour. Already a number per tick.
+      out.prior.rate = 1.0 / 86400.0;
+      out.prior.weight = 3600.0;
+      out.warm_up_share = 0.0;
+      return out;
+    case FeatureKind::kShown: return out;
+  }
+  return out;
+}
+
+}  // namespace outlier
