@@ -1,0 +1,20 @@
+// What this kernel and these rights allow: asked, never guessed from a version number.
+#pragma once
+#include <string>
+#include <vector>
+
+namespace outlier {
+
+struct KernelFeatures {
+  bool is_root = false;        // effective uid 0, or CAP_BPF and CAP_PERFMON
+  bool has_btf = false;        // /sys/kernel/btf/vmlinux
+  bool may_load_bpf = false;   // the kernel accepted a two-instruction program
+  enum class OomVictim { kNone, kPid, kTask } oom_victim = OomVictim::kNone;  // what tp_btf/mark_victim hands over
+
+  // One sentence for each thing that keeps eBPF from being used; empty = nothing.
+  std::vector<std::string> missing;
+};
+
+KernelFeatures ProbeKernel();
+
+}  // namespace outlier
