@@ -27,7 +27,7 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
 
 // Every subcommand, at any depth, takes the global options after its name too.
 void Finish(CLI::App& app) {
-  for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) {
+  for (CLI::App* command : app.get_subcommands([](CLI::App* c) { return !c->get_name().empty(); })) {  // groups of options have no name
     command->fallthrough();
     command->set_version_flag("--version", "outlierctl " OUTLIER_VERSION);
     command->footer("Also: --format text|json, --address ADDRESS, --log-level LEVEL");
