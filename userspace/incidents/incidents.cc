@@ -66,6 +66,9 @@ const std::vector<bool>& Incidents::IgnoredBy(Slot slot) {
 
 std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const FeatureTick& features, const ScoreTick& scores) {
   Changes changes;
+  for (const Command& command : tick.commands) {
+    if (command.kind == Command::Kind::kSource) source_.ParseFromString(command.config);
+  }
   history_.Append(features, tick.boot_time_ns, tick.wall_time_ns);
   evidence_.Append(features, scores);
   events_lost_ = tick.events_lost;
@@ -296,7 +299,7 @@ void Incidents::Tell(v1::IncidentChange::Kind kind, const WorkloadTick& tick, co
 }
 
 void Incidents::Obey(const Command& command, const WorkloadTick& tick, Changes* changes) {
-  if (command.kind == Command::Kind::kReload) return;  // the engine's business
+  if (command.kind == Command::Kind::kReload || command.kind == Command::Kind::kSource) return;  // not about an incident
   v1::Incident attached;
   v1::Incident* incident = nullptr;
   for (auto& [slot, open] : open_) {
@@ -329,6 +332,7 @@ void Incidents::Obey(const Command& command, const WorkloadTick& tick, Changes* 
       Tell(v1::IncidentChange::RESOLVED, tick, "resolved", "the model state that followed it was lost", incident, changes);
       break;
     case Command::Kind::kReload:
+    case Command::Kind::kSource:
       break;
   }
 }

@@ -33,7 +33,7 @@ class Incidents {
   uint64_t opened() const { return opened_; }
   uint64_t confirmed_false_alarms() const { return false_alarms_; }
   double watched_seconds() const { return watched_seconds_; }
-  v1::Source& source() { return source_; }
+  const v1::Source& source() const { return source_; }
 
   template <class Archive>
   void Serialize(Archive& a) {

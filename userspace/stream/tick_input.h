@@ -148,12 +148,13 @@ struct LossSample {
 
 struct Command {
   // kAbandon: the journal holds an open incident that the engine does not know (its state was lost): it is resolved.
-  enum class Kind : uint8_t { kAcknowledge, kFalseAlarm, kUseful, kReload, kAbandon };
+  // kSource: who this host, boot and feed are, from here on.
+  enum class Kind : uint8_t { kAcknowledge, kFalseAlarm, kUseful, kReload, kAbandon, kSource };
   Kind kind = Kind::kAcknowledge;
   std::string incident_id;
   std::string author;
   std::string incident;  // outlier.v1.Incident as the journal holds it, for incidents the engine has let go of
-  std::string config;  // kReload: serialised outlier.config.v1.Config
+  std::string config;  // kReload: serialised outlier.config.v1.Config; kSource: outlier.v1.Source
 };
 
 struct TickInput {
