@@ -31,8 +31,9 @@ Growth GrowthOf(const std::array<double, kSteps + 1>& means) {
   for (int k = 0; k < kSteps; ++k) steps[k] = means[k + 1] - means[k];
   std::sort(steps.begin(), steps.end());
   const double net = means[kSteps] - means[0], median = 0.5 * (steps[kSteps / 2 - 1] + steps[kSteps / 2]);
-  if (steps[1] > 0.0 && net > 0.0) return {std::min(kSteps * steps[1], net), median};
-  if (steps[kSteps - 2] < 0.0 && net < 0.0) return {std::max(kSteps * steps[kSteps - 2], net), median};
+  // A fall of more than two steps is a collection or an end, not noise: the saw-tooth begins anew.
+  if (steps[1] > 0.0 && net > 0.0 && steps[0] > -2.0 * median) return {std::min(kSteps * steps[1], net), median};
+  if (steps[kSteps - 2] < 0.0 && net < 0.0 && steps[kSteps - 1] < -2.0 * median) return {std::max(kSteps * steps[kSteps - 2], net), median};
   return {};
 }
 

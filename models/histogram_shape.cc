@@ -14,12 +14,12 @@ constexpr double kEnough = 20.0;          // observations for a judgement at onc
 constexpr double kFewEnough = 5.0;        // and after kPatience ticks
 constexpr double kPatience = 5.0;         // ticks
 constexpr double kTooLong = 30.0;         // ticks after which an unfinished window is dropped
-constexpr double kPooled = 5.0;           // least expected count of a pooled bucket
+constexpr double kPooled = 5.0;           // least expected count of a pooled bucket, or a quarter of a small window
+constexpr double kLastPool = 1.0;         // least expected count of the pool at the slow end
 constexpr double kOctavesPerBucket = 0.5;
 constexpr double kLeastEffect = 0.25;     // octaves: noise that needs no explanation (19 % of latency)
 constexpr double kMostWeight = 200.0;     // observations one window counts as, at most
-constexpr double kSuspect = 4.0;          // |z| beyond which a window teaches little
-constexpr double kSuspectWeight = 0.02;
+constexpr double kSuspect = 4.0;          // |z| beyond which a window teaches nothing, until it has held
 constexpr double kSmear = 0.02;           // pseudo-count of every bucket: nothing is impossible
 constexpr double kCentral = 0.005;        // tail share outside lower and upper
 constexpr double kInside = 2.5758293035489004;
@@ -132,6 +132,7 @@ class HistogramShape final : public Model {
     double difference = 0.0, size = 0.0, shift = 0.0, mean = 0.0, square = 0.0;
     double g = 0.0, observed = 0.0, expected = 0.0, pools = 0.0;
     double last_observed = 0.0, last_expected = 0.0;
+    const double pooled = std::min(kPooled, n / 4.0);
     for (int k = 0; k < width_; ++k) {
       const double share = (state_.past(k, i) + kSmear) / whole;
       const double o = state_.window(k, i) + x(k, i);
@@ -142,7 +143,7 @@ class HistogramShape final : public Model {
       square += share * k * k;
       observed += o;
       expected += n * share;
-      if (expected >= kPooled) {
+      if (expected >= pooled) {
         g += Term(last_observed, last_expected);
         last_observed = observed;
         last_expected = expected;
@@ -150,8 +151,12 @@ class HistogramShape final : public Model {
         pools += 1.0;
       }
     }
-    // What is left at the slow end joins the last pool.
-    g += Term(last_observed + observed, last_expected + expected);
+    if (expected >= kLastPool) {
+      g += Term(last_observed, last_expected) + Term(observed, expected);
+      pools += 1.0;
+    } else {  // too little is left at the slow end: it joins the last pool
+      g += Term(last_observed + observed, last_expected + expected);
+    }
     const double deviation = kOctavesPerBucket * std::sqrt(std::max(square - mean * mean, 0.0));
     v->octaves = shift >= 0.0 ? size : -size;
     v->floor = std::max(kLeastEffect, deviation / std::sqrt(n));
@@ -209,7 +214,7 @@ void HistogramShape::Learn(int64_t i, const Values& x) {
       state_.distance.Learn(i, v.octaves, v.floor);
       if (!suspect) at(kOverdispersion, i) += std::max(ticks_.alpha, 1.0 / windows) * (std::min(v.dispersion, 50.0) - at(kOverdispersion, i));
     }
-    const double weight = (suspect ? kSuspectWeight : 1.0) * std::min(1.0, kMostWeight / n);
+    const double weight = suspect ? 0.0 : std::min(1.0, kMostWeight / n);
     state_.past.col(i) *= 1.0 - std::min(0.5, ticks_.alpha * at(kMerged, i));
     state_.past.col(i) += weight * state_.window.col(i);
     at(kZ, i) = ready ? v.z : 0.0;

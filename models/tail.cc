@@ -21,7 +21,7 @@ constexpr double kLeastHalf = 0.2, kLeastTenth = 0.8, kLeastHundredth = 1.5, kLe
 // mean excess / 0.01, since that density is only known through the excess.
 constexpr double kHalfGain = 1.6, kTenthGain = 4.8, kHundredthGain = 25.0;
 constexpr double kExcessGain = 10.0;    // excesses come once in a hundred observations
-constexpr double kMostExcess = 20.0;    // one observation's excess, in mean excesses
+constexpr double kMostExcess = 8.0;     // one observation's excess, in mean excesses
 
 }  // namespace
 

@@ -1,0 +1,291 @@
+// Planted faults are found in time, and what healthy services do is not.
+#include <gtest/gtest.h>
+
+#include "models/histogram_shape.h"
+#include "tests/models/world.h"
+
+namespace outlier::models {
+namespace {
+
+constexpr double kMiB = 1 << 20;
+constexpr double kClear = 6.0;  // |z| no healthy series may hold
+
+Options WarmUp45(double floor = 0.1) {
+  Options options;
+  options.warm_up_seconds = 45;
+  options.prior.scale_floor = floor;
+  return options;
+}
+
+// Ticks from the fault's start until |z| is clear; -1 = never. `series(t)`, t < 0 is healthy.
+int DelayOf(Watch* watch, const std::function<double(int)>& series, int healthy, int faulty) {
+  for (int t = -healthy; t < 0; ++t) watch->Tick(series(t));
+  for (int t = 0; t < faulty; ++t) {
+    if (std::abs(watch->Tick(series(t)).z) >= kClear) return t + 1;
+  }
+  return -1;
+}
+
+double WorstOf(Watch* watch, const std::function<double(int)>& series, int ticks) {
+  double worst = 0;
+  for (int t = 0; t < ticks; ++t) worst = std::max(worst, std::abs(watch->Tick(series(t)).z));
+  return worst;
+}
+
+struct Noise {
+  explicit Noise(uint64_t seed) : random(seed) {}
+  double operator()() { return normal(random); }
+  double uniform() { return std::uniform_real_distribution<double>()(random); }
+  std::mt19937_64 random;
+  std::normal_distribution<double> normal;
+};
+
+TEST(RobustLevel, FindsAStepAtOnceAndHoldsItForTenMinutes) {
+  Noise noise(1);
+  Watch watch("robust_level", WarmUp45());
+  for (int t = 0; t < 60; ++t) watch.Tick(10 + 0.2 * noise());
+  for (int t = 0; t < 600; ++t) {
+    const Verdict v = watch.Tick(14 + 0.2 * noise());
+    ASSERT_GT(v.z, kClear) << t;
+    ASSERT_LT(v.p, 1e-3) << t;
+  }
+}
+
+TEST(RobustLevel, AcceptsALevelThatHeldForHalfAnHour) {
+  Noise noise(2);
+  Watch watch("robust_level", WarmUp45());
+  for (int t = 0; t < 100; ++t) watch.Tick(10 + 0.2 * noise());
+  for (int t = 0; t < 1900; ++t) watch.Tick(14 + 0.2 * noise());
+  for (int t = 0; t < 300; ++t) ASSERT_LT(std::abs(watch.Tick(14 + 0.2 * noise()).z), kClear);
+  EXPECT_NEAR(watch.Ask(14).expected, 14, 0.2);
+}
+
+TEST(RobustLevel, DoesNotCallWhatItSawInWarmUpAFault) {
+  // A job of 3 s each 20 s, and the same again after the warm-up.
+  Watch watch("robust_level", WarmUp45());
+  EXPECT_LT(WorstOf(&watch, [](int t) { return t % 20 < 3 ? 5.0 : 0.1; }, 600), kClear);
+}
+
+TEST(RobustLevel, ForgetsTheBusySecondsInWhichAServiceStarts) {
+  Watch watch("robust_level", WarmUp45());
+  const auto cpu = [](int t) { return t < -58 ? 3.0 : t < 0 ? 0.1 : 3.0; };
+  EXPECT_EQ(DelayOf(&watch, cpu, 60, 5), 1);
+}
+
+TEST(Difference, FindsAJumpOfAWanderingSeries) {
+  Noise noise(3);
+  double level = 100;
+  Watch watch("difference", WarmUp45());
+  for (int t = 0; t < 2000; ++t) watch.Tick(level += noise());
+  const Verdict v = watch.Tick(level += 15);
+  EXPECT_GT(v.z, kClear);
+  EXPECT_NEAR(v.expected, level - 15, 1.0);
+  EXPECT_LT(watch.Tick(level += 0.5).z, kClear);
+}
+
+TEST(Difference, DoesNotJudgeTheFirstTickAfterAGap) {
+  Watch watch("difference", WarmUp45());
+  for (int t = 0; t < 200; ++t) watch.Tick(10);
+  watch.Gap();
+  EXPECT_EQ(watch.Tick(1000).z, 0.0);
+}
+
+class Leak : public testing::Test {
+ protected:
+  static Options Bytes() {
+    Options options = WarmUp45(kMiB);
+    options.prior.relative_floor = 0.02;
+    return options;
+  }
+};
+
+TEST_F(Leak, OfFiveMiBASecondIsClearWithin25SecondsWithItsRate) {
+  Noise noise(4);
+  Watch watch("drift", Bytes());
+  const auto memory = [&](int t) { return 100 * kMiB + 0.1 * kMiB * noise() + (t > 0 ? 5 * kMiB * t : 0); };
+  const int delay = DelayOf(&watch, memory, 60, 60);
+  EXPECT_GT(delay, 0);
+  EXPECT_LE(delay, 25);
+  for (int t = delay; t < 60; ++t) {
+    const Verdict v = watch.Tick(memory(t));
+    ASSERT_GT(v.z, kClear) << t;
+    ASSERT_LT(v.p, 1e-4) << t;
+    ASSERT_NEAR(v.rate, 5 * kMiB, 0.5 * kMiB) << t;
+    ASSERT_NEAR(v.expected, 100 * kMiB, 30 * kMiB) << t;
+  }
+}
+
+TEST_F(Leak, SlowOnesAreFoundByTheLongerWindows) {
+  Noise noise(5);
+  Watch watch("drift", Bytes());
+  const auto memory = [&](int t) { return 50 * kMiB + 0.1 * kMiB * noise() + (t > 0 ? 0.3 * kMiB * t : 0); };
+  const int delay = DelayOf(&watch, memory, 300, 300);
+  EXPECT_GT(delay, 0);
+  EXPECT_LE(delay, 120);
+}
+
+TEST_F(Leak, ThatEndedIsNotTold40SecondsLater) {
+  Watch watch("drift", Bytes());
+  const auto memory = [](int t) { return 100 * kMiB + 5 * kMiB * std::clamp(t, 0, 30); };
+  DelayOf(&watch, memory, 60, 30);
+  for (int t = 30; t < 70; ++t) watch.Tick(memory(t));
+  for (int t = 70; t < 400; ++t) ASSERT_LT(watch.Tick(memory(t)).z, kClear) << t;
+}
+
+TEST_F(Leak, IsNotOneAllocation) {
+  Watch watch("drift", Bytes());
+  EXPECT_LT(WorstOf(&watch, [](int t) { return t < 100 ? 30 * kMiB : 80 * kMiB; }, 400), kClear);
+}
+
+TEST_F(Leak, IsNotAServiceThatFillsItsCacheWhileItStarts) {
+  Watch watch("drift", Bytes());
+  EXPECT_LT(WorstOf(&watch, [](int t) { return 30 * kMiB + kMiB * 3 * std::min(t, 40); }, 900), kClear);
+}
+
+TEST_F(Leak, IsNotTheSawToothOfAGarbageCollector) {
+  for (const int period : {6, 25, 45, 90}) {
+    Watch watch("drift", Bytes());
+    EXPECT_LT(WorstOf(&watch, [&](int t) { return 60 * kMiB + kMiB * 1.0 * (t % period); }, 1500), kClear) << period;
+  }
+}
+
+TEST_F(Leak, IsNotNoiseAroundALevel) {
+  Noise noise(6);
+  Watch watch("drift", Bytes());
+  EXPECT_LT(WorstOf(&watch, [&](int) { return 200 * kMiB + 2 * kMiB * noise(); }, 3000), kClear);
+}
+
+TEST(Silence, OfAServiceThatWorkedEvery100MillisecondsIsFoundWithin12Seconds) {
+  Noise noise(7);
+  Watch watch("silence", WarmUp45(0.5));
+  const auto rate = [&](int t) { return t < 0 ? 10 + std::round(noise()) : 0.0; };
+  const int delay = DelayOf(&watch, rate, 60, 30);
+  EXPECT_GE(delay, 4);
+  EXPECT_LE(delay, 12);
+  EXPECT_LT(watch.Tick(0).z, -kClear);
+  EXPECT_LT(watch.Tick(0).p, 1e-4);
+  EXPECT_EQ(watch.Tick(10).z, 0.0);
+}
+
+TEST(Silence, IsNotThePauseOfAPeriodicJobUpToThreeTimesItsLongest) {
+  Watch watch("silence", WarmUp45(0.5));
+  const auto job = [](int t) { return (t >= 400 && t < 450) ? 0.0 : t % 20 < 3 ? 30.0 : 0.0; };
+  EXPECT_LT(WorstOf(&watch, job, 800), kClear);
+}
+
+TEST(Silence, IsNotAWorkloadWithoutProcesses) {
+  Watch watch("silence", WarmUp45(0.5));
+  for (int t = 0; t < 60; ++t) watch.Tick(10);
+  for (int t = 0; t < 60; ++t) watch.Gap();
+  EXPECT_GE(watch.Ask(0).z, -1.0);  // the first second of silence after it came back
+}
+
+TEST(Silence, IsNotABurstyServiceThatOftenRests) {
+  Noise noise(8);
+  Watch watch("silence", WarmUp45(0.5));
+  EXPECT_LT(WorstOf(&watch, [&](int) { return noise.uniform() < 0.5 ? 0.0 : 200 * noise.uniform(); }, 5000), kClear);
+}
+
+TEST(GammaPoisson, FindsErrorsWhereThereWereNone) {
+  Options options = WarmUp45();
+  options.prior.rate = 0.05;
+  Watch watch("gamma_poisson", options);
+  for (int t = 0; t < 60; ++t) watch.Tick(0);
+  for (int t = 0; t < 60; ++t) {
+    const Verdict v = watch.Tick(200);
+    ASSERT_GT(v.z, 15.0) << t;
+    ASSERT_LT(v.p, 1e-6) << t;
+    ASSERT_LT(v.expected, 10.0) << t;
+  }
+}
+
+TEST(GammaPoisson, DoesNotCallALearnedCronJobAFault) {
+  Noise noise(9);
+  Options options = WarmUp45();
+  options.prior.rate = 0.05;
+  Watch watch("gamma_poisson", options);
+  EXPECT_LT(WorstOf(&watch, [&](int t) { return t % 20 == 0 ? std::floor(5 + 45 * noise.uniform()) : 0.0; }, 1200), kClear);
+}
+
+TEST(GammaPoisson, TellsAFactFromTheFirstTick) {
+  Options options;
+  options.warm_up_seconds = 0;
+  options.prior.rate = 1.0 / 86400;
+  options.prior.weight = 3600;
+  Watch watch("gamma_poisson", options);
+  const Verdict v = watch.Tick(1);
+  EXPECT_TRUE(v.ready);
+  EXPECT_LT(v.p, 1e-4);
+}
+
+class Latency : public testing::Test {
+ protected:
+  static constexpr int kWidth = 52;
+  static Options Shape() {
+    Options options = WarmUp45();
+    options.width = kWidth;
+    return options;
+  }
+  static int BucketOf(double seconds) {
+    int k = 0;
+    while (k + 1 < kWidth && histogram_shape::BucketLowerSeconds(k + 1) <= seconds) ++k;
+    return k;
+  }
+  static Eigen::ArrayXXd Draw(int n, const std::function<double()>& seconds) {
+    Eigen::ArrayXXd x = Eigen::ArrayXXd::Zero(kWidth, 1);
+    for (int i = 0; i < n; ++i) x(BucketOf(seconds()), 0) += 1;
+    return x;
+  }
+};
+
+TEST_F(Latency, OfAFileSystemThatAnswers50MillisecondsSlowerIsClearWithin5Ticks) {
+  Noise noise(10);
+  Watch watch("histogram_shape", Shape());
+  const auto healthy = [&] { return 100e-6 * std::exp(0.3 * noise()); };
+  for (int t = 0; t < 60; ++t) watch.Tick(Draw(10, healthy));
+  int delay = -1;
+  for (int t = 0; t < 30; ++t) {
+    const Verdict v = watch.Tick(Draw(8, [&] { return 0.05 + healthy(); }));
+    if (delay < 0 && v.z > 15 && v.p < 1e-6) delay = t + 1;
+    if (delay > 0) {
+      ASSERT_GT(v.z, 15) << t;  // the last verdict stands between two windows
+      ASSERT_NEAR(v.expected, 100e-6, 40e-6);
+      ASSERT_LT(v.upper, 1e-3);
+    }
+  }
+  EXPECT_GT(delay, 0);
+  EXPECT_LE(delay, 5);
+}
+
+TEST_F(Latency, IsToldAsDownWhenItFalls) {
+  Noise noise(11);
+  Watch watch("histogram_shape", Shape());
+  for (int t = 0; t < 60; ++t) watch.Tick(Draw(50, [&] { return 1e-3 * std::exp(0.3 * noise()); }));
+  EXPECT_LT(watch.Tick(Draw(50, [&] { return 10e-6 * std::exp(0.3 * noise()); })).z, -kClear);
+}
+
+TEST_F(Latency, MixturesOfCacheHitsAndMissesAreLife) {
+  Noise noise(12);
+  Watch watch("histogram_shape", Shape());
+  double misses = 0.1, worst = 0;
+  for (int t = 0; t < 3000; ++t) {
+    misses = std::clamp(misses + 0.01 * noise(), 0.02, 0.25);
+    const Verdict v = watch.Tick(Draw(100, [&] { return (noise.uniform() < misses ? 4e-3 : 2e-6) * std::exp(0.5 * noise()); }));
+    worst = std::max(worst, std::abs(v.z));
+  }
+  EXPECT_LT(worst, kClear);
+}
+
+TEST_F(Latency, OfFewCallsIsJudgedOverSeveralTicks) {
+  Noise noise(13);
+  Watch watch("histogram_shape", Shape());
+  const auto healthy = [&] { return 100e-6 * std::exp(0.5 * noise()); };
+  double worst = 0;
+  for (int t = 0; t < 600; ++t) worst = std::max(worst, std::abs(watch.Tick(Draw(1, healthy)).z));
+  EXPECT_LT(worst, kClear);
+  for (int t = 0; t < 10; ++t) worst = watch.Tick(Draw(1, [&] { return 0.05 + healthy(); })).z;
+  EXPECT_GT(worst, kClear);
+}
+
+}  // namespace
+}  // namespace outlier::models
