@@ -1,7 +1,9 @@
 // Journal: sequence -> incident change, durable. SQLite in WAL mode, synchronous=FULL for commits.
 //
-// One writer; any number of reading threads (each read uses its own connection). feed_id is made once with the file.
+// One writing process, kept so by `journal.lock` beside the file; in it any thread may call any member (writes wait for one
+// another, reads use connections of their own). feed_id is made once with the file, 128 random bits in hex.
 // A damaged journal is set aside (renamed *.damaged-N) with a message, and a new one, with a new feed_id, is begun.
+// Errors of writes: RESOURCE_EXHAUSTED = disk full, UNAVAILABLE = input/output; nothing is then half written.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -17,26 +19,29 @@ namespace outlier {
 
 class Journal {
  public:
-  // Opens or creates. UNAVAILABLE when another process holds it. `message` says what was set aside, if anything.
+  // Opens or creates, checks every page and row. UNAVAILABLE when another process holds it (named), FAILED_PRECONDITION for
+  // a journal of a later version, left untouched. `message` says what was set aside, if anything.
   static absl::StatusOr<std::unique_ptr<Journal>> Open(const std::string& path, std::string* message);
   virtual ~Journal() = default;
 
   virtual const std::string& feed_id() const = 0;
   // All changes of one tick in one transaction; assigns consecutive sequences (written into `changes`).
   // A tick at or below last_tick() was committed before a crash: nothing is written, OK is returned, and `changes` get
-  // the sequences they had.
+  // the sequences they had (0 for one that was not among them). INVALID_ARGUMENT for a change that could not be read back.
   virtual absl::Status Append(uint64_t tick, std::vector<v1::IncidentChange>* changes) = 0;
   virtual uint64_t last_tick() const = 0;      // last tick with a committed change
   virtual uint64_t last_sequence() const = 0;
-  virtual uint64_t oldest_sequence() const = 0;  // the oldest still held; last_sequence()+1 when empty
+  // From this sequence on every change is held; last_sequence()+1 when empty. Changes of incidents that are still open
+  // are held from before it, too, with gaps between them.
+  virtual uint64_t oldest_sequence() const = 0;
 
-  // Changes with sequence > after, in order, at most `limit`.
+  // Changes with sequence > after, in order, at most `limit`. DATA_LOSS when one does not match its checksum.
   virtual absl::StatusOr<std::vector<v1::IncidentChange>> Read(uint64_t after, int limit) const = 0;
-  // Current state of incidents, newest first.
+  // Current state of incidents, newest (opened last) first. limit <= 0 = all. `next_page_token` is empty at the end.
   virtual absl::StatusOr<std::vector<v1::Incident>> Incidents(const v1::Filter& filter, int64_t changed_since_wall_ns,
                                                               int limit, const std::string& page_token,
                                                               std::string* next_page_token) const = 0;
-  virtual absl::StatusOr<v1::Incident> Get(const std::string& id) const = 0;  // NOT_FOUND; a unique prefix of >= 4 characters will do
+  virtual absl::StatusOr<v1::Incident> Get(const std::string& id) const = 0;  // NOT_FOUND; a unique prefix of >= 4 characters will do, INVALID_ARGUMENT when it is not unique
   // Drops changes older than this whose incident is resolved and later changed by none newer.
   virtual absl::Status Compact(int64_t before_wall_ns) = 0;
   // The last tick the daemon handed to the engine plus everything else that must survive with the journal.
