@@ -18,7 +18,9 @@
 namespace outlier {
 namespace {
 
-constexpr uint64_t kFullReadEvery = 8;      // scans; spread over pids so that every scan does its share
+// In scans, spread over pids so that every scan does its share.
+constexpr uint64_t kReadSleepersEvery = 16;
+constexpr uint64_t kReadCgroupEvery = 64;
 constexpr size_t kMostCgroups = 65'536;     // remembered; containers come and go
 
 struct Path {  // "PID/name" without an allocation
@@ -101,7 +103,7 @@ bool ProcScanner::Scan(std::vector<ProcessSample>* out) {
 
 bool ProcScanner::SleptThroughout(Entry* entry) {
   if (entry->schedule_fd < 0 || entry->sample.threads != 1 || entry->schedule_cpu_ns == 0) return false;
-  if ((scans_ + static_cast<uint64_t>(entry->sample.key.pid)) % kFullReadEvery == 0) return false;
+  if ((scans_ + static_cast<uint64_t>(entry->sample.key.pid)) % kReadSleepersEvery == 0) return false;
   char text[96];
   const auto read = ReadOpen(entry->schedule_fd, text, sizeof text);
   const auto schedule = read ? ParseProcSchedule(*read) : std::nullopt;
@@ -133,6 +135,7 @@ ProcScanner::Outcome ProcScanner::Read(int32_t pid, Entry* entry) {
   sample.threads = stat->threads;
   sample.kernel_thread = stat->kernel_thread;
   sample.major_faults = stat->major_faults;
+  const bool renamed = sample.comm != stat->comm;  // by exec, as a rule; by then a process is where it belongs
   sample.comm = stat->comm;
 
   // Both numbers are lower bounds of what the process used: `stat` counts all threads in whole clock ticks, `schedstat`
@@ -154,12 +157,14 @@ ProcScanner::Outcome ProcScanner::Read(int32_t pid, Entry* entry) {
   sample.cpu_ns = std::max(sample.cpu_ns, cpu_ns);
   const bool resized = stat->rss_pages != entry->rss_pages;
   entry->rss_pages = stat->rss_pages;
-  const bool turn = (scans_ + static_cast<uint64_t>(pid)) % kFullReadEvery == 0;
-  if (!stat->kernel_thread && (fresh || ran || resized || turn)) ReadDetails(pid, fresh || turn, entry);
+  if (stat->kernel_thread) return Outcome::kLiving;
+  if (fresh || ran || resized) ReadDetails(pid, entry);
+  const bool turn = (scans_ + static_cast<uint64_t>(pid)) % kReadCgroupEvery == 0;
+  if (fresh || renamed || turn) sample.cgroup_id = CgroupIdOf(pid);
   return Outcome::kLiving;
 }
 
-void ProcScanner::ReadDetails(int32_t pid, bool all, Entry* entry) {
+void ProcScanner::ReadDetails(int32_t pid, Entry* entry) {
   ProcessSample& sample = entry->sample;
   if (const auto text = ReadAt(proc_fd_, Path(pid, "status").text, buffer_.data(), 8192)) {
     const ProcStatus status = ParseProcStatus(*text);
@@ -180,7 +185,6 @@ void ProcScanner::ReadDetails(int32_t pid, bool all, Entry* entry) {
       entry->io_refused = errno == EACCES || errno == EPERM;
     }
   }
-  if (all) sample.cgroup_id = CgroupIdOf(pid);
 }
 
 void ProcScanner::OpenCgroupMounts() {

@@ -2,7 +2,8 @@
 // user. Not thread-safe.
 //
 // A process whose leading thread has not run since the last scan, and that has no other thread, is not read again but
-// for one small pread: nothing of it can have changed except what memory reclaim took, and that is seen every 8th scan.
+// for one small pread: nothing of it can have changed except what memory reclaim took, and that is seen every 16th scan;
+// a move to another cgroup every 64th, and at once when a program is executed.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -47,7 +48,7 @@ class ProcScanner {
   enum class Outcome { kLiving, kEnded, kGone };
   Outcome Read(int32_t pid, Entry* entry);
   bool SleptThroughout(Entry* entry);
-  void ReadDetails(int32_t pid, bool all, Entry* entry);
+  void ReadDetails(int32_t pid, Entry* entry);
   uint64_t CgroupIdOf(int32_t pid);
   void OpenCgroupMounts();
   void Forget(Entry* entry);
