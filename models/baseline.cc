@@ -31,7 +31,7 @@ double Baseline::Limited(int64_t i, double x, double z, double s) const {
   if (age < cold) {
     const double low = table_.at(kLow, i), high = table_.at(kHigh, i), margin = kMargin * (high - low);
     const double beyond = std::max({x - high - margin, low - margin - x, 0.0}) / s;
-    const double most = beyond + kInside * cold / (cold - age);
+    const double most = beyond + std::min(kInside, table_.at(kHundredth, i)) * cold / (cold - age);
     z = std::clamp(z, -most, most);
   }
   return std::clamp(z, -kMostZ, kMostZ);

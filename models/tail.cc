@@ -17,9 +17,9 @@ constexpr double kShrink = 0.7, kLeastShape = 0.02, kMostShape = 0.6;  // DETECT
 // A series on its scale floor has |z| near 0 always; these keep its law from shrinking below a light-tailed one with the
 // floor as standard deviation, because the floor is the least credible spread.
 constexpr double kLeastHalf = 0.2, kLeastTenth = 0.8, kLeastHundredth = 1.5, kLeastExcess = 0.2;
-// Robbins-Monro gains: the reciprocal density at the knot of a standard normal, 1/0.64, 1/0.21; for the last, a quarter of
-// mean excess / 0.01, since that density is only known through the excess.
-constexpr double kHalfGain = 1.6, kTenthGain = 4.8, kHundredthGain = 25.0;
+// Robbins-Monro gains: the reciprocal density at the knot of a standard normal, 1/0.64, 1/0.21; for the last,
+// 0.6 mean excess / 0.01: that density is known only through the excess, and less than half of it would not converge.
+constexpr double kHalfGain = 1.6, kTenthGain = 4.8, kHundredthGain = 60.0;
 constexpr double kExcessGain = 10.0;    // excesses come once in a hundred observations
 constexpr double kMostExcess = 8.0;     // one observation's excess, in mean excesses
 

@@ -1,0 +1,267 @@
+// Every line of detectors.def, and the services that issue the engine's promises, tick by tick.
+#include "userspace/detectors/detectors.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <random>
+#include <set>
+
+namespace outlier {
+namespace {
+
+constexpr FeatureSpec kSpecs[] = {
+    {"process.cpu.utilization", "1", "", "", FeatureKind::kUtilization, -1},
+    {"process.cpu.run_delay", "s/s", "", "", FeatureKind::kUtilization, -1},
+    {"process.memory.usage", "By", "", "", FeatureKind::kBytes, -1},
+    {"process.disk.io", "By/s", "direction", "read", FeatureKind::kByteRate, -1},
+    {"process.context_switches", "{switch}/s", "type", "voluntary", FeatureKind::kRate, -1},
+    {"process.context_switches", "{switch}/s", "type", "involuntary", FeatureKind::kRate, -1},
+    {"process.thread.count", "{thread}", "", "", FeatureKind::kPopulation, -1},
+    {"process.syscall.errors", "{error}/s", "syscall.class", "file", FeatureKind::kCount, 0},
+    {"process.syscall.duration", "s", "syscall.class", "file", FeatureKind::kDuration, 0},
+    {"workload.restarts", "{restart}", "", "", FeatureKind::kFact, -1},
+    {"process.uptime", "s", "", "", FeatureKind::kShown, -1},
+};
+enum Column { kCpu, kRunDelay, kMemory, kDisk, kVoluntary, kInvoluntary, kThreads, kErrors, kDuration, kRestarts, kUptime, kColumns };
+constexpr double kMiB = 1 << 20;
+
+config::v1::Config Settings() {
+  config::v1::Config config;
+  config.set_tick(1'000'000'000);
+  config.mutable_detection()->set_warm_up(45'000'000'000);
+  return config;
+}
+
+// A healthy service: little CPU, flat memory, ten switches a second, reads of 100 us.
+struct Service {
+  explicit Service(uint64_t seed, int slots = 1) : random(seed), slots(slots) {}
+  FeatureTick Tick() {
+    FeatureTick tick;
+    tick.values.setZero(slots, kColumns);
+    tick.present.setConstant(slots, kColumns, true);
+    tick.born.setConstant(slots, false);
+    tick.interval_seconds = 1.0;
+    for (auto& d : tick.durations) d.setZero(kDurationBuckets, slots);
+    std::normal_distribution<double> normal;
+    for (int s = 0; s < slots; ++s) {
+      tick.values.row(s) << 0.02 + 0.003 * std::abs(normal(random)), 0.002 * std::abs(normal(random)), 40 * kMiB, 4096,
+          10 + std::round(normal(random)), 1, 3, 0, 100e-6, 0, 100;
+      for (int n = 0; n < 10; ++n) tick.durations[0](15 + static_cast<int>(random() % 3), s) += 1;
+    }
+    return tick;
+  }
+  std::mt19937_64 random;
+  int slots;
+};
+
+struct Strongest {
+  int feature = -1;
+  Channel channel = Channel::kLevel;
+  double z = 0, p = 1, rate = 0;
+};
+
+Strongest StrongestOf(const ScoreTick& scores, int slot = 0) {
+  Strongest out;
+  for (const DetectorScores& d : scores.detectors) {
+    if (std::abs(d.z(slot)) > std::abs(out.z)) out = {d.feature, d.channel, d.z(slot), d.tail_probability(slot), d.rate(slot)};
+  }
+  return out;
+}
+
+// Sixty healthy seconds, then `fault` for `seconds`; the strongest detector of the last tick.
+Strongest After(int seconds, const std::function<void(FeatureTick*, int)>& fault) {
+  auto detectors = Detectors::Make(Settings(), kSpecs);
+  Service service(1);
+  ScoreTick scores;
+  for (int t = 0; t < 60; ++t) detectors->ScoreAndUpdate(service.Tick(), &scores);
+  for (int t = 0; t < seconds; ++t) {
+    FeatureTick tick = service.Tick();
+    fault(&tick, t);
+    detectors->ScoreAndUpdate(tick, &scores);
+  }
+  return StrongestOf(scores);
+}
+
+TEST(Detectors, EveryLineNamesAModelAndWatchesItsKind) {
+  std::set<std::string> names;
+  for (int i = 0; i < models::kModelCount; ++i) names.insert(std::string(models::kModels[i].name));
+  std::map<std::pair<FeatureKind, Channel>, int> expected;
+  for (const DetectorLine& line : DetectorLines()) {
+    EXPECT_TRUE(names.count(std::string(line.model))) << line.model;
+    for (const FeatureSpec& spec : kSpecs) {
+      if (spec.kind == line.kind && (line.only.empty() || line.only == spec.attribute_value)) ++expected[{line.kind, line.channel}];
+    }
+  }
+  auto detectors = Detectors::Make(Settings(), kSpecs);
+  ScoreTick scores;
+  detectors->ScoreAndUpdate(Service(1).Tick(), &scores);
+  std::map<std::pair<FeatureKind, Channel>, int> found;
+  for (const DetectorScores& d : scores.detectors) ++found[{kSpecs[d.feature].kind, d.channel}];
+  EXPECT_EQ(found, expected);
+}
+
+TEST(Detectors, AHealthyServiceIsQuietForTenMinutes) {
+  auto detectors = Detectors::Make(Settings(), kSpecs);
+  Service service(2, 20);
+  ScoreTick scores;
+  for (int t = 0; t < 600; ++t) {
+    detectors->ScoreAndUpdate(service.Tick(), &scores);
+    for (int s = 0; s < 20; ++s) ASSERT_LT(std::abs(StrongestOf(scores, s).z), 6) << "tick " << t << " feature " << StrongestOf(scores, s).feature;
+  }
+}
+
+TEST(Detectors, ABurntCoreIsToldByItsCpuBeforeItsSideEffects) {
+  for (const int seconds : {1, 3, 10, 60}) {
+    const Strongest s = After(seconds, [](FeatureTick* tick, int) {
+      tick->values(0, kCpu) = 1.0;
+      tick->values(0, kInvoluntary) = 150;
+      tick->values(0, kRunDelay) = 0.3;
+    });
+    EXPECT_EQ(s.feature, kCpu) << seconds;
+    EXPECT_GT(s.z, 10) << seconds;
+  }
+}
+
+TEST(Detectors, ALeakIsADriftOfMemoryAndItsRateIsInBytesPerSecond) {
+  const Strongest s = After(25, [](FeatureTick* tick, int t) { tick->values(0, kMemory) += 5 * kMiB * t; });
+  EXPECT_EQ(s.feature, kMemory);
+  auto detectors = Detectors::Make(Settings(), kSpecs);
+  Service service(1);
+  ScoreTick scores;
+  for (int t = 0; t < 85; ++t) {
+    FeatureTick tick = service.Tick();
+    tick.values(0, kMemory) += 5 * kMiB * std::max(0, t - 60);
+    detectors->ScoreAndUpdate(tick, &scores);
+  }
+  for (const DetectorScores& d : scores.detectors) {
+    if (d.channel != Channel::kDrift) continue;
+    EXPECT_GT(d.z(0), 20);
+    EXPECT_NEAR(d.rate(0), 5 * kMiB, 0.5 * kMiB);
+    EXPECT_NEAR(d.expected(0), 40 * kMiB, 20 * kMiB);
+  }
+}
+
+TEST(Detectors, MissingFilesAreToldAsErrors) {
+  const Strongest s = After(5, [](FeatureTick* tick, int) { tick->values(0, kErrors) = 200; });
+  EXPECT_EQ(s.feature, kErrors);
+  EXPECT_GT(s.z, 15);
+}
+
+TEST(Detectors, ASlowFileSystemIsToldAsShape) {
+  const Strongest s = After(6, [](FeatureTick* tick, int) {
+    tick->durations[0].setZero();
+    tick->durations[0](35, 0) = 10;
+    tick->values(0, kVoluntary) = 8;
+  });
+  EXPECT_EQ(s.feature, kDuration);
+  EXPECT_EQ(s.channel, Channel::kShape);
+  EXPECT_GT(s.z, 15);
+}
+
+TEST(Detectors, AServiceThatStopsIsToldAsSilenceWithin12Seconds) {
+  const Strongest s = After(12, [](FeatureTick* tick, int) {
+    tick->values(0, kVoluntary) = 0;
+    tick->values(0, kCpu) = 0;
+    tick->values(0, kInvoluntary) = 0;
+    tick->present(0, kDuration) = false;
+  });
+  EXPECT_EQ(s.channel, Channel::kSilence);
+  EXPECT_LT(s.z, -6);
+}
+
+TEST(Detectors, ARestartIsToldFromTheFirstTick) {
+  auto detectors = Detectors::Make(Settings(), kSpecs);
+  Service service(3);
+  ScoreTick scores;
+  detectors->ScoreAndUpdate(service.Tick(), &scores);
+  FeatureTick tick = service.Tick();
+  tick.values(0, kRestarts) = 1;
+  tick.values(0, kCpu) = 8;
+  detectors->ScoreAndUpdate(tick, &scores);
+  for (const DetectorScores& d : scores.detectors) {
+    EXPECT_EQ(d.ready(0), d.feature == kRestarts);
+    EXPECT_EQ(d.tail_probability(0) < 1e-3, d.feature == kRestarts);
+  }
+}
+
+TEST(Detectors, BoundsAreInTheFeaturesOwnUnit) {
+  auto detectors = Detectors::Make(Settings(), kSpecs);
+  Service service(4);
+  ScoreTick scores;
+  for (int t = 0; t < 120; ++t) detectors->ScoreAndUpdate(service.Tick(), &scores);
+  const double typical[] = {0.022, 0.0016, 40 * kMiB, 4096, 10, 1, 3, 0, 100e-6, 0};
+  for (const DetectorScores& d : scores.detectors) {
+    const double x = typical[d.feature];
+    EXPECT_LE(d.lower(0), x * 1.01) << d.feature;
+    EXPECT_GE(d.upper(0), x * 0.99) << d.feature;
+    if (x > 0 && d.channel != Channel::kDifference) EXPECT_NEAR(d.expected(0), x, 0.35 * x) << d.feature;
+  }
+}
+
+TEST(Detectors, ASlotBornAgainIsForgotten) {
+  auto detectors = Detectors::Make(Settings(), kSpecs);
+  Service service(5, 2);
+  ScoreTick scores;
+  for (int t = 0; t < 100; ++t) detectors->ScoreAndUpdate(service.Tick(), &scores);
+  FeatureTick tick = service.Tick();
+  tick.born(1) = true;
+  tick.values(1, kCpu) = 4;
+  detectors->ScoreAndUpdate(tick, &scores);
+  for (const DetectorScores& d : scores.detectors) {
+    if (kSpecs[d.feature].kind == FeatureKind::kFact) continue;
+    EXPECT_FALSE(d.ready(1));
+    EXPECT_EQ(d.z(1), 0);
+  }
+  EXPECT_TRUE(scores.detectors[0].ready(0));
+}
+
+TEST(Detectors, SaveAndLoadGoOnWithEqualBitsAndDamageIsRefused) {
+  auto detectors = Detectors::Make(Settings(), kSpecs);
+  Service service(6, 3);
+  ScoreTick a, b;
+  for (int t = 0; t < 100; ++t) detectors->ScoreAndUpdate(service.Tick(), &a);
+  std::string bytes;
+  detectors->Save(&bytes);
+  auto restored = Detectors::Make(Settings(), kSpecs);
+  ASSERT_TRUE(restored->Load(bytes));
+  for (size_t n = 0; n < bytes.size(); n += 1 + bytes.size() / 200) EXPECT_FALSE(restored->Load(std::string_view(bytes).substr(0, n)));
+  EXPECT_FALSE(restored->Load(bytes + "x"));
+  for (int t = 0; t < 50; ++t) {
+    FeatureTick tick = service.Tick();
+    if (t > 20) tick.values(1, kCpu) = 1;
+    detectors->ScoreAndUpdate(tick, &a);
+    restored->ScoreAndUpdate(tick, &b);
+    for (size_t d = 0; d < a.detectors.size(); ++d) {
+      ASSERT_TRUE((a.detectors[d].tail_probability == b.detectors[d].tail_probability).all());
+      ASSERT_TRUE((a.detectors[d].z == b.detectors[d].z).all());
+      ASSERT_TRUE((a.detectors[d].expected == b.detectors[d].expected).all());
+    }
+  }
+  std::string one, two;
+  detectors->Save(&one);
+  restored->Save(&two);
+  EXPECT_EQ(one, two);
+}
+
+TEST(Detectors, ATickWithFewerSlotsThanKnownLeavesTheOthersAbsent) {
+  auto detectors = Detectors::Make(Settings(), kSpecs);
+  detectors->Resize(5);
+  ScoreTick scores;
+  detectors->ScoreAndUpdate(Service(7, 2).Tick(), &scores);
+  for (const DetectorScores& d : scores.detectors) EXPECT_EQ(d.z.size(), 5);
+}
+
+TEST(Transforms, InvertThemselves) {
+  for (const FeatureSpec& spec : kSpecs) {
+    const Transform t = PriorOf(spec, "robust_level").transform;
+    for (const double x : {0.0, 1e-3, 1.0, 1e3, 1e9}) {
+      EXPECT_NEAR(t.Inverse(t.Forward(x, 0.7), 0.7), x, 1e-9 * (1 + x)) << spec.signal;
+      EXPECT_LE(t.Forward(x, 1), t.Forward(x * 1.1, 1)) << spec.signal;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace outlier

@@ -1,0 +1,141 @@
+// `outlierctl score`: tables read exactly, judged causally, answered in the promised format.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <zlib.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <sstream>
+
+#include "userspace/detectors/csv_table.h"
+
+namespace outlier {
+namespace {
+
+using testing::HasSubstr;
+
+class Table : public testing::Test {
+ protected:
+  Table() {
+    std::string name = testing::TempDir() + "/outlier-table-XXXXXX";
+    folder_ = mkdtemp(name.data());
+  }
+  ~Table() override { std::filesystem::remove_all(folder_); }
+  std::string Write(const std::string& text, const std::string& name = "t.csv") {
+    std::ofstream(folder_ + "/" + name, std::ios::binary) << text;
+    return folder_ + "/" + name;
+  }
+  std::string ErrorOf(const std::string& text) {
+    std::ostringstream out;
+    return std::string(ScoreTable(Write(text), 60, &out).message());
+  }
+  static std::string Scores(const std::string& path) {
+    std::ostringstream out;
+    const absl::Status status = ScoreTable(path, 60, &out);
+    EXPECT_TRUE(status.ok()) << status;
+    return out.str();
+  }
+  // Three columns of noise; from row 400 column b is far away.
+  static std::string Faulty(int rows, bool labels = true) {
+    std::mt19937_64 random(1);
+    std::normal_distribution<double> normal;
+    std::string text = labels ? "Timestamp,a,b,LABEL,c,Is_Test\n" : "Timestamp,a,b,c,Is_Test\n";
+    for (int t = 0; t < rows; ++t) {
+      const double a = normal(random), b = 5 + normal(random) + (t >= 400 && t < 420 ? 40 : 0), c = 100 + normal(random);
+      text += std::to_string(t) + "," + std::to_string(a) + "," + std::to_string(b) + "," + (labels ? "0," : "") + std::to_string(c) +
+              "," + (t < 200 ? "0" : "1") + "\n";
+    }
+    return text;
+  }
+  std::string folder_;
+};
+
+std::vector<std::string> Lines(const std::string& text) {
+  std::vector<std::string> out;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) out.push_back(line);
+  return out;
+}
+
+TEST_F(Table, AFaultIsScoredAndItsColumnNamedFirst) {
+  const std::vector<std::string> lines = Lines(Scores(Write(Faulty(600))));
+  ASSERT_EQ(lines.size(), 601u);
+  EXPECT_EQ(lines[0], "row,tail_probability,score,features");
+  double worst_healthy = 1;
+  for (size_t t = 200; t < 400; ++t) worst_healthy = std::min(worst_healthy, std::stod(lines[t + 1].substr(lines[t + 1].find(',') + 1)));
+  const std::string& line = lines[403 + 1];
+  const double p = std::stod(line.substr(line.find(',') + 1));
+  EXPECT_LT(p, 1e-3);
+  EXPECT_LT(p, worst_healthy / 10);
+  EXPECT_EQ(line.substr(line.rfind(',') + 1).substr(0, 1), "b");
+  EXPECT_EQ(line.substr(0, 4), "403,");
+}
+
+TEST_F(Table, NoRowDependsOnLaterRowsOrOnLabels) {
+  const std::string all = Scores(Write(Faulty(600)));
+  EXPECT_EQ(all.substr(0, Scores(Write(Faulty(410))).size()), Scores(Write(Faulty(410))));
+  EXPECT_EQ(all, Scores(Write(Faulty(600, false))));
+}
+
+TEST_F(Table, CompressedTablesGiveTheSameScores) {
+  const std::string path = folder_ + "/t.csv.gz", text = Faulty(300);
+  gzFile file = gzopen(path.c_str(), "wb");
+  gzwrite(file, text.data(), text.size());
+  gzclose(file);
+  EXPECT_EQ(Scores(path), Scores(Write(text)));
+}
+
+TEST_F(Table, ACompressedTableThatIsCutShortIsAnErrorNotAnEnd) {
+  const std::string path = folder_ + "/t.csv.gz", text = Faulty(3000);
+  gzFile file = gzopen(path.c_str(), "wb");
+  gzwrite(file, text.data(), text.size());
+  gzclose(file);
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2);
+  std::ostringstream out;
+  EXPECT_EQ(ScoreTable(path, 60, &out).code(), absl::StatusCode::kDataLoss);
+}
+
+TEST_F(Table, ProbabilitiesAreNeverZeroWhateverTheTableHolds) {
+  std::string text = "x,y\n";
+  for (int t = 0; t < 300; ++t) text += t == 250 ? "1e308,-1e308\n" : "1,\n";
+  for (const std::string& line : Lines(Scores(Write(text)))) {
+    if (line[0] == 'r') continue;
+    const double p = std::stod(line.substr(line.find(',') + 1));
+    EXPECT_GT(p, 0);
+    EXPECT_LE(p, 1);
+  }
+}
+
+TEST_F(Table, EmptyCellsAreMissingNotZero) {
+  std::string with = "a,b\n", without = "a\n";
+  for (int t = 0; t < 200; ++t) {
+    with += std::to_string(50 + t % 3) + ",\r\n";
+    without += std::to_string(50 + t % 3) + "\n";
+  }
+  EXPECT_EQ(Scores(Write(with)), Scores(Write(without)));
+}
+
+TEST_F(Table, BadCellsAreNamedByLineAndColumn) {
+  EXPECT_THAT(ErrorOf("a,b\n1,2\n3,many\n"), testing::AllOf(HasSubstr("line 3"), HasSubstr("column 2"), HasSubstr("many")));
+  EXPECT_THAT(ErrorOf("a,b\n1,2\n3\n"), testing::AllOf(HasSubstr("line 3"), HasSubstr("1 cells")));
+  EXPECT_THAT(ErrorOf("a,is_test\n1,2\n"), testing::AllOf(HasSubstr("line 2"), HasSubstr("is_test")));
+  EXPECT_THAT(ErrorOf("label,is_test\n1,0\n"), HasSubstr("no feature"));
+  EXPECT_THAT(ErrorOf(""), HasSubstr("no header"));
+  EXPECT_THAT(ErrorOf("a,b\n1,\"2\n"), HasSubstr("quote"));
+  EXPECT_THAT(ErrorOf("a\n\x1b[31m\n"), testing::Not(HasSubstr("\x1b")));
+  std::ostringstream out;
+  EXPECT_EQ(ScoreTable(folder_ + "/none.csv", 60, &out).code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(Table, NamesWithSeparatorsAreQuoted) {
+  std::string text = "\"a,\"\"x\"\"\"\n";
+  std::mt19937_64 random(2);
+  for (int t = 0; t < 300; ++t) text += std::to_string(t == 290 ? 1e6 : std::normal_distribution<double>()(random)) + "\n";
+  EXPECT_THAT(Scores(Write(text)), HasSubstr("\"a,\"\"x\"\"\""));
+}
+
+}  // namespace
+}  // namespace outlier

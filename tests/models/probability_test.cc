@@ -1,0 +1,218 @@
+// Closed forms against integration, and probabilities that mean what they say.
+#include <gtest/gtest.h>
+
+#include "models/special.h"
+#include "models/tail.h"
+#include "tests/models/world.h"
+
+namespace outlier::models {
+namespace {
+
+// Composite Simpson rule.
+double Integral(const std::function<double(double)>& f, double a, double b, int n = 20000) {
+  const double h = (b - a) / n;
+  double sum = f(a) + f(b);
+  for (int i = 1; i < n; ++i) sum += f(a + i * h) * (i % 2 ? 4 : 2);
+  return sum * h / 3;
+}
+
+TEST(Special, NormalTailEqualsItsIntegralAndQuantileInvertsIt) {
+  for (const double a : {0.1, 0.6745, 1.0, 2.5758, 4.0}) {
+    const double integral = 2 * Integral([](double x) { return std::exp(-0.5 * x * x) / std::sqrt(2 * M_PI); }, a, 12.0);
+    EXPECT_NEAR(NormalTwoSidedTail(a), integral, 1e-9 * integral + 1e-14);
+  }
+  for (const double p : {1e-200, 1e-12, 1e-3, 0.02, 0.3, 0.5, 0.9}) {
+    EXPECT_NEAR(0.5 * std::erfc(NormalUpperQuantile(p) * M_SQRT1_2) / p, 1.0, 1e-6) << p;
+  }
+}
+
+TEST(Special, IncompleteBetaEqualsItsIntegral) {
+  for (const double a : {1.0, 2.5, 40.0}) {
+    for (const double b : {1.0, 3.0, 17.0}) {
+      const auto density = [&](double t) { return std::pow(t, a - 1) * std::pow(1 - t, b - 1); };
+      const double whole = Integral(density, 0, 1);
+      for (const double x : {0.05, 0.3, 0.72, 0.95}) EXPECT_NEAR(RegularizedBeta(a, b, x), Integral(density, 0, x) / whole, 1e-7);
+    }
+  }
+}
+
+TEST(Special, ChiSquareTailEqualsItsIntegral) {
+  for (const double k : {2.0, 3.0, 11.0}) {
+    for (const double x : {0.5, 3.0, 20.0, 60.0}) {
+      const double integral =
+          Integral([&](double t) { return std::exp((k / 2 - 1) * std::log(t) - t / 2 - k / 2 * M_LN2 - std::lgamma(k / 2)); }, x, x + 200);
+      EXPECT_NEAR(ChiSquareTail(x, k), integral, 1e-6 * integral + 1e-12) << k << " " << x;
+    }
+  }
+}
+
+TEST(Special, NegativeBinomialTailEqualsTheSumOfItsTerms) {
+  const double mean = 3.7, size = 1.9;
+  double left = 1.0;
+  for (int n = 0; n < 60; ++n) {
+    EXPECT_NEAR(NegativeBinomialTail(n, mean, size), left, 1e-10) << n;
+    left -= std::exp(std::lgamma(n + size) - std::lgamma(size) - std::lgamma(n + 1.0) + size * std::log(size / (size + mean)) +
+                     n * std::log(mean / (size + mean)));
+  }
+}
+
+TEST(TailLaw, IsContinuousDecreasingAndNeverZero) {
+  const Tail tail = Tail::Prior(0.25);
+  double last = 1.0;
+  EXPECT_EQ(tail.Probability(0, 0.25), 1.0);
+  for (double a = 0.01; a < 1000; a *= 1.01) {
+    const double p = tail.Probability(a, 0.25);
+    ASSERT_LT(p, last);
+    ASSERT_GT(p, 0.0);
+    last = p;
+  }
+  EXPECT_NEAR(tail.Probability(tail.hundredth - 1e-9, 0.25), 0.01, 1e-8);
+  EXPECT_NEAR(tail.Probability(tail.hundredth + 1e-9, 0.25), 0.01, 1e-8);
+}
+
+TEST(TailLaw, OfTheExcessIsTheGeneralisedParetoItNames) {
+  // Moments of the prior against integration of the survival function (1 + xi y / sigma)^(-1/xi).
+  const double xi = 0.2, sigma = 0.4;
+  const Tail tail = Tail::Prior(xi);
+  const auto survival = [&](double y) { return std::pow(1 + xi * y / sigma, -1 / xi); };
+  EXPECT_NEAR(tail.excess, Integral(survival, 0, 400, 400000), 1e-3);
+  EXPECT_NEAR(tail.excess_square, Integral([&](double y) { return 2 * y * survival(y); }, 0, 2000, 2000000), 1e-2);
+}
+
+struct Law {
+  const char* name;
+  std::function<double(std::mt19937_64&)> draw;
+};
+
+// The model contains every scale mixture it can track: from light to heavy tails.
+const Law kLaws[] = {
+    {"gaussian", [](std::mt19937_64& r) { return 50 + 7 * std::normal_distribution<double>()(r); }},
+    {"laplace", [](std::mt19937_64& r) { return (r() % 2 ? 1 : -1) * std::exponential_distribution<double>(0.5)(r); }},
+    {"student with 4 degrees", [](std::mt19937_64& r) { return 3 * std::student_t_distribution<double>(4)(r); }},
+};
+
+TEST(RobustLevel, ProbabilitiesAreUniformUnderTheNullInBodyAndTail) {
+  for (const Law& law : kLaws) {
+    std::mt19937_64 random(20);
+    Options options;
+    options.prior.scale_floor = 1e-3;
+    Watch watch("robust_level", options);
+    for (int t = 0; t < 20000; ++t) watch.Tick(law.draw(random));
+    const int n = 40000;
+    int below_half = 0, below_tenth = 0, below_hundredth = 0, below_thousandth = 0;
+    for (int t = 0; t < n; ++t) {
+      const double p = watch.Tick(law.draw(random)).p;
+      below_half += p < 0.5;
+      below_tenth += p < 0.1;
+      below_hundredth += p < 0.01;
+      below_thousandth += p < 1e-3;
+    }
+    // The knots are tracked, so their levels hold to the binomial interval and the tracking error of a tenth.
+    EXPECT_NEAR(below_half, 0.5 * n, 0.05 * n) << law.name;
+    EXPECT_NEAR(below_tenth, 0.1 * n, 0.015 * n) << law.name;
+    EXPECT_NEAR(below_hundredth, 0.01 * n, 0.003 * n) << law.name;
+    EXPECT_LT(below_thousandth, 0.003 * n) << law.name;
+  }
+}
+
+TEST(RobustLevel, RecoversLevelAndScale) {
+  std::mt19937_64 random(21);
+  Options options;
+  options.prior.scale_floor = 1e-3;
+  Watch watch("robust_level", options);
+  for (int t = 0; t < 20000; ++t) watch.Tick(50 + 7 * std::normal_distribution<double>()(random));
+  const Verdict v = watch.Ask(50 + 7 * 3);
+  EXPECT_NEAR(v.expected, 50, 0.5);
+  EXPECT_NEAR(v.z, 3, 0.15);
+}
+
+TEST(RobustLevel, NeverBelievesASpreadBelowItsFloors) {
+  Options options;
+  options.prior.scale_floor = 2.0;
+  options.prior.relative_floor = 0.01;
+  Watch small("robust_level", options), large("robust_level", options);
+  for (int t = 0; t < 4000; ++t) {
+    small.Tick(10);
+    large.Tick(1000);
+  }
+  EXPECT_NEAR(small.Ask(16).z, 3.0, 1e-9);
+  EXPECT_NEAR(large.Ask(1030).z, 3.0, 1e-6);
+}
+
+TEST(RobustLevel, AfterAMinuteNothingInsideTheSeenRangeIsRarerThanOneInAHundred) {
+  std::mt19937_64 random(22);
+  for (int run = 0; run < 200; ++run) {
+    Options options;
+    options.warm_up_seconds = 45;
+    Watch watch("robust_level", options);
+    double low = 1e9, high = -1e9;
+    for (int t = 0; t < 60; ++t) {
+      const double x = std::exp(2 * std::normal_distribution<double>()(random));
+      watch.Tick(x);
+      if (t >= 12) low = std::min(low, x), high = std::max(high, x);
+    }
+    watch.Tick(1.0);  // whatever was under suspicion has ended
+    // The range forgets 2 % in this time.
+    for (const double share : {0.05, 0.3, 0.7, 0.95}) ASSERT_GT(watch.Ask(low + share * (high - low)).p, 0.009);
+  }
+}
+
+TEST(GammaPoisson, RandomisedProbabilitiesAreUniformForPoissonAndBurstyCounts) {
+  // P(X >= x + 1) + U P(X = x) is exactly uniform when X has the predictive law.
+  for (const double size : {1e9, 0.8}) {
+    std::mt19937_64 random(23);
+    Options options;
+    options.cold_seconds = 0;
+    Watch watch("gamma_poisson", options);
+    const auto draw = [&] {
+      const double mean = size > 1e6 ? 4.0 : std::gamma_distribution<double>(size, 4.0 / size)(random);
+      return static_cast<double>(std::poisson_distribution<int>(mean)(random));
+    };
+    for (int t = 0; t < 20000; ++t) watch.Tick(draw());
+    const int n = 20000;
+    int half = 0, tenth = 0, hundredth = 0;
+    for (int t = 0; t < n; ++t) {
+      const double x = draw(), above = watch.Ask(x + 1).p;
+      const double p = above + std::uniform_real_distribution<double>()(random) * (watch.Tick(x).p - above);
+      half += p < 0.5;
+      tenth += p < 0.1;
+      hundredth += p < 0.01;
+    }
+    EXPECT_NEAR(half, 0.5 * n, 0.03 * n) << size;
+    EXPECT_NEAR(tenth, 0.1 * n, 0.015 * n) << size;
+    EXPECT_LT(hundredth, 0.016 * n) << size;
+  }
+}
+
+TEST(GammaPoisson, RecoversARate) {
+  std::mt19937_64 random(24);
+  Watch watch("gamma_poisson", Options{});
+  for (int t = 0; t < 20000; ++t) watch.Tick(std::poisson_distribution<int>(2.5)(random));
+  EXPECT_NEAR(watch.Ask(0).expected, 2.5, 0.1);
+}
+
+TEST(Drift, FiresRarelyOnARandomWalk) {
+  // A random walk does drift; the calibration has to learn how far its windows usually go.
+  std::mt19937_64 random(25);
+  Options options;
+  options.prior.scale_floor = 0.1;
+  Watch watch("drift", options);
+  double x = 1000;
+  int hits = 0;
+  const int n = 20000;
+  for (int t = 0; t < n; ++t) hits += watch.Tick(x += std::normal_distribution<double>()(random)).p < 1e-4;
+  EXPECT_LT(hits, n / 200);
+}
+
+TEST(Silence, SaysNothingOfPoissonTrafficThatRestsByChance) {
+  std::mt19937_64 random(26);
+  Options options;
+  options.prior.scale_floor = 0.5;
+  Watch watch("silence", options);
+  int hits = 0;
+  for (int t = 0; t < 50000; ++t) hits += watch.Tick(std::poisson_distribution<int>(1.5)(random)).z < -6;
+  EXPECT_LE(hits, 5);
+}
+
+}  // namespace
+}  // namespace outlier::models
