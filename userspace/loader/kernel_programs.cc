@@ -270,6 +270,13 @@ absl::Status KernelPrograms::Assign(int32_t tgid, const outlier_assignment& assi
   return absl::ResourceExhaustedError(fmt::format("cannot assign process {} to an account: {}", tgid, strerror(errno)));
 }
 
+void KernelPrograms::Unassign(int32_t tgid, uint64_t start_time_ns) {
+  const uint32_t key = static_cast<uint32_t>(tgid);
+  const int map = bpf_map__fd(skeleton_->object->maps.assigned);
+  outlier_assignment assignment{};
+  if (bpf_map_lookup_elem(map, &key, &assignment) == 0 && assignment.start_time_ns == start_time_ns) bpf_map_delete_elem(map, &key);
+}
+
 std::array<uint64_t, OUTLIER_FAILURES> KernelPrograms::failures() const {
   std::array<uint64_t, OUTLIER_FAILURES> sums{};
   std::vector<uint64_t> parts(static_cast<size_t>(std::max(cpus_, 1)));

@@ -53,6 +53,8 @@ class KernelPrograms {
   // Hands over every event that waits; the bytes hold an outlier_event and what follows it.
   void ReadEvents(const std::function<void(std::span<const std::byte>)>& take);
   absl::Status Assign(int32_t tgid, const outlier_assignment& assignment);
+  // Forgets an assignment whose process ended without its end having been seen; another execution's stays.
+  void Unassign(int32_t tgid, uint64_t start_time_ns);
   // By OUTLIER_FAILURE_*, summed over CPUs.
   std::array<uint64_t, OUTLIER_FAILURES> failures() const;
   // Thread exits whose release was never shown, of scans long past; cumulative.

@@ -1,0 +1,66 @@
+// The probes on eBPF: one scan a tick plus what the lifecycle and syscall programs gathered meanwhile.
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "userspace/loader/kernel_programs.h"
+#include "userspace/probes/host_sample.h"
+#include "userspace/probes/lifecycle.h"
+#include "userspace/probes/self_timing.h"
+#include "userspace/probes/syscall_latency.h"
+#include "userspace/stream/probe_set.h"
+
+namespace outlier {
+
+// One line of probes.def.
+struct ProbeSpec {
+  std::string name;
+  bool required = false;  // for eBPF mode
+  std::string oldest_kernel;
+  std::string lost_without;
+  std::string blind_to;
+};
+const std::vector<ProbeSpec>& ProbeSpecs();
+
+// Needs privileges to open, none afterwards except for SelfTiming, which goes without where refused.
+class BpfProbeSet : public ProbeSet {
+ public:
+  // FAILED_PRECONDITION: a required probe, or one whose setting is "on", cannot be loaded; says which and why.
+  // `messages` gains a sentence for each thing that is missing.
+  static absl::StatusOr<std::unique_ptr<BpfProbeSet>> Open(const config::v1::Probes& config, std::vector<std::string>* messages);
+
+  absl::Status Collect(TickInput* input) override;
+  void Assign(std::span<const AccountAssignment> assignments) override;
+  std::vector<v1::ProbeState> states() const override;
+  std::string mode() const override { return "ebpf"; }
+  uint64_t map_memory_bytes() const override;
+  double kernel_cpu_percent() const override;
+
+ private:
+  BpfProbeSet(std::unique_ptr<KernelPrograms> kernel, std::vector<std::string> off, uint64_t page_bytes);
+  void CollectAccounts(TickInput* input);
+  void CollectLosses(TickInput* input) const;
+  void ForgetEnded(const std::vector<ProcessSample>& processes);
+
+  std::unique_ptr<KernelPrograms> kernel_;
+  const std::vector<std::string> off_;  // by configuration
+  const uint64_t page_bytes_;
+  SelfTiming timing_;
+  HostReader host_;
+  LifecycleReader lifecycle_;
+  SyscallReader syscalls_;
+  std::vector<outlier_process> records_;
+  struct Assigned {
+    int unseen_scans = 0;
+  };
+  std::map<ProcessKey, Assigned> assigned_;  // what the kernel's map holds, but for ends it saw itself
+  Account highest_account_ = kKernelAccount;
+  uint64_t assign_failed_ = 0;
+  uint64_t threads_ = 0, threaded_ = 0, processes_ = 0;
+  uint64_t scans_ = 0, scan_ns_ = 0;
+};
+
+}  // namespace outlier

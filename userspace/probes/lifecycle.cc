@@ -1,0 +1,166 @@
+#include "userspace/probes/lifecycle.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <optional>
+
+#include "userspace/probes/identity_arguments.h"
+#include "userspace/probes/tasks.h"
+
+namespace outlier {
+namespace {
+
+template <class T>
+std::optional<T> As(std::span<const std::byte> bytes) {
+  if (bytes.size() < sizeof(T)) return std::nullopt;
+  T value;
+  std::memcpy(&value, bytes.data(), sizeof value);
+  return value;
+}
+
+LifecycleEvent Common(const outlier_event& event, LifecycleEvent::Kind kind) {
+  LifecycleEvent out;
+  out.kind = kind;
+  out.key = {event.pid, event.start_time_ns};
+  out.parent_pid = event.parent_pid;
+  out.account = event.account;
+  out.time_ns = event.time_ns;
+  out.cgroup_id = event.cgroup_id;
+  out.comm = CommText(event.comm);
+  return out;
+}
+
+OomConstraint Constraint(uint32_t constraint) {
+  switch (constraint) {
+    case OUTLIER_OOM_HOST: return OomConstraint::kHost;
+    case OUTLIER_OOM_MEMORY: return OomConstraint::kMemoryCgroup;
+    case OUTLIER_OOM_MEMORY_AND_SWAP: return OomConstraint::kMemoryPlusSwapCgroup;
+    default: return OomConstraint::kNone;
+  }
+}
+
+std::vector<std::string> SplitArguments(const char* bytes, size_t size) {
+  std::vector<std::string> arguments;
+  for (size_t at = 0; at < size;) {
+    const size_t length = strnlen(bytes + at, size - at);
+    arguments.emplace_back(bytes + at, length);
+    at += length + 1;
+  }
+  return arguments;
+}
+
+}  // namespace
+
+void LifecycleReader::Take(std::span<const std::byte> bytes) {
+  const auto event = As<outlier_event>(bytes);
+  if (!event) return;
+  if (event->kind == OUTLIER_EVENT_END) {
+    const auto end = As<outlier_end_event>(bytes);
+    if (!end) return;
+    LifecycleEvent& out = events_.emplace_back(Common(*event, LifecycleEvent::Kind::kEnd));
+    out.wait_status = end->wait_status;
+    out.cpu_ns = end->cpu_ns;
+  } else if (event->kind == OUTLIER_EVENT_OOM_VICTIM) {
+    const auto oom = As<outlier_oom_event>(bytes);
+    if (!oom) return;
+    LifecycleEvent& out = events_.emplace_back(Common(*event, LifecycleEvent::Kind::kOomVictim));
+    out.constraint = Constraint(oom->constraint);
+    out.oom_limit_bytes = oom->limit_pages * page_bytes_;
+    out.oom_killer_pid = oom->killer_pid;
+  } else if (event->kind == OUTLIER_EVENT_EXEC) {
+    const auto exec = As<outlier_exec_event>(bytes);
+    if (!exec) return;
+    events_.push_back(Common(*event, LifecycleEvent::Kind::kExec));
+    Exec& out = execs_.emplace_back();
+    out.key = {event->pid, event->start_time_ns};
+    out.parent_pid = event->parent_pid;
+    out.user_id = event->user_id;
+    out.cgroup_id = event->cgroup_id;
+    out.inode = exec->executable_inode;
+    out.size = exec->executable_size;
+    out.mtime_ns = exec->executable_mtime_ns;
+    out.path.assign(exec->path, strnlen(exec->path, sizeof exec->path));
+    out.arguments = SplitArguments(exec->arguments, std::min<size_t>(exec->arguments_bytes, sizeof exec->arguments));
+    out.comm = CommText(event->comm);
+  }
+}
+
+LifecycleReader::LifecycleReader(uint64_t page_bytes)
+    : page_bytes_(page_bytes), proc_fd_(open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
+
+LifecycleReader::~LifecycleReader() {
+  if (proc_fd_ >= 0) close(proc_fd_);
+}
+
+void LifecycleReader::Learn(const ProcessKey& key, uint64_t cgroup_id) {
+  struct stat status {};
+  const std::string exe = fmt::format("{}/exe", key.pid);
+  if (fstatat(proc_fd_, exe.c_str(), &status, 0) != 0) return;
+  if (executable_paths_.contains(status.st_ino) && (cgroup_id == 0 || cgroup_paths_.contains(cgroup_id))) return;
+  const auto seen = LookUpProcess(key, proc_fd_, &users_);
+  if (!seen) return;
+  if (cgroup_paths_.size() >= kRemembered) cgroup_paths_.clear();
+  if (executable_paths_.size() >= kRemembered) executable_paths_.clear();
+  executable_paths_[seen->executable_inode] = seen->executable;
+  if (cgroup_id != 0) cgroup_paths_[cgroup_id] = seen->cgroup_path;
+}
+
+void LifecycleReader::Finish(TickInput* input) {
+  const auto find = [&](const ProcessKey& key) {
+    return std::lower_bound(input->processes.begin(), input->processes.end(), key,
+                            [](const ProcessSample& sample, const ProcessKey& wanted) { return sample.key < wanted; });
+  };
+  for (LifecycleEvent& event : events_) {
+    if (event.key.start_time_ns != 0) continue;
+    const auto at = find({event.key.pid, 0});
+    if (at == input->processes.end() || at->key.pid != event.key.pid) continue;
+    event.key = at->key;
+    event.comm = at->comm;
+    event.parent_pid = at->parent_pid;
+  }
+  input->events = std::move(events_);
+  events_.clear();
+  for (const Exec& exec : execs_) {
+    const auto at = find(exec.key);
+    if (at == input->processes.end() || at->key != exec.key) input->identities.push_back(Observation(exec));
+  }
+  execs_.clear();
+}
+
+IdentityObservation LifecycleReader::Observation(const Exec& exec) {
+  IdentityObservation out;
+  out.key = exec.key;
+  out.parent_pid = exec.parent_pid;
+  out.user_id = exec.user_id;
+  out.user = users_.Of(exec.user_id);
+  out.exec = true;
+  out.executable = ResolvedPath(exec);
+  out.script = ScriptOf(out.executable, exec.arguments, "");
+  out.executable_inode = exec.inode;
+  out.executable_size = exec.size;
+  out.executable_mtime_ns = exec.mtime_ns;
+  out.comm = exec.comm;
+  const auto cgroup = cgroup_paths_.find(exec.cgroup_id);
+  if (cgroup != cgroup_paths_.end()) out.cgroup_path = cgroup->second;
+  return out;
+}
+
+std::string LifecycleReader::ResolvedPath(const Exec& exec) const {
+  const auto known = executable_paths_.find(exec.inode);
+  if (known != executable_paths_.end()) return known->second;
+  // A path of another mount namespace may name another file here: believed only if the inode agrees.
+  const std::unique_ptr<char, decltype(&free)> real(realpath(exec.path.c_str(), nullptr), free);
+  struct stat status {};
+  if (real != nullptr && stat(real.get(), &status) == 0 && status.st_ino == exec.inode) return real.get();
+  return exec.path;
+}
+
+}  // namespace outlier

@@ -1,0 +1,53 @@
+#include "userspace/probes/tasks.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace outlier {
+namespace {
+
+// A per-CPU counter may be negative for a moment.
+uint64_t Bytes(int64_t pages, uint64_t page_bytes) { return pages > 0 ? static_cast<uint64_t>(pages) * page_bytes : 0; }
+
+}  // namespace
+
+std::string CommText(const char (&comm)[OUTLIER_COMM_BYTES]) { return std::string(comm, strnlen(comm, sizeof comm)); }
+
+void OrderRecords(std::vector<outlier_process>* records) {
+  const auto key = [](const outlier_process& record) { return ProcessKey{record.pid, record.start_time_ns}; };
+  std::stable_sort(records->begin(), records->end(), [&](const auto& a, const auto& b) { return key(a) < key(b); });
+  // Of equal keys the later record stays: seen from behind, the first.
+  const auto end = std::unique(records->rbegin(), records->rend(), [&](const auto& a, const auto& b) { return key(a) == key(b); });
+  records->erase(records->begin(), end.base());
+}
+
+std::vector<ProcessSample> ProcessSamples(std::span<const outlier_process> records, uint64_t page_bytes) {
+  std::vector<ProcessSample> samples;
+  samples.reserve(records.size());
+  for (const outlier_process& record : records) {
+    ProcessSample& sample = samples.emplace_back();
+    sample.key = {record.pid, record.start_time_ns};
+    sample.parent_pid = record.parent_pid;
+    sample.user_id = record.user_id;
+    sample.threads = record.threads;
+    sample.kernel_thread = (record.flags & OUTLIER_PROCESS_KERNEL_THREAD) != 0;
+    sample.cgroup_id = record.cgroup_id;
+    sample.cpu_ns = record.cpu_ns;
+    sample.run_delay_ns = record.run_delay_ns;
+    sample.voluntary_switches = record.voluntary_switches;
+    sample.involuntary_switches = record.involuntary_switches;
+    sample.major_faults = record.major_faults;
+    sample.read_bytes = record.read_bytes;
+    sample.write_bytes = record.write_bytes;
+    sample.rss_file_bytes = Bytes(record.rss_file_pages, page_bytes);
+    sample.rss_anonymous_bytes = Bytes(record.rss_anonymous_pages, page_bytes);
+    sample.rss_shared_bytes = Bytes(record.rss_shared_pages, page_bytes);
+    sample.swap_bytes = Bytes(record.swap_pages, page_bytes);
+    sample.in_flight_ns = record.in_flight_ns;
+    sample.in_flight_class = record.in_flight_class;
+    sample.comm = CommText(record.comm);
+  }
+  return samples;
+}
+
+}  // namespace outlier

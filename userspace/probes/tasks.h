@@ -1,0 +1,20 @@
+// The user half of probe `tasks`: records of the scan as ProcessSamples.
+#pragma once
+#include <span>
+#include <vector>
+
+#include "bpf/abi.h"
+#include "userspace/stream/tick_input.h"
+
+namespace outlier {
+
+// By key, each process once: of two records the later stays (the scan's second pass).
+void OrderRecords(std::vector<outlier_process>* records);
+
+// One sample a record, in the same order.
+std::vector<ProcessSample> ProcessSamples(std::span<const outlier_process> records, uint64_t page_bytes);
+
+// The fixed-size name of a task: up to the first NUL, any bytes.
+std::string CommText(const char (&comm)[OUTLIER_COMM_BYTES]);
+
+}  // namespace outlier
