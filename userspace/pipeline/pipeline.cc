@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "userspace/base/file.h"
+#include "userspace/base/status.h"
 
 namespace outlier {
 namespace {
@@ -78,11 +79,11 @@ absl::Status Pipeline::Start() {
     recorder_ = *std::move(recorder);
     const absl::Status begun = recorder_->BeginSegment(engine_->last_tick(), engine_->Save(), recording.config);
     if (!begun.ok()) {
-      messages.push_back(fmt::format("{}; going on without recording", begun.message()));
+      messages.push_back(fmt::format("{}; going on without recording", MessageOf(begun)));
       recorder_.reset();
     }
   } else {
-    messages.push_back(fmt::format("{}; going on without recording", recorder.status().message()));
+    messages.push_back(fmt::format("{}; going on without recording", MessageOf(recorder.status())));
   }
   for (const std::string& text : messages) options_.say(text);
   degradations_ = messages;
@@ -115,7 +116,7 @@ void Pipeline::Tick(uint64_t boot_time_ns, int64_t wall_time_ns) {
   }
   if (boot_time_ns - last_compaction_ns_ >= kCompactEvery) {
     const absl::Status status = journal_->Compact(wall_time_ns - options_.config.feed().retain());
-    if (!status.ok()) SayOnce("compact", std::string(status.message()));
+    if (!status.ok()) SayOnce("compact", MessageOf(status));
     last_compaction_ns_ = boot_time_ns;
   }
 }
@@ -135,7 +136,7 @@ void Pipeline::Observe(uint64_t boot_time_ns, int64_t wall_time_ns, TickInput* i
   }
   if (const absl::Status status = probes_->Collect(input); !status.ok()) {
     ticks_failed_ += 1;
-    SayOnce("collect", fmt::format("{}; this tick saw only a part", status.message()));
+    SayOnce("collect", fmt::format("{}; this tick saw only a part", MessageOf(status)));
   }
   if (input->boot_time_ns == 0) input->boot_time_ns = boot_time_ns;
   if (first_of_epoch_) {
@@ -167,7 +168,7 @@ void Pipeline::Record(const TickInput& input) {
   const absl::Status status = recorder_->Append(input);
   if (status.ok()) return;
   ticks_not_recorded_ += 1;
-  SayOnce("record", fmt::format("{}; ticks are not recorded until the next segment", status.message()));
+  SayOnce("record", fmt::format("{}; ticks are not recorded until the next segment", MessageOf(status)));
 }
 
 void Pipeline::Publish(const TickInput& input, TickOutput output) {
@@ -177,7 +178,7 @@ void Pipeline::Publish(const TickInput& input, TickOutput output) {
     TickOutput& oldest = unjournalled_.front();
     const absl::Status status = journal_->Append(oldest.tick, &oldest.changes);
     if (!status.ok()) {
-      SayOnce("journal", fmt::format("{}; changes are kept in memory and tried again each tick", status.message()));
+      SayOnce("journal", fmt::format("{}; changes are kept in memory and tried again each tick", MessageOf(status)));
       if (unjournalled_.size() > kMostUnjournalled) {
         changes_lost_ += oldest.changes.size();
         unjournalled_.pop_front();
@@ -229,11 +230,11 @@ void Pipeline::Snapshot() {
     tick = engine_->last_tick();
   }
   if (const absl::Status status = WriteFileAtomically(paths_.snapshot, bytes); !status.ok()) {
-    SayOnce("snapshot", fmt::format("{}; model state is kept in memory", status.message()));
+    SayOnce("snapshot", fmt::format("{}; model state is kept in memory", MessageOf(status)));
   }
   if (recorder_ == nullptr) return;
   const absl::Status status = recorder_->BeginSegment(tick, bytes, options_.config.SerializeAsString());
-  if (!status.ok()) SayOnce("record", fmt::format("{}; ticks are not recorded until the next segment", status.message()));
+  if (!status.ok()) SayOnce("record", fmt::format("{}; ticks are not recorded until the next segment", MessageOf(status)));
 }
 
 void Pipeline::SaveAll() { Snapshot(); }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "userspace/base/file.h"
+#include "userspace/base/status.h"
 #include "userspace/recorder/recorder.h"
 
 namespace outlier {
@@ -15,7 +16,7 @@ bool LoadSnapshot(const std::string& path, Engine* engine, std::vector<std::stri
   const absl::Status loaded = bytes.ok() ? engine->Load(*bytes) : bytes.status();
   if (loaded.ok()) return true;
   const absl::StatusOr<std::string> aside = SetAside(path);
-  messages->push_back(fmt::format("{}; it is {} and what it held is taken from the recordings, else learned again", loaded.message(),
+  messages->push_back(fmt::format("{}; it is {} and what it held is taken from the recordings, else learned again", MessageOf(loaded),
                                   aside.ok() ? "kept as " + *aside : "left where it is"));
   return false;
 }
@@ -34,12 +35,12 @@ absl::StatusOr<std::unique_ptr<Engine>> Recover(const Engine::Options& options, 
       RecordingReader::OpenDirectory(paths.recordings, loaded ? engine->last_tick() : UINT64_MAX);
   if (absl::IsNotFound(log.status())) return engine;
   if (!log.ok()) {
-    messages->push_back(fmt::format("{}; ticks after the last snapshot are learned again", log.status().message()));
+    messages->push_back(fmt::format("{}; ticks after the last snapshot are learned again", MessageOf(log.status())));
     return engine;
   }
   if (!loaded && !(*log)->snapshot().empty()) {
     if (const absl::Status status = engine->Load((*log)->snapshot()); !status.ok()) {
-      messages->push_back(fmt::format("{} (in the newest recording); baselines are learned again", status.message()));
+      messages->push_back(fmt::format("{} (in the newest recording); baselines are learned again", MessageOf(status)));
       return engine;
     }
   }
@@ -49,7 +50,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Recover(const Engine::Options& options, 
   for (;;) {
     absl::StatusOr<std::optional<TickInput>> input = (*log)->Next();
     if (!input.ok()) {
-      messages->push_back(fmt::format("{}; later ticks are learned again", input.status().message()));
+      messages->push_back(fmt::format("{}; later ticks are learned again", MessageOf(input.status())));
       break;
     }
     if (!input->has_value()) break;
