@@ -24,6 +24,7 @@ inline constexpr auto kSignalNames = std::to_array<std::string_view>({
     "process.syscall.rate",
     "process.syscall.errors",
     "process.syscall.duration",
+    "process.syscall.in_flight",
     "host.pressure",
     "host.memory.available",
     "host.cpu.utilization",
