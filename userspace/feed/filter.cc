@@ -9,6 +9,7 @@ namespace {
 
 constexpr size_t kMaxGlobBytes = 256;  // matching a glob may take time exponential in its stars on some C libraries
 constexpr int kMaxStars = 8;
+constexpr double kLeastScore[] = {0, 3, 25, 50, 75};  // by Incident.Severity; CheckFilter keeps it within
 
 }  // namespace
 
@@ -26,6 +27,15 @@ absl::Status CheckFilter(const v1::Filter& filter) {
     return absl::InvalidArgumentError(fmt::format("filter.state: {} is no state", static_cast<int>(filter.state())));
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckWorkloadFilter(const v1::Filter& filter) {
+  if (filter.state() != v1::Incident::STATE_UNSPECIFIED) return absl::InvalidArgumentError("filter.state: workloads have none");
+  return CheckFilter(filter);
+}
+
+bool Matches(const v1::Filter& filter, const v1::WorkloadState& workload) {
+  return workload.score() >= kLeastScore[filter.min_severity()] && GlobMatch(filter.workload(), workload.workload().name());
 }
 
 bool Matches(const v1::Filter& filter, const v1::Incident& incident) {

@@ -9,4 +9,8 @@ namespace outlier {
 absl::Status CheckFilter(const v1::Filter& filter);
 bool Matches(const v1::Filter& filter, const v1::Incident& incident);
 
+// Of workloads: min_severity is held against the score they have now; they have no state.
+absl::Status CheckWorkloadFilter(const v1::Filter& filter);
+bool Matches(const v1::Filter& filter, const v1::WorkloadState& workload);
+
 }  // namespace outlier
