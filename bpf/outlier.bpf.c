@@ -6,4 +6,10 @@
 #include "bpf/lifecycle.bpf.c"
 #include "bpf/syscall_latency.bpf.c"
 
+/* Records are built on the stack: named here so that the object's BTF describes them (a test compares it with abi.h). */
+const struct outlier_process *described_process __attribute__((unused));
+const struct outlier_end_event *described_end __attribute__((unused));
+const struct outlier_exec_event *described_exec __attribute__((unused));
+const struct outlier_oom_event *described_oom __attribute__((unused));
+
 char LICENSE[] SEC("license") = "GPL";

@@ -21,7 +21,7 @@ struct counters {
   __u64 write_bytes;
 };
 
-/* Of every thread. With the 72 bytes that the kernel puts before it, it fits a slab object of 192 bytes. */
+/* Of every thread. With what the kernel puts around it, it fits a slab object of 192 bytes. */
 struct thread_state {
   __u64 call_start_ns;  /* monotonic; 0 = in no call */
   __u32 call_argument;  /* the descriptor, where the call has one */
@@ -39,7 +39,7 @@ struct thread_state {
 };
 #define THREAD_REPORTED 1u         /* leader: userspace has seen this process in a scan */
 #define THREAD_EXECUTABLE_KNOWN 2u /* leader: its executable is in known_executables */
-_Static_assert(sizeof(struct thread_state) <= 120, "one slab object of 192 bytes with the kernel's 72");
+_Static_assert(sizeof(struct thread_state) <= 112, "one slab object of 192 bytes with the kernel's 72 + 8");
 
 /* Of the leader of a process with more than one thread. */
 struct process_sums {

@@ -1,0 +1,211 @@
+// How processes begin and end, as the kernel tells it.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <thread>
+
+#include "tests/kernel/kernel_session.h"
+#include "userspace/probes/doctor.h"
+
+namespace outlier {
+namespace {
+
+using Kind = LifecycleEvent::Kind;
+
+class LifecycleTest : public KernelSession {
+ protected:
+  int WaitFor(pid_t pid) {
+    int status = 0;
+    waitpid(pid, &status, 0);
+    return status;
+  }
+  void ExpectEndLikeWaitpid(pid_t pid) {
+    const int status = WaitFor(pid);
+    ASSERT_TRUE(TickUntil([&] { return Event(Kind::kEnd, pid) != nullptr; }));
+    EXPECT_EQ(Event(Kind::kEnd, pid)->wait_status, status);
+  }
+};
+
+TEST_F(LifecycleTest, AFailingProcessTooShortToBeScannedIsTold) {
+  const pid_t child = fork();
+  if (child == 0) _exit(3);
+  ExpectEndLikeWaitpid(child);
+  EXPECT_EQ(Event(Kind::kEnd, child)->parent_pid, getpid());
+}
+
+TEST_F(LifecycleTest, ASuccessfulProcessTooShortToBeScannedIsOnlyCounted) {
+  const pid_t child = fork();
+  if (child == 0) _exit(0);
+  WaitFor(child);
+  const pid_t marker = fork();  // its event comes after the child's would have
+  if (marker == 0) _exit(1);
+  ExpectEndLikeWaitpid(marker);
+  EXPECT_EQ(Event(Kind::kEnd, child), nullptr);
+}
+
+TEST_F(LifecycleTest, ASignalIsToldAsWaitpidTellsIt) {
+  const pid_t child = fork();
+  if (child == 0) {
+    pause();
+    _exit(0);
+  }
+  kill(child, SIGTERM);
+  ExpectEndLikeWaitpid(child);
+}
+
+TEST_F(LifecycleTest, TheCodeOfAGroupExitCountsNotThatOfTheLeaderWhichLeftFirst) {
+  const pid_t child = fork();
+  if (child == 0) {
+    std::thread([] {
+      usleep(50'000);
+      _exit(9);
+    }).detach();
+    syscall(SYS_exit, 0);  // the leader leaves, the process lives
+  }
+  ExpectEndLikeWaitpid(child);
+}
+
+TEST_F(LifecycleTest, AThreadThatEndsDoesNotEndItsProcess) {
+  const pid_t child = fork();
+  if (child == 0) {
+    std::thread([] {}).join();
+    raise(SIGSTOP);
+    _exit(5);
+  }
+  waitpid(child, nullptr, WUNTRACED);
+  AssignTo(child, 9);
+  EXPECT_EQ(Event(Kind::kEnd, child), nullptr);
+  const uint64_t ended = input_.accounts[9].processes_ended;
+  kill(child, SIGCONT);
+  ExpectEndLikeWaitpid(child);
+  EXPECT_EQ(input_.accounts[9].processes_ended, ended + 1);
+  EXPECT_EQ(input_.accounts[9].exits_by_code, 1u);
+}
+
+TEST_F(LifecycleTest, ExecByAThreadThatIsNotTheLeaderKeepsTheProcessAndItsAccount) {
+  int gate[2];
+  ASSERT_EQ(pipe2(gate, O_CLOEXEC), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    std::thread([&] {
+      char go;
+      if (read(gate[0], &go, 1) == 1) execl("/bin/sleep", "sleep", "60", nullptr);
+      _exit(99);
+    }).detach();
+    while (true) pause();
+  }
+  AssignTo(child, 11);
+  const ProcessKey key = Find(child)->key;
+  ASSERT_EQ(write(gate[1], "x", 1), 1);
+  ASSERT_TRUE(TickUntil([&] { return Event(Kind::kExec, child) != nullptr; }));
+  EXPECT_EQ(Event(Kind::kExec, child)->key, key);
+  EXPECT_EQ(Event(Kind::kExec, child)->account, 11u);
+  EXPECT_EQ(Event(Kind::kEnd, child), nullptr) << "the old leader left, the process did not";
+  kill(child, SIGKILL);
+  ExpectEndLikeWaitpid(child);
+  Tick();
+  EXPECT_EQ(input_.accounts[11].processes_ended, 1u);
+  EXPECT_EQ(input_.accounts[11].exits_by_signal, 1u);
+  close(gate[0]);
+  close(gate[1]);
+}
+
+TEST_F(LifecycleTest, AKnownExecutableThatDiesAtOnceIsIdentifiedByWhatTheKernelSaw) {
+  // A copy of the shell under a name of its own runs long enough to be known, then again for a moment.
+  char folder[] = "/tmp/outlier-exec-XXXXXX";
+  ASSERT_NE(mkdtemp(folder), nullptr);
+  const std::string shell = std::string(folder) + "/python3";
+  ASSERT_EQ(system(fmt::format("cp /bin/sh {}", shell).c_str()), 0);
+  const pid_t first = fork();
+  if (first == 0) {
+    execl(shell.c_str(), "python3", "-c", "sleep 60 & wait", nullptr);
+    _exit(99);
+  }
+  ASSERT_TRUE(TickUntil([&] { return Find(first) != nullptr && Find(first)->comm == "python3"; }));
+  AssignTo(first, 12);
+  Tick();
+  const std::string script = std::string(folder) + "/billing.py";
+  std::ofstream(script) << "exit 4\n";
+  const pid_t second = fork();
+  if (second == 0) {
+    execl(shell.c_str(), "python3", script.c_str(), nullptr);
+    _exit(99);
+  }
+  ExpectEndLikeWaitpid(second);
+  const auto seen = std::find_if(identities_.begin(), identities_.end(), [&](const auto& identity) { return identity.key.pid == second; });
+  ASSERT_NE(seen, identities_.end());
+  EXPECT_TRUE(seen->exec);
+  EXPECT_EQ(seen->executable, shell);
+  EXPECT_EQ(seen->script, script);
+  struct stat status {};
+  ASSERT_EQ(stat(shell.c_str(), &status), 0);
+  EXPECT_EQ(seen->executable_inode, status.st_ino);
+  EXPECT_EQ(seen->executable_size, static_cast<uint64_t>(status.st_size));
+  EXPECT_EQ(seen->executable_mtime_ns, status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec);
+  kill(first, SIGKILL);
+  WaitFor(first);
+  EXPECT_EQ(system(fmt::format("rm -r {}", folder).c_str()), 0);
+}
+
+// A cgroup of the test's own, gone with it.
+class MemoryCgroup {
+ public:
+  explicit MemoryCgroup(uint64_t limit) : path_(fmt::format("/sys/fs/cgroup/memory/outlier-test-{}", getpid())) {
+    made_ = mkdir(path_.c_str(), 0755) == 0;
+    Write("memory.limit_in_bytes", std::to_string(limit));
+  }
+  ~MemoryCgroup() {
+    for (int i = 0; i < 100 && rmdir(path_.c_str()) != 0 && errno == EBUSY; ++i) usleep(10'000);
+  }
+  bool made() const { return made_; }
+  void Write(const std::string& file, const std::string& text) { std::ofstream(path_ + "/" + file) << text; }
+
+ private:
+  const std::string path_;
+  bool made_ = false;
+};
+
+TEST_F(LifecycleTest, AnOomKillNamesTheLimitThatWasMetAndTheEndFollows) {
+  if (access("/sys/fs/cgroup/memory/memory.limit_in_bytes", W_OK) != 0) GTEST_SKIP() << "no v1 memory cgroups here";
+  constexpr uint64_t kLimit = 32 << 20;
+  MemoryCgroup cgroup(kLimit);
+  if (!cgroup.made()) GTEST_SKIP() << "may not make a memory cgroup";
+  const pid_t child = fork();
+  if (child == 0) {
+    raise(SIGSTOP);
+    char* memory = static_cast<char*>(mmap(nullptr, 256 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    memset(memory, 1, 256 << 20);
+    _exit(0);
+  }
+  waitpid(child, nullptr, WUNTRACED);
+  cgroup.Write("cgroup.procs", std::to_string(child));
+  kill(child, SIGCONT);
+  ExpectEndLikeWaitpid(child);
+  const LifecycleEvent* victim = Event(Kind::kOomVictim, child);
+  ASSERT_NE(victim, nullptr);
+  EXPECT_EQ(victim->constraint, OomConstraint::kMemoryCgroup);
+  EXPECT_EQ(victim->oom_limit_bytes, kLimit);
+  EXPECT_EQ(victim->oom_killer_pid, child);
+  EXPECT_EQ(Event(Kind::kEnd, child)->wait_status & 0x7f, SIGKILL);
+  EXPECT_LE(victim->time_ns, Event(Kind::kEnd, child)->time_ns);
+}
+
+TEST(ProbeDoctor, EveryProbeDoesWhatItIsForWhereItMayBeLoaded) {
+  const KernelFeatures features = ProbeKernel();
+  if (!features.missing.empty()) GTEST_SKIP() << features.missing.front();
+  const auto states = DoctorProbes();
+  ASSERT_EQ(states.size(), ProbeSpecs().size());
+  for (const v1::ProbeState& state : states) EXPECT_EQ(state.state(), v1::ProbeState::ON) << state.name() << ": " << state.reason();
+}
+
+}  // namespace
+}  // namespace outlier
