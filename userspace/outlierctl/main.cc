@@ -31,6 +31,7 @@ int main(int argc, char** argv) {
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // before any thread is made, so that all of them inherit it
+  signal(SIGINT, SIG_DFL);                        // a shell's background job inherits it ignored
   signal(SIGPIPE, SIG_IGN);                       // a reader that left shows as a failed write
   static outlier::ctl::Interrupt interrupt;       // outlives the detached thread's use of it
   WatchSignals(signals, interrupt);

@@ -38,8 +38,8 @@ absl::StatusOr<std::string> AskProgram(const std::string& program) {
   sigemptyset(&none);
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-  std::string name = program, option = "--probe-doctor";
-  char* arguments[] = {name.data(), option.data(), nullptr};
+  std::string name = program, option = "--probe-doctor", format = "--format", json = "json";
+  char* arguments[] = {name.data(), option.data(), format.data(), json.data(), nullptr};
   pid_t child = 0;
   const int error = posix_spawnp(&child, program.c_str(), &actions, &attributes, arguments, environ);
   posix_spawn_file_actions_destroy(&actions);
@@ -97,8 +97,7 @@ absl::Status Doctor(Context& context) {
   if (!output.ok()) return output.status();
   v1::Status status;
   if (!ParseProbes(*output, &status)) {
-    context.out << *output;
-    return absl::OkStatus();
+    return absl::InternalError(fmt::format("cannot read what {} --probe-doctor says: it is not of this version", DaemonProgram(context)));
   }
   if (!context.json) context.out << "no daemon runs; what it could load here\n";
   Print(context, status);

@@ -22,7 +22,8 @@ void AddWatch(CLI::App& app, Context& context) {
   CLI::App* command = app.add_subcommand("watch", "Incident changes: those the journal holds, then live; Ctrl-C ends it");
   auto options = std::make_shared<WatchOptions>();
   options->filter.AddTo(*command, /*with_state=*/true);
-  command->add_option("--start-after", options->start_after, "only changes after this sequence; 0 = from the oldest kept");
+  command->add_option("--start-after", options->start_after, "only changes after this sequence; 0 = from the oldest kept")
+      ->check(CLI::NonNegativeNumber);
   command->callback([&context, options] {
     context.action = [&context, options]() -> absl::Status {
       auto feed = FeedConnection::Open(context.address);
