@@ -23,6 +23,7 @@
 #include "userspace/outlierd/options.h"
 #include "userspace/outlierd/privileges.h"
 #include "userspace/pipeline/pipeline.h"
+#include "userspace/probes/doctor.h"
 #include "userspace/probes/open_probes.h"
 
 namespace outlier {
