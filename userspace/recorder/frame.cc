@@ -13,15 +13,6 @@ constexpr int kCompressionLevel = 1;  // ticks are small differences already; a 
 
 void Put(const void* from, size_t n, std::string* out) { out->append(static_cast<const char*>(from), n); }
 
-uint64_t Hash(const FrameHeader& h, std::string_view payload) {
-  char fixed[13];
-  std::memcpy(fixed, &h.length, 4);
-  std::memcpy(fixed + 4, &h.kind, 1);
-  std::memcpy(fixed + 5, &h.tick, 8);
-  // The fixed part seeds the hash of the payload, so that both are covered without copying.
-  return XXH3_64bits_withSeed(payload.data(), payload.size(), XXH3_64bits(fixed, sizeof fixed));
-}
-
 }  // namespace
 
 std::string SegmentStart() {
@@ -44,7 +35,16 @@ bool FrameIsPlausible(const FrameHeader& h) {
          h.kind <= static_cast<uint8_t>(FrameKind::kTick);
 }
 
-bool HashMatches(const FrameHeader& h, std::string_view payload) { return Hash(h, payload) == h.hash; }
+uint64_t HashOf(const FrameHeader& h, std::string_view payload) {
+  char fixed[13];
+  std::memcpy(fixed, &h.length, 4);
+  std::memcpy(fixed + 4, &h.kind, 1);
+  std::memcpy(fixed + 5, &h.tick, 8);
+  // The fixed part seeds the hash of the payload, so that both are covered without copying.
+  return XXH3_64bits_withSeed(payload.data(), payload.size(), XXH3_64bits(fixed, sizeof fixed));
+}
+
+bool HashMatches(const FrameHeader& h, std::string_view payload) { return HashOf(h, payload) == h.hash; }
 
 FrameWriter::FrameWriter() : context_(ZSTD_createCCtx()) {}
 FrameWriter::~FrameWriter() { ZSTD_freeCCtx(context_); }
@@ -63,7 +63,7 @@ absl::Status FrameWriter::Append(FrameKind kind, uint64_t tick, std::string_view
     return absl::ResourceExhaustedError(fmt::format("cannot compress a frame: {}", ZSTD_getErrorName(n)));
   }
   FrameHeader h{.length = static_cast<uint32_t>(n), .kind = static_cast<uint8_t>(kind), .tick = tick};
-  h.hash = Hash(h, std::string_view(*out).substr(start + kFrameHeaderBytes, n));
+  h.hash = HashOf(h, std::string_view(*out).substr(start + kFrameHeaderBytes, n));
   char* to = out->data() + start;
   std::memcpy(to, &h.length, 4);
   std::memcpy(to + 4, &h.hash, 8);

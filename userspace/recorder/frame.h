@@ -39,6 +39,7 @@ struct FrameHeader {
 std::string SegmentStart();
 FrameHeader ReadFrameHeader(std::string_view bytes);  // kFrameHeaderBytes of them
 bool FrameIsPlausible(const FrameHeader& header);     // known kind, length within bounds
+uint64_t HashOf(const FrameHeader& header, std::string_view payload);  // header.hash aside
 bool HashMatches(const FrameHeader& header, std::string_view payload);
 
 // Compresses frames. Keeps its memory between calls; not thread-safe.
