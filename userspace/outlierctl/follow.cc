@@ -1,5 +1,6 @@
 // outlierctl follow: for a person at a terminal: what is watched and what is not seen, progress while learning, then
 // incidents in sentences as they open, change and resolve. `./run` shows this.
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 #include <thread>
@@ -35,8 +36,23 @@ absl::StatusOr<v1::Status> WaitForDaemon(Context& context, FeedConnection& feed,
   }
 }
 
-// Learning is called done when no more than this share of workloads is new: some always are on a living host.
-bool Learned(const v1::Status& status) { return status.workloads() > 0 && status.warming_up() * 5 <= status.workloads(); }
+// Learning is called done when a fifth of the workloads or fewer is new, or when for this long no more were learned:
+// what is idle, or came late, has a baseline later.
+constexpr int kPollsWithoutNews = 15;
+
+class Learning {
+ public:
+  bool Done(const v1::Status& status) {
+    const uint32_t learned = status.workloads() - std::min(status.workloads(), status.warming_up());
+    polls_without_news_ = learned > learned_ ? 0 : polls_without_news_ + 1;
+    learned_ = std::max(learned_, learned);
+    return status.workloads() > 0 && (status.warming_up() * 5 <= status.workloads() || (learned > 0 && polls_without_news_ >= kPollsWithoutNews));
+  }
+
+ private:
+  uint32_t learned_ = 0;
+  int polls_without_news_ = 0;
+};
 
 // Lines that stay and, on a terminal, one line of progress under them that is redrawn.
 class Screen {
@@ -81,10 +97,11 @@ void PrintBanner(Context& context, const v1::Status& s) {
 
 // Asks for the status until most workloads have a baseline.
 void TellLearning(Context& context, FeedConnection& feed, Screen& screen, const std::atomic<bool>& done) {
+  Learning learning;
   while (!done && !context.interrupt.WaitFor(kProgress)) {
     const auto status = AskStatus(feed);
     if (!status.ok()) continue;  // the other thread says that the daemon is away
-    if (Learned(*status)) {
+    if (learning.Done(*status)) {
       screen.Say(fmt::format("{}  {} of {} workloads have a baseline; what departs from it is told from now on",
                              ClockTime(context, context.now()), status->workloads() - status->warming_up(), status->workloads()));
       return;
