@@ -167,13 +167,18 @@ def test_hostile_process_names_reach_neither_the_terminal_nor_the_parser(daemon:
         name = os.fsdecode(b"%d-" % number + raw)
         services.append(Service(ground, name, supervised=True))
     daemon.start()
-    wait_for("warm-up", lambda: daemon.status()["warming_up"] == 0 or int(daemon.status()["ticks"]) > 15, timeout=60)
+
+    def hostile(names: set[str]) -> set[str]:
+        return {name for name in names if re.match(r"\d-", name) and not name.endswith("supervisor.sh")}
+
+    wait_for("all of them known", lambda: len(hostile(set(daemon.workloads()))) == len(services), timeout=30)
+    ticks = int(daemon.status()["ticks"])
+    wait_for("the kernel knows their executables", lambda: int(daemon.status()["ticks"]) > ticks + 2, timeout=10)
     for service in services:
         service.order("exit")
 
     def hostile_incidents() -> set[str]:
-        names = {incident["workload"]["name"] for incident in daemon.incidents()}
-        return {name for name in names if re.match(r"\d-", name) and not name.endswith("supervisor.sh")}
+        return hostile({incident["workload"]["name"] for incident in daemon.incidents()})
 
     try:
         wait_for("an incident of each", lambda: len(hostile_incidents()) == len(services), timeout=30)
