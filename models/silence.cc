@@ -13,6 +13,7 @@ constexpr double kQuietShare = 0.1;       // of the typical rate: a timer may go
 constexpr double kPatience = 3.0;         // longest seen spells that pass without a word
 constexpr double kAlarming = 6.0;         // |z| from which a spell was a fault, and widens the range only by half
 constexpr double kSettleSpells = 3.0;     // spells that make a mostly quiet series regular
+constexpr double kSteadySpread = 0.5;     // standard deviation of active ticks over their mean
 constexpr double kLeastActive = 10.0;     // active ticks
 constexpr double kMostValue = 1e100;
 
@@ -73,7 +74,11 @@ class Silence final : public Model {
   bool Ready(int64_t i) const {
     const double age = table_.at(kAge, i), active = table_.at(kActive, i);
     if (age < warm_ticks_ || active < kLeastActive || table_.at(kTypical, i) < floor_) return false;
-    return active >= 0.5 * (age - table_.at(kSpell, i)) || table_.at(kSpells, i) >= kSettleSpells;
+    const bool mostly = active >= 0.5 * (age - table_.at(kSpell, i));
+    // A stream that hardly ever pauses has shown no pause to compare with, so its rate must be steady instead: people and
+    // builds are busy without a pause for a minute, too, and then go home.
+    const bool steady = std::sqrt(table_.at(kVariance, i)) <= kSteadySpread * table_.at(kTypical, i);
+    return (mostly && steady) || table_.at(kSpells, i) >= kSettleSpells;
   }
 
   void Learn(int64_t i, double x) {
