@@ -1,0 +1,303 @@
+#include "userspace/pipeline/engine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "tests/pipeline/simulated_host.h"
+
+namespace outlier {
+namespace {
+
+config::v1::Config ShortWarmUp() {
+  config::v1::Config config;
+  config.set_tick(kSecondNs);
+  config.mutable_detection()->set_warm_up(45 * kSecondNs);
+  config.mutable_detection()->set_half_life(86400 * kSecondNs);
+  return config;
+}
+
+std::unique_ptr<Engine> MakeEngine(const config::v1::Config& config = ShortWarmUp()) {
+  v1::Source source;
+  source.set_feed_id("feed");
+  return Engine::Make({config, source});
+}
+
+// 60 healthy ticks, then `fault` (called before each further tick with its number from 0), then healthy again.
+struct Session {
+  std::vector<TickInput> inputs;
+  uint64_t fault_ns = 0;
+};
+Session Record(const std::function<void(SimulatedHost&, int)>& fault, int fault_ticks, const std::function<void(SimulatedHost&)>& heal,
+               int healed_ticks = 60, int services = 3) {
+  Session session;
+  SimulatedHost host(services);
+  for (int i = 0; i < 60; ++i) session.inputs.push_back(host.Tick());
+  session.fault_ns = host.now_ns();
+  for (int i = 0; i < fault_ticks; ++i) {
+    fault(host, i);
+    session.inputs.push_back(host.Tick());
+  }
+  heal(host);
+  for (int i = 0; i < healed_ticks; ++i) session.inputs.push_back(host.Tick());
+  return session;
+}
+
+std::vector<v1::IncidentChange> Changes(Engine* engine, std::span<const TickInput> inputs, size_t batch = 1) {
+  std::vector<v1::IncidentChange> changes;
+  for (size_t i = 0; i < inputs.size(); i += batch) {
+    for (const TickOutput& output : engine->Step(inputs.subspan(i, std::min(batch, inputs.size() - i)))) {
+      changes.insert(changes.end(), output.changes.begin(), output.changes.end());
+    }
+  }
+  return changes;
+}
+
+std::string Bytes(const std::vector<v1::IncidentChange>& changes) {
+  std::string out;
+  for (const v1::IncidentChange& change : changes) out += change.SerializeAsString();
+  return out;
+}
+
+double SecondsAfterFault(const Session& session, const google::protobuf::Timestamp& time) {
+  return (time.seconds() * 1e9 + time.nanos() - 1.8e18 - static_cast<double>(session.fault_ns)) * 1e-9;
+}
+
+// The one incident of the first service, opened within `within` seconds, with an onset within 3 s of the fault, resolved in the end.
+v1::Incident TheIncident(const Session& session, double within, double onset_error = 3) {
+  const auto engine = MakeEngine();
+  const std::vector<v1::IncidentChange> changes = Changes(engine.get(), session.inputs);
+  v1::Incident last;
+  int opened = 0;
+  for (const v1::IncidentChange& change : changes) {
+    EXPECT_EQ(change.incident().workload().name(), "service-0") << change.ShortDebugString();
+    if (change.kind() == v1::IncidentChange::OPENED) {
+      ++opened;
+      EXPECT_LE(SecondsAfterFault(session, change.time()), within);
+      EXPECT_NEAR(SecondsAfterFault(session, change.incident().onset_time()), 0, onset_error);
+    }
+    if (change.kind() == v1::IncidentChange::RESOLVED) last = change.incident();
+  }
+  EXPECT_EQ(opened, 1);
+  EXPECT_EQ(last.state(), v1::Incident::RESOLVED);
+  return last;
+}
+
+TEST(Engine, ABurntCoreIsAStepOfCpuWithinTenSeconds) {
+  const v1::Incident incident = TheIncident(Record([](SimulatedHost& h, int) { h.at(0).cores = 1.0; }, 30, [](SimulatedHost& h) { h.at(0).cores = 0.02; }), 10);
+  EXPECT_EQ(incident.pattern(), v1::Incident::STEP);
+  EXPECT_EQ(incident.contributions(0).signal(), "process.cpu.utilization");
+  EXPECT_EQ(incident.contributions(0).direction(), v1::Contribution::UP);
+  EXPECT_NEAR(incident.contributions(0).observed(), 1.0, 0.3);
+  EXPECT_LT(incident.contributions(0).upper(), 0.2);
+}
+
+TEST(Engine, ALeakIsADriftWithItsRateAndTimeToExhaustion) {
+  const v1::Incident incident = TheIncident(Record([](SimulatedHost& h, int) { h.at(0).growth = 5 << 20; }, 60,
+                                                   [](SimulatedHost& h) { h.at(0).growth = 0; h.at(0).memory = 20 << 20; }), 60, 30);
+  EXPECT_EQ(incident.pattern(), v1::Incident::DRIFT);
+  EXPECT_THAT(incident.contributions(0).signal(), testing::StartsWith("process.memory."));
+  EXPECT_NEAR(incident.growth_per_second(), 5 << 20, 1 << 20);
+  EXPECT_GT(incident.time_to_exhaustion().seconds(), 100);
+}
+
+TEST(Engine, OneAllocationThatStaysIsNotADrift) {
+  const Session session = Record([](SimulatedHost& h, int i) { if (i == 0) h.at(0).memory += 200 << 20; }, 40, [](SimulatedHost&) {});
+  for (const v1::IncidentChange& change : Changes(MakeEngine().get(), session.inputs)) {
+    EXPECT_NE(change.incident().pattern(), v1::Incident::DRIFT) << change.ShortDebugString();
+  }
+}
+
+TEST(Engine, ACrashLoopIsToldWithItsExitCode) {
+  const v1::Incident incident = TheIncident(Record(
+      [](SimulatedHost& h, int i) {
+        if (i % 2 == 0) h.End(h.at(0), 1 << 8);
+        if (i % 2 == 1) h.Start(h.at(0));
+      }, 20, [](SimulatedHost&) {}, 120), 15);
+  EXPECT_EQ(incident.restart().cause(), v1::Restart::CRASH_LOOP);
+  EXPECT_EQ(incident.restart().exit_code(), 1);
+  EXPECT_GE(incident.restart().count(), 5u);
+  EXPECT_EQ(incident.contributions(0).signal(), "workload.restarts");
+}
+
+TEST(Engine, AnOomKillIsToldAtOnce) {
+  const v1::Incident incident = TheIncident(Record(
+      [](SimulatedHost& h, int i) {
+        if (i == 0) h.OutOfMemory(h.at(0));
+        if (i == 2) h.Start(h.at(0));
+      }, 5, [](SimulatedHost&) {}, 90), 2);
+  EXPECT_EQ(incident.restart().cause(), v1::Restart::OUT_OF_MEMORY);
+  EXPECT_EQ(incident.restart().signal(), 9);
+}
+
+TEST(Engine, MissingFilesAreErrorsNotLoad) {
+  const v1::Incident incident = TheIncident(Record([](SimulatedHost& h, int) { h.at(0).errors = 200; }, 30, [](SimulatedHost& h) { h.at(0).errors = 0; }), 10);
+  EXPECT_EQ(incident.contributions(0).signal(), "process.syscall.errors");
+  EXPECT_EQ(incident.contributions(0).attributes().at("syscall.class"), "file");
+}
+
+TEST(Engine, ASlowFileSystemIsAChangeOfShape) {
+  const v1::Incident incident = TheIncident(Record([](SimulatedHost& h, int) { h.at(0).read_seconds = 0.05; }, 30, [](SimulatedHost& h) { h.at(0).read_seconds = 20e-6; }), 15);
+  EXPECT_EQ(incident.contributions(0).signal(), "process.syscall.duration");
+  EXPECT_EQ(incident.contributions(0).direction(), v1::Contribution::UP);
+  EXPECT_THAT(incident.pattern(), testing::AnyOf(v1::Incident::SHAPE, v1::Incident::STEP));
+}
+
+TEST(Engine, AServiceThatStopsWorkingIsSilent) {
+  const v1::Incident incident = TheIncident(Record(
+      [](SimulatedHost& h, int) { h.at(0).work = 0; h.at(0).cores = 0; h.at(0).run_delay = 0; }, 40,
+      [](SimulatedHost& h) { h.at(0).work = 10; h.at(0).cores = 0.02; h.at(0).run_delay = 0.005; }), 20);
+  EXPECT_EQ(incident.pattern(), v1::Incident::SILENCE);
+}
+
+TEST(Engine, AForkStormIsCountedForTheWorkloadThatForks) {
+  const v1::Incident incident = TheIncident(Record([](SimulatedHost& h, int) { h.at(0).started = 1000; h.at(0).cores = 0.9; }, 30,
+                                                   [](SimulatedHost& h) { h.at(0).started = 0; h.at(0).cores = 0.02; }), 10);
+  EXPECT_EQ(incident.contributions(0).signal(), "workload.process.started");
+}
+
+TEST(Engine, TheOneThatTookTheCpuIsSuspected) {
+  SimulatedHost host(3);
+  Session session;
+  host.at(0).cores = 0.6;
+  for (int i = 0; i < 60; ++i) session.inputs.push_back(host.Tick());
+  host.at(0).cores = 0.45;
+  host.at(0).run_delay = 0.5;
+  host.at(2).cores = 0.55;
+  for (int i = 0; i < 15; ++i) session.inputs.push_back(host.Tick());
+  bool found = false;
+  for (const v1::IncidentChange& change : Changes(MakeEngine().get(), session.inputs)) {
+    if (change.incident().workload().name() != "service-0" || change.incident().suspects().empty()) continue;
+    found = true;
+    EXPECT_EQ(change.incident().contributions(0).signal(), "process.cpu.run_delay");
+    EXPECT_EQ(change.incident().suspects(0).workload().name(), "service-2");
+    EXPECT_FALSE(change.incident().suspects(0).evidence().empty());
+  }
+  EXPECT_TRUE(found);
+}
+
+TEST(Engine, HealthyServicesRaiseNothingInTenMinutes) {
+  const Session session = Record([](SimulatedHost&, int) {}, 540, [](SimulatedHost&) {}, 0, /*services=*/20);
+  EXPECT_THAT(Changes(MakeEngine().get(), session.inputs), testing::IsEmpty());
+}
+
+TEST(Engine, NothingIsToldOfAWorkloadThatIsStillLearning) {
+  SimulatedHost host(2);
+  std::vector<TickInput> inputs;
+  for (int i = 0; i < 40; ++i) {
+    host.at(0).cores = i < 20 ? 0.02 : 1.0;
+    inputs.push_back(host.Tick());
+  }
+  EXPECT_THAT(Changes(MakeEngine().get(), inputs), testing::IsEmpty());
+}
+
+// A session with everything in it: several faults, an acknowledgement, a reload.
+Session Everything() {
+  return Record(
+      [](SimulatedHost& h, int i) {
+        h.at(0).cores = 1.0;
+        if (i == 5) h.End(h.at(1), 11);
+        if (i == 7) h.Start(h.at(1));
+        if (i == 12) h.OutOfMemory(h.at(2));
+        if (i == 13) h.Start(h.at(2));
+        if (i == 20) {
+          Command reload;
+          reload.kind = Command::Kind::kReload;
+          config::v1::Config config = ShortWarmUp();
+          config.mutable_detection()->set_half_life(3600 * kSecondNs);
+          reload.config = config.SerializeAsString();
+          h.Send(reload);
+        }
+      },
+      40, [](SimulatedHost& h) { h.at(0).cores = 0.02; }, 100);
+}
+
+TEST(Engine, ABatchOfTicksGivesWhatSingleTicksGive) {
+  const Session session = Everything();
+  const std::string single = Bytes(Changes(MakeEngine().get(), session.inputs));
+  ASSERT_FALSE(single.empty());
+  for (size_t batch : {2, 7, 60, 1000}) EXPECT_EQ(Bytes(Changes(MakeEngine().get(), session.inputs, batch)), single) << batch;
+}
+
+TEST(Engine, RestoringInTheMiddleGoesOnWithTheSameBytes) {
+  const Session session = Everything();
+  const auto whole = MakeEngine();
+  const std::span<const TickInput> inputs = session.inputs;
+  for (size_t middle : {1, 45, 66, 73, 90, 120}) {
+    const auto first = MakeEngine();
+    std::string bytes = Bytes(Changes(first.get(), inputs.first(middle)));
+    const auto second = MakeEngine();
+    ASSERT_TRUE(second->Load(first->Save()).ok());
+    EXPECT_EQ(second->Save(), first->Save()) << middle;
+    bytes += Bytes(Changes(second.get(), inputs.subspan(middle)));
+    EXPECT_EQ(bytes, Bytes(Changes(MakeEngine().get(), inputs))) << middle;
+  }
+}
+
+TEST(Engine, AnAcknowledgementIsAChangeOfTheIncident) {
+  const auto engine = MakeEngine();
+  SimulatedHost host(1);
+  for (int i = 0; i < 60; ++i) engine->Step(std::vector{host.Tick()});
+  host.at(0).cores = 1.0;
+  std::string id;
+  for (int i = 0; i < 15 && id.empty(); ++i) {
+    for (const v1::IncidentChange& change : Changes(engine.get(), std::vector{host.Tick()})) id = change.incident().id();
+  }
+  ASSERT_FALSE(id.empty());
+  Command command;
+  command.kind = Command::Kind::kAcknowledge;
+  command.incident_id = id;
+  command.author = "alice\x1b[2J";
+  host.Send(command);
+  const auto changes = Changes(engine.get(), std::vector{host.Tick()});
+  ASSERT_EQ(changes.size(), 1u);
+  EXPECT_EQ(changes[0].kind(), v1::IncidentChange::ACKNOWLEDGED);
+  EXPECT_TRUE(changes[0].incident().acknowledged());
+  EXPECT_EQ(changes[0].incident().changes().rbegin()->detail(), "by alice\\x1b[2J");
+}
+
+TEST(Engine, AnIncidentWhoseStateWasLostIsClosed) {
+  const auto engine = MakeEngine();
+  SimulatedHost host(1);
+  v1::Incident orphan;
+  orphan.set_id("0123456789abcdef");
+  orphan.set_state(v1::Incident::OPEN);
+  Command command;
+  command.kind = Command::Kind::kAbandon;
+  command.incident_id = orphan.id();
+  command.incident = orphan.SerializeAsString();
+  host.Send(command);
+  const auto changes = Changes(engine.get(), std::vector{host.Tick()});
+  ASSERT_EQ(changes.size(), 1u);
+  EXPECT_EQ(changes[0].kind(), v1::IncidentChange::RESOLVED);
+  EXPECT_EQ(changes[0].incident().state(), v1::Incident::RESOLVED);
+}
+
+TEST(Engine, IgnoredSignalsRaiseNothing) {
+  config::v1::Config config = ShortWarmUp();
+  config::v1::WorkloadRule& rule = *config.add_workloads();
+  rule.mutable_match()->set_executable("/srv/service-*");
+  for (const char* signal : {"process.cpu.utilization", "process.cpu.run_delay", "process.context_switches"}) rule.add_ignore(signal);
+  const Session session = Record([](SimulatedHost& h, int) { h.at(0).cores = 1.0; }, 30, [](SimulatedHost& h) { h.at(0).cores = 0.02; });
+  EXPECT_THAT(Changes(MakeEngine(config).get(), session.inputs), testing::IsEmpty());
+}
+
+TEST(Engine, DamagedStateIsRefusedAndChangesNothing) {
+  const auto engine = MakeEngine();
+  SimulatedHost host(3);
+  for (int i = 0; i < 10; ++i) engine->Step(std::vector{host.Tick()});
+  const std::string good = engine->Save();
+  std::mt19937 random(7);
+  for (int i = 0; i < 300; ++i) {
+    std::string bad = good;
+    if (i % 3 == 0) bad.resize(random() % bad.size());
+    else bad[random() % bad.size()] ^= 1 << (random() % 8);
+    EXPECT_FALSE(engine->Load(bad).ok());
+  }
+  EXPECT_EQ(engine->Load("").code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(engine->Save(), good);
+}
+
+}  // namespace
+}  // namespace outlier
