@@ -31,7 +31,15 @@ install_packages() {
 # Configures when the set of build files has changed (ninja itself sees changes within them), then builds the given targets, or all.
 build() {
   export HOME=${HOME:-/root}  # ccache keeps its cache there
-  local files
+  local files program
+  if [ -e build/build.ninja ] && [ ! -w build/build.ninja ]; then  # another user built here
+    [ $# -gt 0 ] || fail "build/ belongs to another user: remove it, or work in a tree of your own"
+    for program in "$@"; do
+      [ -x "build/bin/$program" ] || fail "build/ belongs to another user and holds no $program: remove it, or work in a tree of your own"
+    done
+    say "build/ belongs to another user: used as it is, not brought up to date"
+    return
+  fi
   files=$(find . -path './build*' -prune -o \( -name CMakeLists.txt -o -name '*.cmake' \) -print | sort | cksum)
   if [ ! -f build/build.ninja ] || [ "$(cat build/.configured 2>/dev/null)" != "$files" ]; then
     say "configuring"

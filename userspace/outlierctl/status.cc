@@ -53,7 +53,7 @@ void PrintProbes(Context& context, const v1::Status& status) {
     const Style style = probe.state() == v1::ProbeState::ON       ? Style::kGreen
                         : probe.state() == v1::ProbeState::FAILED ? Style::kRed
                                                                   : Style::kYellow;
-    const std::string cost = probe.runs() == 0 ? "" : fmt::format("{} runs, {:.0f} ns each", probe.runs(), probe.nanoseconds_per_run());
+    const std::string cost = probe.nanoseconds_per_run() <= 0 ? "" : fmt::format("{} runs, {:.0f} ns each", probe.runs(), probe.nanoseconds_per_run());
     std::string remark = probe.reason();
     if (!probe.blind_to().empty()) remark += (remark.empty() ? "does not see: " : "; does not see: ") + probe.blind_to();
     table.AddRow({{probe.name()}, {Word(probe.state()), style}, {cost, Style::kDim}, {remark}});
