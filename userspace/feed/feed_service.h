@@ -21,6 +21,7 @@ class FeedService final : public v1::OutlierFeed::Service {
       : options_(options), journal_(*journal), view_(*view) {}
 
   void ChangesAppended(uint64_t lost);
+  bool wants_samples() const { return samples_.wanted(); }
   void PublishSample(const v1::SampleResponse& sample) { samples_.Publish(sample); }
   void Stop();  // all streams end with UNAVAILABLE
 

@@ -4,6 +4,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 
 #include <fmt/format.h>
 #include <xxhash.h>
@@ -126,7 +128,13 @@ absl::Status Prepare(sqlite::Connection* connection, const std::string& path) {
   if (!version.ok()) return version.status();
   const auto tables = connection->Integer("SELECT count(*) FROM sqlite_schema");
   if (!tables.ok()) return tables.status();
-  const bool empty = *application == 0 && *version == 0 && *tables == 0;
+  const auto pages = connection->Integer("PRAGMA page_count");
+  if (!pages.ok()) return pages.status();
+  // No file, or one whose making was interrupted. SQLite takes the stump of a longer file for an empty one, too.
+  std::error_code ignored;
+  const bool stump = *pages == 0 && std::filesystem::file_size(path, ignored) > 0 && !ignored;
+  if (stump) return Damaged(path, "it was cut short");
+  const bool empty = *application == 0 && *version == 0 && *tables == 0 && *pages <= 1;
   if (!empty && *application != kApplicationId) return Damaged(path, "it is a database of another program");
   if (*version > kVersion) {
     return absl::FailedPreconditionError(

@@ -50,4 +50,9 @@ void SampleFanout::Publish(const v1::SampleResponse& sample) {
   arrived_.notify_all();
 }
 
+bool SampleFanout::wanted() const {
+  const std::lock_guard lock(mutex_);
+  return !subscriptions_.empty();
+}
+
 }  // namespace outlier

@@ -41,9 +41,10 @@ class SampleFanout {
 
   std::unique_ptr<Subscription> Subscribe(int64_t resolution_ns);
   void Publish(const v1::SampleResponse& sample);
+  bool wanted() const;  // somebody subscribes: a sample of a large host is worth making
 
  private:
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable arrived_;
   std::list<Subscription*> subscriptions_;
 };

@@ -73,6 +73,7 @@ class GrpcFeedServer : public FeedServer {
     health->SetServingStatus(kServiceName, serving);
   }
   void ChangesAppended(uint64_t, uint64_t lost) override { service_.ChangesAppended(lost); }
+  bool wants_samples() const override { return service_.wants_samples(); }
   void PublishSample(const v1::SampleResponse& sample) override { service_.PublishSample(sample); }
 
  private:

@@ -28,6 +28,7 @@ class FeedServer {
   virtual ~FeedServer() = default;                 // stops within 1 s, removes the socket
   virtual void SetServing(bool serving) = 0;       // gRPC health, "" and "outlier.v1.OutlierFeed"
   virtual void ChangesAppended(uint64_t last_sequence, uint64_t lost) = 0;  // wakes the subscribers
+  virtual bool wants_samples() const = 0;                                   // whether anybody reads samples
   virtual void PublishSample(const v1::SampleResponse& sample) = 0;         // best effort
 };
 

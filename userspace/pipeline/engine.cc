@@ -10,6 +10,7 @@
 #include "userspace/detectors/detectors.h"
 #include "userspace/features/features.h"
 #include "userspace/incidents/incidents.h"
+#include "userspace/stream/losses.h"
 #include "userspace/workloads/workloads.h"
 
 namespace outlier {
@@ -160,11 +161,12 @@ class Street : public Engine {
       v1::LossCounter& counter = *status->add_losses();
       counter.set_name(loss.name);
       counter.set_count(loss.count);
+      counter.set_meaning(std::string(LossMeaning(loss.name)));
     }
     v1::LossCounter& full = *status->add_losses();
     full.set_name("workloads_full");
     full.set_count(workloads_.accounts_full());
-    full.set_meaning("workloads beyond the limit, charged to `unattributed`");
+    full.set_meaning(std::string(LossMeaning(full.name())));
   }
 
  private:

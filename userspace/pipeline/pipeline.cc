@@ -191,6 +191,7 @@ void Pipeline::Publish(const TickInput& input, TickOutput output) {
   }
   overhead_.Measure(input.boot_time_ns);
 
+  const bool sampled = server_ != nullptr && server_->wants_samples();
   v1::SampleResponse sample;
   {
     const std::lock_guard lock(mutex_);
@@ -213,12 +214,15 @@ void Pipeline::Publish(const TickInput& input, TickOutput output) {
     status_.set_last_sequence(journal_->last_sequence());
     status_.set_mode(probes_->mode());
     for (const std::string& message : degradations_) status_.add_messages(message);
-    for (v1::WorkloadState& state : engine_->Workloads(true)) *sample.add_workloads() = std::move(state);
+    if (sampled) {
+      for (v1::WorkloadState& state : engine_->Workloads(true)) *sample.add_workloads() = std::move(state);
+    }
   }
+  if (!sampled) return;
   sample.set_tick(input.tick);
   sample.mutable_time()->set_seconds(input.wall_time_ns / 1'000'000'000);
   sample.mutable_time()->set_nanos(input.wall_time_ns % 1'000'000'000);
-  if (server_ != nullptr) server_->PublishSample(sample);
+  server_->PublishSample(sample);
 }
 
 void Pipeline::Snapshot() {
