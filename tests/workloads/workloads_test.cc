@@ -190,6 +190,21 @@ TEST_F(WorkloadsTest, ThreeFailuresWithinAMinuteAreACrashLoop) {
   EXPECT_EQ(causes[3], v1::Restart::CRASH_LOOP);
 }
 
+TEST_F(WorkloadsTest, TheSameCommandFromAnotherShellIsNotARestart) {
+  Living(40, 800, 1);
+  Living(41, 800, 1);
+  Living(50, 900, 40);
+  Identify(50, "/usr/bin/grep");
+  Tick();
+  for (int pid = 51; pid <= 56; ++pid) {
+    End(pid - 1, 1 << 8, Now());
+    Living(pid, Now() + 1, 40 + pid % 2);
+    Identify(pid, "/usr/bin/grep", true);
+    input_.boot_time_ns += kSecond;
+    EXPECT_THAT(Tick().restarts, testing::IsEmpty());
+  }
+}
+
 TEST_F(WorkloadsTest, ANewExecutableIsARolloutAndNotTold) {
   Living(50, 900, 1);
   Identify(50, "/usr/bin/service", false, /*inode=*/7);

@@ -86,16 +86,17 @@ double RestartTailProbability(uint32_t count, double window_seconds) {
 void RememberPeak(const Peak& peak, std::vector<Peak>* peaks) {
   for (Peak& known : *peaks) {
     if (known.feature != peak.feature) continue;
+    if ((peak.z > 0) != (known.z > 0)) return;  // an overshoot on the way back is not the departure
     // Silence and drift explain what the level only shows, so they keep their channel.
     const bool explains = peak.channel == Channel::kSilence || peak.channel == Channel::kDrift;
     const bool explained = known.channel == Channel::kSilence || known.channel == Channel::kDrift;
     if (std::abs(peak.z) > std::abs(known.z)) {
-      const Channel channel = explained && !explains && (peak.z > 0) == (known.z > 0) ? known.channel : peak.channel;
+      const Channel channel = explained && !explains ? known.channel : peak.channel;
       const double rate = peak.rate != 0 ? peak.rate : known.rate;
       known = peak;
       known.channel = channel;
       known.rate = rate;
-    } else if (explains && !explained && (peak.z > 0) == (known.z > 0)) {
+    } else if (explains && !explained) {
       known.channel = peak.channel;
       known.rate = peak.rate;
     }

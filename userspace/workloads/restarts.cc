@@ -65,9 +65,9 @@ uint32_t RestartTracker::CountSince(std::deque<uint64_t>* times, uint64_t now_ns
   return std::count_if(times->begin(), times->end(), [&](uint64_t t) { return t + span_ns >= now_ns; });
 }
 
-std::optional<RestartFact> RestartTracker::OnMainEnd(ProcessKey key, uint64_t time_ns, int32_t wait_status,
+std::optional<RestartFact> RestartTracker::OnMainEnd(ProcessKey key, int32_t parent_pid, uint64_t time_ns, int32_t wait_status,
                                                      bool status_known, bool oom, uint64_t warm_up_ns) {
-  death_ = Death{key, time_ns, wait_status, status_known, oom};
+  death_ = Death{key, parent_pid, time_ns, wait_status, status_known, oom};
   const Ending ending = EndingOf(wait_status, status_known);
   orderly_ends_ = ending == Ending::kOrderly && !oom ? orderly_ends_ + 1 : 0;
   const bool dumped = status_known && DumpsCore(SignalOf(wait_status));
@@ -84,13 +84,14 @@ std::optional<RestartFact> RestartTracker::OnMainEnd(ProcessKey key, uint64_t ti
   return fact;
 }
 
-std::optional<RestartFact> RestartTracker::OnMainStart(ProcessKey key, uint64_t time_ns, const ExecutableStamp& stamp,
+std::optional<RestartFact> RestartTracker::OnMainStart(ProcessKey key, int32_t parent_pid, uint64_t time_ns, const ExecutableStamp& stamp,
                                                        uint64_t warm_up_ns) {
   const bool changed = stamp.DiffersFrom(stamp_);
   stamp_ = stamp;
   if (!death_) return std::nullopt;  // the first start is not a restart
   const Death death = *death_;
   death_.reset();
+  if (parent_pid != death.parent_pid) return std::nullopt;
   total_ += 1;
 
   RestartFact fact;

@@ -1,6 +1,8 @@
 // RestartTracker: the deaths and restarts of one workload, told apart. Pure; time is passed in (nanoseconds since boot).
 //
-// A restart is a new process of the workload after its main process ended. Causes, first match wins: OUT_OF_MEMORY (the
+// A restart is a new process of the workload after its main process ended, started by whoever started that one: `grep` in
+// a hundred shells is not a service that fails. (A container or unit says by itself that it is one thing; there, parents
+// are not compared.) Causes, first match wins: OUT_OF_MEMORY (the
 // OOM killer chose it), ROLLOUT (the executable changed), CRASH_LOOP (three failures that were restarted within 1 min,
 // or five within 10), CRASH (a core-dumping signal or a non-zero status), KILLED (SIGKILL or status 137 without the OOM killer),
 // SCHEDULED (it ended in order, as it did three times before), EXITED (it ended in order).
@@ -26,10 +28,11 @@ struct ExecutableStamp {
 class RestartTracker {
  public:
   // The main process ended. `oom` = chosen by the OOM killer. A fact when this alone is worth telling.
-  std::optional<RestartFact> OnMainEnd(ProcessKey key, uint64_t time_ns, int32_t wait_status, bool status_known, bool oom,
-                                       uint64_t warm_up_ns);
+  // `parent_pid` 0 = not to be compared.
+  std::optional<RestartFact> OnMainEnd(ProcessKey key, int32_t parent_pid, uint64_t time_ns, int32_t wait_status, bool status_known,
+                                       bool oom, uint64_t warm_up_ns);
   // A new main process began. A fact if it is a restart.
-  std::optional<RestartFact> OnMainStart(ProcessKey key, uint64_t time_ns, const ExecutableStamp& stamp, uint64_t warm_up_ns);
+  std::optional<RestartFact> OnMainStart(ProcessKey key, int32_t parent_pid, uint64_t time_ns, const ExecutableStamp& stamp, uint64_t warm_up_ns);
   // A process other than the main one was killed for memory.
   RestartFact OnChildOutOfMemory(ProcessKey key, uint64_t time_ns);
   // The death is no longer waiting for a successor: another living process is the main one now.
@@ -47,12 +50,13 @@ class RestartTracker {
  private:
   struct Death {
     ProcessKey key;
+    int32_t parent_pid = 0;
     uint64_t time_ns = 0;
     int32_t wait_status = 0;
     bool status_known = false;
     bool oom = false;
     template <class Archive>
-    void Serialize(Archive& a) { a(key, time_ns, wait_status, status_known, oom); }
+    void Serialize(Archive& a) { a(key, parent_pid, time_ns, wait_status, status_known, oom); }
   };
   static uint32_t CountSince(std::deque<uint64_t>* times, uint64_t now_ns, uint64_t span_ns);
 

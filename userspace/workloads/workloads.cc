@@ -234,7 +234,7 @@ void Workloads::Attach(const IdentityObservation& observation, std::vector<Accou
       state.renamed = true;
     }
     const ExecutableStamp stamp{observation.executable_inode, observation.executable_size, observation.executable_mtime_ns};
-    if (auto fact = state.restarts.OnMainStart(observation.key, observation.key.start_time_ns, stamp, warm_up_ns_)) {
+    if (auto fact = state.restarts.OnMainStart(observation.key, placed ? 0 : observation.parent_pid, observation.key.start_time_ns, stamp, warm_up_ns_)) {
       out->totals[slot].restarts += 1;
       TellRestart(slot, *fact, out);
     }
@@ -266,7 +266,8 @@ void Workloads::End(const LifecycleEvent& event, bool status_known, WorkloadTick
   if (oom) out->totals[process.slot].oom_kills += 1;
   if (state.has_main && state.main == event.key) {
     state.has_main = false;
-    if (auto fact = state.restarts.OnMainEnd(event.key, event.time_ns, event.wait_status, status_known, oom, warm_up_ns_)) {
+    const bool placed = state.workload.kind() != v1::Workload::EXECUTABLE;
+    if (auto fact = state.restarts.OnMainEnd(event.key, placed ? 0 : process.parent_pid, event.time_ns, event.wait_status, status_known, oom, warm_up_ns_)) {
       fact->detail = detail;
       TellRestart(process.slot, *fact, out);
     }
