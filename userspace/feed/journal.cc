@@ -27,7 +27,7 @@ using sqlite::Statement;
 class SqliteJournal : public Journal {
  public:
   SqliteJournal(const std::string& path, std::unique_ptr<JournalLock> lock, std::unique_ptr<Connection> connection)
-      : lock_(std::move(lock)), readers_(path), connection_(std::move(connection)), writes_(connection_.get()) {}
+      : lock_(std::move(lock)), connection_(std::move(connection)), writes_(connection_.get()), readers_(path) {}
 
   absl::Status Load() {
     const auto feed_id = connection_->Text("SELECT feed_id FROM position");
@@ -204,10 +204,10 @@ class SqliteJournal : public Journal {
   }
 
   std::unique_ptr<JournalLock> lock_;
-  mutable journal::JournalReaders readers_;
   std::mutex write_mutex_;
   std::unique_ptr<Connection> connection_;
   Writes writes_;
+  mutable journal::JournalReaders readers_;  // closed first: the last to close is the writer, which can empty the log
   std::string feed_id_;
   std::atomic<uint64_t> last_tick_{0}, last_sequence_{0}, oldest_{1};
 };

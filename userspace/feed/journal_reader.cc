@@ -73,7 +73,6 @@ absl::StatusOr<std::vector<v1::IncidentChange>> JournalReader::Read(uint64_t aft
 
 absl::StatusOr<std::vector<v1::Incident>> JournalReader::Incidents(const v1::Filter& filter, int64_t since_wall_ns, int limit,
                                                                    const std::string& page_token, std::string* next_page_token) {
-  next_page_token->clear();
   int64_t before = std::numeric_limits<int64_t>::max();
   if (!page_token.empty()) {
     const auto parsed = std::from_chars(page_token.data(), page_token.data() + page_token.size(), before);
@@ -81,6 +80,7 @@ absl::StatusOr<std::vector<v1::Incident>> JournalReader::Incidents(const v1::Fil
       return absl::InvalidArgumentError("page_token: not one that an earlier answer gave");
     }
   }
+  next_page_token->clear();  // not before now: it may be the same string
   const Use use(&incidents_);
   incidents_.Bind(0, before);
   incidents_.Bind(1, since_wall_ns);

@@ -70,7 +70,9 @@ absl::Status Create(sqlite::Connection* connection) {
   if (status.ok()) status = connection->Execute(kSchema);
   if (status.ok()) status = connection->Execute(fmt::format("INSERT INTO position VALUES (1, '{}', 0, 0, 1)", *id).c_str());
   if (status.ok()) status = connection->Execute(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}", kApplicationId, kVersion).c_str());
-  return status.ok() ? transaction.Commit() : status;
+  if (status.ok()) status = transaction.Commit();
+  // Into the file itself: should its log be lost one day, it is still known for a journal.
+  return status.ok() ? connection->Execute("PRAGMA wal_checkpoint(TRUNCATE)") : status;
 }
 
 absl::Status Damaged(const std::string& path, std::string_view what) {
@@ -130,10 +132,12 @@ absl::Status Prepare(sqlite::Connection* connection, const std::string& path) {
   if (!tables.ok()) return tables.status();
   const auto pages = connection->Integer("PRAGMA page_count");
   if (!pages.ok()) return pages.status();
-  // No file, or one whose making was interrupted. SQLite takes the stump of a longer file for an empty one, too.
-  std::error_code ignored;
-  const bool stump = *pages == 0 && std::filesystem::file_size(path, ignored) > 0 && !ignored;
-  if (stump) return Damaged(path, "it was cut short");
+  const auto page_bytes = connection->Integer("PRAGMA page_size");
+  if (!page_bytes.ok()) return page_bytes.status();
+  std::error_code no_size;
+  const uintmax_t bytes = std::filesystem::file_size(path, no_size);
+  if (!no_size && bytes % static_cast<uintmax_t>(*page_bytes) != 0) return Damaged(path, "it was cut short");
+  // No file yet, or one whose making was interrupted.
   const bool empty = *application == 0 && *version == 0 && *tables == 0 && *pages <= 1;
   if (!empty && *application != kApplicationId) return Damaged(path, "it is a database of another program");
   if (*version > kVersion) {
