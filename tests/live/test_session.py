@@ -241,12 +241,11 @@ def replayed(session: Session, recording: Path, *options: str) -> list[str]:
 @pytest.fixture(scope="module")
 def recordings(session: Session) -> tuple[Path, Path, list[str], list[float]]:
     """The whole session and its last minute; what the subscriber saw by then."""
-    if not session.watcher.seen():
-        pytest.skip("the session brought no incident, so there is nothing to compare")
     whole, tail = session.ground.folder / "whole.rec", session.ground.folder / "tail.rec"
     session.services["crasher"].order("exit")  # so that the last minute holds changes
     time.sleep(8)
     session.services["crasher"].order("healthy")
+    assert list(session.watcher.of("crasher")), "there is something to compare"
     for path, since in ((whole, []), (tail, ["--since", "60s"])):
         done = session.daemon.ctl_run("record", *since, "--output", path)
         assert done.returncode == 0, done.stderr.decode(errors="replace")
@@ -275,5 +274,5 @@ def test_replaying_from_the_middle_gives_the_same_bytes_from_there_on(session: S
     replay = replayed(session, tail)
     assert replay, "the last minute held changes"
     first = live.index(replay[0])
-    assert times[first - 1] < tail.stat().st_mtime - 50, "it reaches back a minute"
+    assert first == 0 or times[first - 1] < tail.stat().st_mtime - 50, "it reaches back a minute"
     assert replay == common_prefix(replay, live[first:], times[first:], tail.stat().st_mtime)
