@@ -92,24 +92,20 @@ def measure_daemon(daemon: Daemon, seconds: float) -> Cost:
     return Cost((cpu_seconds(pid) - cpu) / took, statistics.fmean(kernel), resident, maps)
 
 
-def programs(pid: int) -> dict[int, tuple[str, int, int]]:
-    """BPF programs of a process: name, nanoseconds run, runs, by the kernel's own statistics."""
+def programs() -> dict[int, tuple[str, int, int]]:
+    """BPF programs of the host: name, nanoseconds run, runs, by the kernel's own statistics."""
     listed = json.loads(subprocess.run(["bpftool", "prog", "show", "-j"], capture_output=True, check=True).stdout)
-    return {
-        program["id"]: (program.get("name", "?"), program.get("run_time_ns", 0), program.get("run_cnt", 0))
-        for program in listed
-        if any(owner["pid"] == pid for owner in program.get("pids", []))
-    }
+    return {p["id"]: (p.get("name", "?"), p.get("run_time_ns", 0), p.get("run_cnt", 0)) for p in listed}
 
 
-def print_exact_kernel_time(daemon: Daemon, seconds: float) -> None:
-    assert daemon.process is not None
+def print_exact_kernel_time(foreign: set[int], seconds: float) -> None:
+    """Of every program that was loaded since `foreign` were."""
     before_setting = BPF_STATISTICS.read_text()
     BPF_STATISTICS.write_text("1")
     try:
-        before = programs(daemon.process.pid)
+        before = programs()
         time.sleep(seconds)
-        after = programs(daemon.process.pid)
+        after = {number: p for number, p in programs().items() if number not in foreign}
     finally:
         BPF_STATISTICS.write_text(before_setting)
     total = 0.0
@@ -149,6 +145,7 @@ def main() -> int:
         peers = [*options.peer, "top -b -d 1", *([f"{APPS_PLUGIN} 1"] if os.access(APPS_PLUGIN, os.X_OK) else [])]
         peer_costs = [(peer, peer_cpu(shlex.split(peer), min(30.0, options.seconds))) for peer in peers]
 
+        foreign = set(programs()) if options.exact else set()
         daemon = Daemon(ground.folder / "daemon", "tick=1s").start()
         wait_for("all workloads known", lambda: daemon.status()["workloads"] >= options.workloads, timeout=120, poll=2)
         time.sleep(SETTLE_SECONDS)
@@ -159,7 +156,7 @@ def main() -> int:
         print(f"          memory {cost.memory / 2**20:.1f} MiB: resident {cost.resident / 2**20:.1f}, maps {cost.maps / 2**20:.1f}")
         print(f"          losses {[(loss['name'], loss['count']) for loss in status['losses'] if int(loss['count'])] or 'none'}")
         if options.exact:
-            print_exact_kernel_time(daemon, 20)
+            print_exact_kernel_time(foreign, 20)
         daemon.terminate()
         for peer, used in peer_costs:
             print(f"{peer}: own CPU {100 * used:.2f} % of a core")
