@@ -39,7 +39,7 @@ class RandomTicks {
     if (Once(15) && !in.accounts.empty()) in.accounts.push_back(in.accounts.front());
     for (uint64_t n = Below(4); n > 0; --n) in.events.push_back(Event());
     for (uint64_t n = Below(4); n > 0; --n) in.identities.push_back(Identity());
-    if (Once(5)) in.commands.push_back({static_cast<Command::Kind>(Below(4)), Text(), Text(), Text(), Text()});
+    if (Once(5)) in.commands.push_back({static_cast<Command::Kind>(Below(static_cast<int>(Command::Kind::kLast) + 1)), Text(), Text(), Text(), Text()});
     if (Once(9)) in.commands.push_back({});
     in.host = Host();
     if (Once(5)) loss_names_ = {Text(), Text()};

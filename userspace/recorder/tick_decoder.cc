@@ -100,7 +100,7 @@ bool ValuesAreKnown(const TickInput& input) {
     if (e.kind > LifecycleEvent::Kind::kOomVictim || e.constraint > OomConstraint::kMemoryPlusSwapCgroup) return false;
   }
   for (const Command& c : input.commands) {
-    if (c.kind > Command::Kind::kReload) return false;
+    if (c.kind > Command::Kind::kLast) return false;
   }
   return true;
 }

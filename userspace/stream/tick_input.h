@@ -149,7 +149,7 @@ struct LossSample {
 struct Command {
   // kAbandon: the journal holds an open incident that the engine does not know (its state was lost): it is resolved.
   // kSource: who this host, boot and feed are, from here on.
-  enum class Kind : uint8_t { kAcknowledge, kFalseAlarm, kUseful, kReload, kAbandon, kSource };
+  enum class Kind : uint8_t { kAcknowledge, kFalseAlarm, kUseful, kReload, kAbandon, kSource, kLast = kSource };
   Kind kind = Kind::kAcknowledge;
   std::string incident_id;
   std::string author;
