@@ -1,10 +1,7 @@
 /* All programs as one object, since they share maps. A program is named PROBE_something: by that prefix the loader
  * knows which probe it belongs to, and loads and attaches each probe by itself.
  */
-#include "bpf/tasks.bpf.c"
-
-#include "bpf/lifecycle.bpf.c"
-#include "bpf/syscall_latency.bpf.c"
+#include "bpf/every_probe.h" /* generated: #include "bpf/NAME.bpf.c" for every line of probes.def, in its order */
 
 /* Records are built on the stack: named here so that the object's BTF describes them (a test compares it with abi.h). */
 const struct outlier_process *described_process __attribute__((unused));

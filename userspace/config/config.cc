@@ -59,7 +59,10 @@ std::string CommentOfKey(const std::string& path) {
 std::string CheckText(std::string_view field, std::string_view text) {
   if (field != "outlier.config.v1.WorkloadRule.ignore") return "";
   if (std::find(kSignalNames.begin(), kSignalNames.end(), text) != kSignalNames.end()) return "";
-  const std::vector<std::string_view> names(kSignalNames.begin(), kSignalNames.end());
+  std::vector<std::string_view> names;  // in order, each once
+  for (const std::string_view name : kSignalNames) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
   const std::string_view near = Nearest(text, names);
   return fmt::format("\"{}\" is not a signal{}; known signals: {}", Printable(text, 80),
                      near.empty() ? "" : fmt::format(" (did you mean \"{}\"?)", near), fmt::join(names, ", "));

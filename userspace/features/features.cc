@@ -18,7 +18,7 @@ double Calls(const WorkloadTotals& w, int syscall_class) {
 constexpr FeatureSpec kSpecs[] = {
 #define FEATURE(signal, unit, key, value, kind, syscall_class, owner, expression) \
   {signal, unit, key, value, FeatureKind::kind, syscall_class},
-#include "userspace/features/features.def"
+#include "userspace/stream/features.def"
 #undef FEATURE
 };
 constexpr int kFeatures = std::size(kSpecs);
@@ -33,7 +33,7 @@ constexpr Definition kDefinitions[] = {
      (void)w, (void)seconds, (void)host, (void)before;                                                            \
      return expression;                                                                                           \
    }},
-#include "userspace/features/features.def"
+#include "userspace/stream/features.def"
 #undef FEATURE
 };
 

@@ -7,7 +7,7 @@
 
 namespace outlier {
 
-// One entry a line of features.def, in column order.
+// One entry a line of userspace/stream/features.def, in column order.
 std::span<const FeatureSpec> FeatureSpecs();
 
 // Column of a signal; -1 when there is none. `attribute_value` "" matches the first.

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <numeric>
 #include <set>
 
 #include "bpf/outlier.skel.h"
@@ -275,6 +276,14 @@ void KernelPrograms::Unassign(int32_t tgid, uint64_t start_time_ns) {
   const int map = bpf_map__fd(skeleton_->object->maps.assigned);
   outlier_assignment assignment{};
   if (bpf_map_lookup_elem(map, &key, &assignment) == 0 && assignment.start_time_ns == start_time_ns) bpf_map_delete_elem(map, &key);
+}
+
+uint64_t KernelPrograms::Sum(const std::string& map) const {
+  const int fd = bpf_object__find_map_fd_by_name(skeleton_->object->obj, map.c_str());
+  std::vector<uint64_t> parts(static_cast<size_t>(std::max(cpus_, 1)));
+  const uint32_t first = 0;
+  if (fd < 0 || bpf_map_lookup_elem(fd, &first, parts.data()) != 0) return 0;
+  return std::accumulate(parts.begin(), parts.end(), uint64_t{0});
 }
 
 std::array<uint64_t, OUTLIER_FAILURES> KernelPrograms::failures() const {

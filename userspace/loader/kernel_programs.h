@@ -55,6 +55,8 @@ class KernelPrograms {
   absl::Status Assign(int32_t tgid, const outlier_assignment& assignment);
   // Forgets an assignment whose process ended without its end having been seen; another execution's stays.
   void Unassign(int32_t tgid, uint64_t start_time_ns);
+  // Sum over CPUs of entry 0 of a per-CPU array of __u64; 0 if there is none of this name.
+  uint64_t Sum(const std::string& map) const;
   // By OUTLIER_FAILURE_*, summed over CPUs.
   std::array<uint64_t, OUTLIER_FAILURES> failures() const;
   // Thread exits whose release was never shown, of scans long past; cumulative.

@@ -18,21 +18,28 @@ uint64_t ClockNs(clockid_t clock) {
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
 }
 
-std::string Setting(const config::v1::Probes& config, const std::string& probe) {
-  const auto* field = config::v1::Probes::descriptor()->FindFieldByName(probe);
-  const std::string value = field == nullptr ? "" : config.GetReflection()->GetString(config, field);
-  return value.empty() ? "auto" : value;
-}
-
 }  // namespace
+
+#define OUTLIER_PROBE(name, required, oldest, lost, blind) \
+  namespace probes::name {                                 \
+  std::unique_ptr<Probe> Make();                           \
+  }
+#include "userspace/probes/probes.def"
+#undef OUTLIER_PROBE
 
 const std::vector<ProbeSpec>& ProbeSpecs() {
   static const auto* specs = new std::vector<ProbeSpec>{
-#define OUTLIER_PROBE(name, required, oldest, lost, blind) {#name, required, oldest, lost, blind},
+#define OUTLIER_PROBE(name, required, oldest, lost, blind) {#name, required, oldest, lost, blind, &probes::name::Make},
 #include "userspace/probes/probes.def"
 #undef OUTLIER_PROBE
   };
   return *specs;
+}
+
+std::string ProbeSetting(const config::v1::Probes& config, const std::string& probe) {
+  const auto* field = config::v1::Probes::descriptor()->FindFieldByName(probe);
+  const std::string value = field == nullptr ? "" : config.GetReflection()->GetString(config, field);
+  return value.empty() ? "auto" : value;
 }
 
 absl::StatusOr<std::unique_ptr<BpfProbeSet>> BpfProbeSet::Open(const config::v1::Probes& config,
@@ -42,7 +49,7 @@ absl::StatusOr<std::unique_ptr<BpfProbeSet>> BpfProbeSet::Open(const config::v1:
   options.futex_waits = FutexWaits();
   std::vector<std::string> off;
   for (const ProbeSpec& spec : ProbeSpecs()) {
-    const bool is_off = Setting(config, spec.name) == "off";
+    const bool is_off = ProbeSetting(config, spec.name) == "off";
     if (is_off && spec.required) {
       return absl::FailedPreconditionError(fmt::format("probes.{} is off, and eBPF mode needs it", spec.name));
     }
@@ -53,18 +60,19 @@ absl::StatusOr<std::unique_ptr<BpfProbeSet>> BpfProbeSet::Open(const config::v1:
   for (const ProbeSpec& spec : ProbeSpecs()) {
     const auto refused = (*kernel)->refused().find(spec.name);
     if (refused == (*kernel)->refused().end()) continue;
-    if (spec.required || Setting(config, spec.name) == "on") {
+    if (spec.required || ProbeSetting(config, spec.name) == "on") {
       return absl::FailedPreconditionError(fmt::format("probe {} cannot be loaded: {}", spec.name, refused->second));
     }
     messages->push_back(fmt::format("probe {} is off: {}; lost: {}", spec.name, refused->second, spec.lost_without));
   }
   for (const std::string& note : (*kernel)->notes()) messages->push_back(note);
-  return std::unique_ptr<BpfProbeSet>(
-      new BpfProbeSet(std::move(*kernel), std::move(off), static_cast<uint64_t>(sysconf(_SC_PAGESIZE))));
+  return std::unique_ptr<BpfProbeSet>(new BpfProbeSet(std::move(*kernel), std::move(off)));
 }
 
-BpfProbeSet::BpfProbeSet(std::unique_ptr<KernelPrograms> kernel, std::vector<std::string> off, uint64_t page_bytes)
-    : kernel_(std::move(kernel)), off_(std::move(off)), page_bytes_(page_bytes), timing_(*kernel_), lifecycle_(page_bytes) {}
+BpfProbeSet::BpfProbeSet(std::unique_ptr<KernelPrograms> kernel, std::vector<std::string> off)
+    : kernel_(std::move(kernel)), off_(std::move(off)), timing_(*kernel_) {
+  for (const ProbeSpec& spec : ProbeSpecs()) probes_.push_back(spec.make());
+}
 
 absl::Status BpfProbeSet::Collect(TickInput* input) {
   timing_.Start();
@@ -76,16 +84,19 @@ absl::Status BpfProbeSet::Collect(TickInput* input) {
   CollectAccounts(input);
   input->host = host_.Read();
   OrderRecords(&records_);
-  input->processes = ProcessSamples(records_, page_bytes_);
-  kernel_->ReadEvents([this](std::span<const std::byte> event) { lifecycle_.Take(event); });
-  lifecycle_.Finish(input);
-  if (kernel_->runs("syscall_latency")) syscalls_.Read(*kernel_, &input->syscalls);
+  for (size_t i = 0; i < probes_.size(); ++i) {
+    if (kernel_->runs(ProbeSpecs()[i].name)) probes_[i]->Collect({*kernel_, records_}, input);
+  }
   ForgetEnded(input->processes);
   threads_ = threaded_ = processes_ = 0;
   for (const ProcessSample& sample : input->processes) {
     threads_ += sample.threads;
     threaded_ += sample.threads > 1 ? 1 : 0;
     processes_ += sample.kernel_thread ? 0 : 1;
+  }
+  for (const AccountSyscalls& syscalls : input->syscalls) {
+    if (!has_syscalls_[syscalls.account]) ++accounts_with_syscalls_;
+    has_syscalls_[syscalls.account] = true;
   }
   CollectLosses(input);
   return absl::OkStatus();
@@ -141,7 +152,7 @@ void BpfProbeSet::Assign(std::span<const AccountAssignment> assignments) {
                                            return ProcessKey{process.pid, process.start_time_ns} < key;
                                          });
     const bool alive = sample != records_.end() && ProcessKey{sample->pid, sample->start_time_ns} == assignment.key;
-    if (alive) lifecycle_.Learn(assignment.key, sample->cgroup_id);
+    for (size_t i = 0; alive && i < probes_.size(); ++i) probes_[i]->Learn(assignment.key, sample->cgroup_id);
   }
 }
 
@@ -194,7 +205,7 @@ std::vector<v1::ProbeState> BpfProbeSet::states() const {
 }
 
 uint64_t BpfProbeSet::map_memory_bytes() const {
-  return kernel_->MemoryBytes(threads_, processes_, threaded_, syscalls_.accounts_seen(), assigned_.size());
+  return kernel_->MemoryBytes(threads_, processes_, threaded_, accounts_with_syscalls_, assigned_.size());
 }
 
 double BpfProbeSet::kernel_cpu_percent() const { return timing_.Total().cpu_percent; }

@@ -8,9 +8,8 @@
 #include "absl/status/statusor.h"
 #include "userspace/loader/kernel_programs.h"
 #include "userspace/probes/host_sample.h"
-#include "userspace/probes/lifecycle.h"
+#include "userspace/probes/probe.h"
 #include "userspace/probes/self_timing.h"
-#include "userspace/probes/syscall_latency.h"
 #include "userspace/stream/probe_set.h"
 
 namespace outlier {
@@ -22,8 +21,12 @@ struct ProbeSpec {
   std::string oldest_kernel;
   std::string lost_without;
   std::string blind_to;
+  std::unique_ptr<Probe> (*make)() = nullptr;
 };
 const std::vector<ProbeSpec>& ProbeSpecs();
+
+// What the configuration says of a probe: "auto", "on" or "off"; "auto" where it has no key.
+std::string ProbeSetting(const config::v1::Probes& config, const std::string& probe);
 
 // Needs privileges to open, none afterwards except for SelfTiming, which goes without where refused.
 class BpfProbeSet : public ProbeSet {
@@ -38,20 +41,20 @@ class BpfProbeSet : public ProbeSet {
   std::string mode() const override { return "ebpf"; }
   uint64_t map_memory_bytes() const override;
   double kernel_cpu_percent() const override;
+  // In the order of ProbeSpecs(); those that do not run too.
+  std::span<const std::unique_ptr<Probe>> probes() const { return probes_; }
 
  private:
-  BpfProbeSet(std::unique_ptr<KernelPrograms> kernel, std::vector<std::string> off, uint64_t page_bytes);
+  BpfProbeSet(std::unique_ptr<KernelPrograms> kernel, std::vector<std::string> off);
   void CollectAccounts(TickInput* input);
   void CollectLosses(TickInput* input) const;
   void ForgetEnded(const std::vector<ProcessSample>& processes);
 
   std::unique_ptr<KernelPrograms> kernel_;
   const std::vector<std::string> off_;  // by configuration
-  const uint64_t page_bytes_;
   SelfTiming timing_;
   HostReader host_;
-  LifecycleReader lifecycle_;
-  SyscallReader syscalls_;
+  std::vector<std::unique_ptr<Probe>> probes_;
   std::vector<outlier_process> records_;
   struct Assigned {
     int unseen_scans = 0;
@@ -59,7 +62,8 @@ class BpfProbeSet : public ProbeSet {
   std::map<ProcessKey, Assigned> assigned_;  // what the kernel's map holds, but for ends it saw itself
   Account highest_account_ = kKernelAccount;
   uint64_t assign_failed_ = 0;
-  uint64_t threads_ = 0, threaded_ = 0, processes_ = 0;
+  std::vector<bool> has_syscalls_ = std::vector<bool>(OUTLIER_ACCOUNTS, false);
+  uint64_t threads_ = 0, threaded_ = 0, processes_ = 0, accounts_with_syscalls_ = 0;
   uint64_t scans_ = 0, scan_ns_ = 0;
 };
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <optional>
 
 #include "userspace/probes/identity_arguments.h"
+#include "userspace/probes/probe.h"
 #include "userspace/probes/tasks.h"
 
 namespace outlier {
@@ -164,3 +166,38 @@ std::string LifecycleReader::ResolvedPath(const Exec& exec) const {
 }
 
 }  // namespace outlier
+
+namespace outlier::probes::lifecycle {
+namespace {
+
+constexpr int kExerciseStatus = 37;  // an exit code that nothing else here has
+
+class Lifecycle final : public Probe {
+ public:
+  void Collect(const ProbeTick& tick, TickInput* input) override {
+    tick.kernel.ReadEvents([this](std::span<const std::byte> event) { reader_.Take(event); });
+    reader_.Finish(input);
+  }
+  void Learn(const ProcessKey& key, uint64_t cgroup_id) override { reader_.Learn(key, cgroup_id); }
+  void Exercise() override {
+    child_ = fork();
+    if (child_ == 0) _exit(kExerciseStatus);
+    if (child_ > 0) waitpid(child_, nullptr, 0);
+  }
+  std::string Missed(const TickInput&, const TickInput& after) const override {
+    const bool told = std::any_of(after.events.begin(), after.events.end(), [&](const LifecycleEvent& event) {
+      return event.kind == LifecycleEvent::Kind::kEnd && event.key.pid == child_ && event.wait_status == kExerciseStatus << 8;
+    });
+    return told ? "" : "it did not tell the end of a child made for the purpose";
+  }
+
+ private:
+  LifecycleReader reader_{static_cast<uint64_t>(sysconf(_SC_PAGESIZE))};
+  pid_t child_ = -1;
+};
+
+}  // namespace
+
+std::unique_ptr<Probe> Make() { return std::make_unique<Lifecycle>(); }
+
+}  // namespace outlier::probes::lifecycle

@@ -26,9 +26,9 @@ absl::StatusOr<std::unique_ptr<ProbeSet>> OpenProbes(const config::v1::Config& c
       }
     }
     // What was demanded and cannot be had is an error; what was merely wished for is not.
-    for (const auto& [name, setting] : {std::pair{"tasks", probes.tasks()}, {"lifecycle", probes.lifecycle()},
-                                        {"syscall_latency", probes.syscall_latency()}}) {
-      if (setting == "on") return absl::FailedPreconditionError(fmt::format("probes.{} is \"on\" but cannot be loaded: {}", name, reason));
+    for (const ProbeSpec& spec : ProbeSpecs()) {
+      if (ProbeSetting(probes, spec.name) != "on") continue;
+      return absl::FailedPreconditionError(fmt::format("probes.{} is \"on\" but cannot be loaded: {}", spec.name, reason));
     }
     if (features.missing.empty()) messages->push_back("no eBPF: " + reason);
   } else {

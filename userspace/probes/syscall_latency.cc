@@ -1,7 +1,12 @@
 #include "userspace/probes/syscall_latency.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
+#include <numeric>
+
+#include "userspace/probes/probe.h"
 
 namespace outlier {
 
@@ -17,7 +22,6 @@ void SyscallReader::Read(const KernelPrograms& kernel, std::vector<AccountSyscal
     if (moved == moved_[account]) continue;
     outlier_syscalls raw;
     if (!kernel.ReadSyscalls(account, &raw)) continue;
-    if (moved_[account] == 0) ++seen_;
     moved_[account] = moved;
     AccountSyscalls& syscalls = out->emplace_back();
     syscalls.account = account;
@@ -30,3 +34,38 @@ void SyscallReader::Read(const KernelPrograms& kernel, std::vector<AccountSyscal
 }
 
 }  // namespace outlier
+
+namespace outlier::probes::syscall_latency {
+namespace {
+
+uint64_t Calls(const TickInput& input, Account account) {
+  uint64_t calls = 0;
+  for (const AccountSyscalls& syscalls : input.syscalls) {
+    if (syscalls.account != account) continue;
+    for (const auto& buckets : syscalls.buckets) calls = std::accumulate(buckets.begin(), buckets.end(), calls);
+  }
+  return calls;
+}
+
+class SyscallLatency final : public Probe {
+ public:
+  void Collect(const ProbeTick& tick, TickInput* input) override { reader_.Read(tick.kernel, &input->syscalls); }
+  void Exercise() override {
+    for (int i = 0; i < 100; ++i) (void)getppid();
+  }
+  std::string Missed(const TickInput& before, const TickInput& after) const override {
+    const bool counted = std::any_of(after.syscalls.begin(), after.syscalls.end(), [&](const AccountSyscalls& syscalls) {
+      return Calls(after, syscalls.account) > Calls(before, syscalls.account);
+    });
+    return counted ? "" : "it counted none of the calls just made";
+  }
+
+ private:
+  SyscallReader reader_;
+};
+
+}  // namespace
+
+std::unique_ptr<Probe> Make() { return std::make_unique<SyscallLatency>(); }
+
+}  // namespace outlier::probes::syscall_latency

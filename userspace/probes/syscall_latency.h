@@ -11,11 +11,9 @@ class SyscallReader {
  public:
   // Appends accounts whose histogram moved since the last call, in order.
   void Read(const KernelPrograms& kernel, std::vector<AccountSyscalls>* out);
-  uint64_t accounts_seen() const { return seen_; }
 
  private:
   std::vector<uint64_t> moved_ = std::vector<uint64_t>(OUTLIER_ACCOUNTS, 0);
-  uint64_t seen_ = 0;
 };
 
 }  // namespace outlier

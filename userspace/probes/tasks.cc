@@ -1,7 +1,12 @@
 #include "userspace/probes/tasks.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <chrono>
 #include <cstring>
+
+#include "userspace/probes/probe.h"
 
 namespace outlier {
 namespace {
@@ -51,3 +56,35 @@ std::vector<ProcessSample> ProcessSamples(std::span<const outlier_process> recor
 }
 
 }  // namespace outlier
+
+namespace outlier::probes::tasks {
+namespace {
+
+uint64_t OwnCpuNs(const TickInput& input) {
+  for (const ProcessSample& process : input.processes) {
+    if (process.key.pid == getpid()) return process.cpu_ns;
+  }
+  return 0;
+}
+
+class Tasks final : public Probe {
+ public:
+  void Collect(const ProbeTick& tick, TickInput* input) override { input->processes = ProcessSamples(tick.scan, page_bytes_); }
+  void Exercise() override {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(2);
+    while (std::chrono::steady_clock::now() < end) {
+    }
+  }
+  std::string Missed(const TickInput& before, const TickInput& after) const override {
+    return OwnCpuNs(after) > OwnCpuNs(before) ? "" : "its scan does not show the CPU time that this very process used";
+  }
+
+ private:
+  const uint64_t page_bytes_ = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+};
+
+}  // namespace
+
+std::unique_ptr<Probe> Make() { return std::make_unique<Tasks>(); }
+
+}  // namespace outlier::probes::tasks

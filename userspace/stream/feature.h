@@ -32,7 +32,7 @@ struct FeatureSpec {
   int8_t syscall_class;              // -1 = none
 };
 
-// Every feature, in column order. Defined by userspace/features/features.def.
+// Every feature, in column order. Defined by userspace/stream/features.def.
 enum class Feature : uint16_t;
 
 using Mask = Eigen::Array<bool, Eigen::Dynamic, 1>;
