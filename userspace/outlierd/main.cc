@@ -190,6 +190,7 @@ int Run(const DaemonOptions& options) {
   sd_notify(0, "STOPPING=1");
   (*server)->SetServing(false);
   (*pipeline)->SetServer(nullptr);
+  (*pipeline)->StopWaiting();
   server->reset();
   (*pipeline)->SaveAll();
   close(signals);

@@ -110,7 +110,8 @@ void Pipeline::Tick(uint64_t boot_time_ns, int64_t wall_time_ns) {
     outputs = engine_->Step(std::span(&input, 1));
   }
   for (TickOutput& output : outputs) Publish(input, std::move(output));
-  if (boot_time_ns - last_snapshot_ns_ >= static_cast<uint64_t>(options_.config.state().snapshot_interval())) {
+  const bool full = recorder_ != nullptr && recorder_->segment_is_full();
+  if (full || boot_time_ns - last_snapshot_ns_ >= static_cast<uint64_t>(options_.config.state().snapshot_interval())) {
     if (last_snapshot_ns_ != 0) Snapshot();
     last_snapshot_ns_ = boot_time_ns;
   }
@@ -280,13 +281,23 @@ absl::StatusOr<v1::IncidentChange> Pipeline::Submit(Command command, absl::Durat
   auto waiting = std::make_shared<Waiting>();
   waiting->command = std::move(command);
   waiting_.push_back(waiting);
-  const bool done = answered_.wait_for(lock, absl::ToChronoNanoseconds(timeout), [&] { return waiting->done; });
+  answered_.wait_for(lock, absl::ToChronoNanoseconds(timeout), [&] { return waiting->done || stopping_; });
+  const bool done = waiting->done;
   waiting_.erase(std::find(waiting_.begin(), waiting_.end(), waiting));
+  if (!done && stopping_) {
+    return absl::UnavailableError(fmt::format("{} was not changed: the daemon is stopping; try again when it runs", waiting->command.incident_id));
+  }
   if (!done) {
     return absl::DeadlineExceededError(fmt::format("{} was not carried out within {}; it may still be",
                                                    waiting->command.incident_id, absl::FormatDuration(timeout)));
   }
   return waiting->change;
+}
+
+void Pipeline::StopWaiting() {
+  const std::lock_guard lock(mutex_);
+  stopping_ = true;
+  answered_.notify_all();
 }
 
 void Pipeline::Answer(const std::vector<v1::IncidentChange>& changes) {

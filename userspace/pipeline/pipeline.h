@@ -49,6 +49,8 @@ class Pipeline : public LiveView {
   // One step of the street. `now` in both clocks, taken once.
   void Tick(uint64_t boot_time_ns, int64_t wall_time_ns);
   void Reload(const config::v1::Config& config);
+  // Whoever waits for a command is told that it will not be carried out by this run.
+  void StopWaiting();
   // Model state to disk, so that the next start has nothing to recover.
   void SaveAll();
 
@@ -88,6 +90,7 @@ class Pipeline : public LiveView {
   std::condition_variable answered_;
   std::unique_ptr<Engine> engine_;
   std::vector<std::shared_ptr<Waiting>> waiting_;
+  bool stopping_ = false;
   std::vector<Command> own_commands_;       // of the daemon itself, for the next tick
   v1::Status status_;                       // of the last tick, without what the engine fills
   std::vector<std::string> degradations_;
