@@ -136,15 +136,25 @@ void Detectors::Judge(Watch& watch, const models::Values& x, const models::Serie
   }
   out->ready.resize(slots());
   const bool fact = watch.prior.warm_up_share == 0.0;
+  // Neighbouring slots often expect the same, above all nothing: the last answer of each column is kept.
+  struct Inverse {
+    double of = 0.0, is;
+    double operator()(double y, const Transform& transform, double seconds) {
+      if (y != of) is = transform.Inverse(of = y, seconds);
+      return is;
+    }
+  };
+  const double inverse_of_nothing = transform.Inverse(0.0, seconds);
+  Inverse expected{0.0, inverse_of_nothing}, lower = expected, upper = expected;
   for (int slot = 0; slot < slots(); ++slot) {
     const bool ready = a.ready(slot) && (fact || presence_(slot) >= warm_up_ticks_);
     out->ready(slot) = ready;
     out->tail_probability(slot) = ready ? a.tail_probability(slot) : 1.0;
     out->z(slot) = ready ? a.z(slot) : 0.0;
     out->rate(slot) = ready ? a.rate(slot) : 0.0;
-    out->expected(slot) = transform.Inverse(a.expected(slot), seconds);
-    out->lower(slot) = transform.Inverse(a.lower(slot), seconds);
-    out->upper(slot) = transform.Inverse(a.upper(slot), seconds);
+    out->expected(slot) = expected(a.expected(slot), transform, seconds);
+    out->lower(slot) = lower(a.lower(slot), transform, seconds);
+    out->upper(slot) = upper(a.upper(slot), transform, seconds);
   }
 }
 

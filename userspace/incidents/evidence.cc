@@ -42,6 +42,7 @@ void Evidence::Append(const FeatureTick& tick, const ScoreTick& scores) {
   const Eigen::Index slots = tick.values.rows();
   z_.resize(scores.detectors.size());
   absent_.resize(scores.detectors.size());
+  noticed_.assign(static_cast<size_t>(slots), 0);
   for (size_t d = 0; d < scores.detectors.size(); ++d) {
     const DetectorScores& detector = scores.detectors[d];
     if (z_[d].cols() < slots) {
@@ -56,12 +57,14 @@ void Evidence::Append(const FeatureTick& tick, const ScoreTick& scores) {
       if (tick.born(slot)) z_[d].col(slot).setZero();
       if (!tick.present(slot, detector.feature)) {
         if (absent < kForgetAfterAbsent && ++absent == kForgetAfterAbsent) z_[d].col(slot).setZero();
+        if (absent < kForgetAfterAbsent && std::abs(z_[d](0, slot)) >= kNoticed) noticed_[slot] = 1;
         continue;
       }
       absent = 0;
       float* column = z_[d].col(slot).data();
       std::copy_backward(column, column + kDepth - 1, column + kDepth);
       column[0] = static_cast<float>(detector.z(slot));
+      if (std::abs(column[0]) >= kNoticed) noticed_[slot] = 1;
     }
   }
 }
@@ -102,6 +105,7 @@ double Evidence::StrengthOf(int detector, int slot, const DetectorScores& scores
 
 std::vector<Strength> Evidence::Of(int slot, const ScoreTick& scores, const std::vector<bool>& ignored) const {
   std::vector<Strength> out;
+  if (!noticed_[slot]) return out;
   for (int d = 0; d < static_cast<int>(scores.detectors.size()); ++d) {
     const DetectorScores& detector = scores.detectors[d];
     if (std::abs(z_[d](0, slot)) < kNoticed || ignored[detector.feature] || absent_[d](0, slot) >= kForgetAfterAbsent) continue;

@@ -46,6 +46,7 @@ class Evidence {
   double StrengthOf(int detector, int slot, const DetectorScores& scores) const;
 
   std::vector<FeatureSpec> features_;
+  std::vector<uint8_t> noticed_;     // by slot: Of() has something to look at; made by Append
   std::vector<Eigen::ArrayXXf> z_;   // a detector: [kDepth x slots], newest in row 0
   std::vector<Eigen::Array<uint8_t, Eigen::Dynamic, Eigen::Dynamic>> absent_;  // a detector: [1 x slots], ticks since observed
 };

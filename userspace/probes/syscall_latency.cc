@@ -17,6 +17,7 @@ static_assert(OUTLIER_CLASS_OTHER == static_cast<unsigned>(SyscallClass::kOther)
 
 void SyscallReader::Read(const KernelPrograms& kernel, std::vector<AccountSyscalls>* out) {
   const auto accounts = kernel.accounts();
+  out->reserve(changed_ + changed_ / 8);
   for (uint32_t account = 0; account < accounts.size(); ++account) {
     const uint64_t moved = __atomic_load_n(&accounts[account].syscalls_moved, __ATOMIC_ACQUIRE);
     if (moved == moved_[account]) continue;
@@ -31,6 +32,7 @@ void SyscallReader::Read(const KernelPrograms& kernel, std::vector<AccountSyscal
       std::copy(std::begin(raw.buckets[c]), std::end(raw.buckets[c]), syscalls.buckets[c].begin());
     }
   }
+  changed_ = out->size();
 }
 
 }  // namespace outlier

@@ -13,6 +13,7 @@ class SyscallReader {
   void Read(const KernelPrograms& kernel, std::vector<AccountSyscalls>* out);
 
  private:
+  size_t changed_ = 0;  // accounts at the last call
   std::vector<uint64_t> moved_ = std::vector<uint64_t>(OUTLIER_ACCOUNTS, 0);
 };
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <utility>
 
 #include "userspace/probes/probe.h"
 
@@ -20,7 +21,17 @@ std::string CommText(const char (&comm)[OUTLIER_COMM_BYTES]) { return std::strin
 
 void OrderRecords(std::vector<outlier_process>* records) {
   const auto key = [](const outlier_process& record) { return ProcessKey{record.pid, record.start_time_ns}; };
-  std::stable_sort(records->begin(), records->end(), [&](const auto& a, const auto& b) { return key(a) < key(b); });
+  const auto follows = [&](const auto& a, const auto& b) { return key(b) < key(a) || key(a) == key(b); };
+  if (std::adjacent_find(records->begin(), records->end(), follows) == records->end()) return;
+  // A process of several threads is told at its last one, so some records are late. Keys are cheaper to move than records.
+  std::vector<std::pair<ProcessKey, uint32_t>> order;
+  order.reserve(records->size());
+  for (const outlier_process& record : *records) order.emplace_back(key(record), static_cast<uint32_t>(order.size()));
+  std::sort(order.begin(), order.end());
+  std::vector<outlier_process> ordered;
+  ordered.reserve(records->size());
+  for (const auto& [ignored, index] : order) ordered.push_back((*records)[index]);
+  records->swap(ordered);
   // Of equal keys the later record stays: seen from behind, the first.
   const auto end = std::unique(records->rbegin(), records->rend(), [&](const auto& a, const auto& b) { return key(a) == key(b); });
   records->erase(records->begin(), end.base());

@@ -1,5 +1,6 @@
 // Rows to columns of differences and back. `before` gives the row that row i is told relative to, nullptr = a row of zeros.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -32,18 +33,27 @@ void FromWord(uint64_t word, T* value) {
   }
 }
 
+// Rows [begin, end) of one column.
 template <class Row, class Before, class Get>
-void WriteColumn(const std::vector<Row>& rows, const Before& before, Get get, Column* column) {
+void WritePart(const std::vector<Row>& rows, size_t begin, size_t end, const Before& before, Get get, Column* column) {
   static const Row kZeros{};
   column->Reserve(static_cast<int>(rows.size()));
-  uint64_t any = 0;
-  for (size_t i = 0; i < rows.size(); ++i) {
+  for (size_t i = begin; i < end; ++i) {
     const Row* from = before(i);
     const uint64_t difference = ToWord(get(rows[i])) - ToWord(get(from != nullptr ? *from : kZeros));
-    any |= difference;
     column->AddAlreadyReserved(static_cast<int64_t>(difference));
   }
-  if (any == 0) column->Clear();
+}
+
+// No value says the same as zeros only.
+inline void ClearIfZeros(Column* column) {
+  if (std::all_of(column->begin(), column->end(), [](int64_t difference) { return difference == 0; })) column->Clear();
+}
+
+template <class Row, class Before, class Get>
+void WriteColumn(const std::vector<Row>& rows, const Before& before, Get get, Column* column) {
+  WritePart(rows, 0, rows.size(), before, get, column);
+  ClearIfZeros(column);
 }
 
 // False when the column has neither no value nor one a row.

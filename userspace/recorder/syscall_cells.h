@@ -25,6 +25,23 @@ inline SyscallCells ToCells(const AccountSyscalls& s) {
   return cells;
 }
 
+// Calls visit(cell index, difference) for every cell in which `now` differs; the difference is modulo 2^64.
+template <class Visit>
+void ForEachChange(const AccountSyscalls& now, const AccountSyscalls& before, Visit visit) {
+  size_t first = 0;
+  const auto part = [&](const auto& a, const auto& b) {
+    if (a != b) {  // whole arrays at once: most have not changed
+      for (size_t i = 0; i < a.size(); ++i) {
+        if (a[i] != b[i]) visit(first + i, uint64_t{a[i]} - uint64_t{b[i]});
+      }
+    }
+    first += a.size();
+  };
+  part(now.duration_sum_ns, before.duration_sum_ns);
+  part(now.errors, before.errors);
+  for (int c = 0; c < kSyscallClasses; ++c) part(now.buckets[c], before.buckets[c]);
+}
+
 inline void FromCells(const SyscallCells& cells, AccountSyscalls* s) {
   ForEachCell(*s, [&](size_t i, auto& field) { field = static_cast<std::remove_reference_t<decltype(field)>>(cells[i]); });
 }

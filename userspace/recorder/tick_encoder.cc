@@ -17,7 +17,13 @@ absl::Status TooLarge(uint64_t tick, std::string_view what, size_t size, size_t 
 void WriteProcesses(const std::vector<ProcessSample>& previous, const std::vector<ProcessSample>& rows, v1::Processes* out) {
   const std::vector<size_t> from = WriteRows(previous, rows, [](const ProcessSample& p) { return p.key; }, out->mutable_rows());
   const auto before = [&](size_t i) { return from[i] == kNew ? nullptr : &previous[from[i]]; };
-  Columns(out, [&](Column* column, auto get) { WriteColumn(rows, before, get, column); });
+  // A few rows at a time: they stay in the cache while all columns take their field from them.
+  constexpr size_t kBlock = 64;
+  for (size_t begin = 0; begin < rows.size(); begin += kBlock) {
+    const size_t end = std::min(begin + kBlock, rows.size());
+    Columns(out, [&](Column* column, auto get) { WritePart(rows, begin, end, before, get, column); });
+  }
+  Columns(out, [&](Column* column, auto) { ClearIfZeros(column); });
   size_t next = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
     const ProcessSample* old = before(i);
@@ -39,14 +45,12 @@ void WriteSyscalls(const std::vector<AccountSyscalls>& rows, KnownSyscalls* know
   for (const AccountSyscalls& row : rows) {
     out->add_account(static_cast<int64_t>(row.account - before));
     before = row.account;
-    const SyscallCells old = ToCells((*known)[row.account]);
-    const SyscallCells cells = ToCells(row);
-    for (size_t i = 0; i < kSyscallCells; ++i) {
-      if (cells[i] == old[i]) continue;
-      AddGap(base + i, &next, out->mutable_gap());
-      out->add_difference(static_cast<int64_t>(cells[i] - old[i]));
-    }
-    (*known)[row.account] = row;
+    AccountSyscalls& old = (*known)[row.account];
+    ForEachChange(row, old, [&](size_t cell, uint64_t difference) {
+      AddGap(base + cell, &next, out->mutable_gap());
+      out->add_difference(static_cast<int64_t>(difference));
+    });
+    old = row;
     base += kSyscallCells;
   }
 }
@@ -109,8 +113,10 @@ absl::Status TickEncoder::Encode(const TickInput& input, std::string* out) {
   previous_.host = input.host;
   previous_.losses = input.losses;
   previous_.boot_id = input.boot_id;
-  if (const size_t size = tick.ByteSizeLong(); size > kMaxTickBytes) return TooLarge(input.tick, "bytes", size, kMaxTickBytes);
-  if (!tick.SerializeToString(out)) return absl::InternalError("cannot serialise a tick");
+  const size_t size = tick.ByteSizeLong();  // and keeps the sizes of its parts
+  if (size > kMaxTickBytes) return TooLarge(input.tick, "bytes", size, kMaxTickBytes);
+  out->resize(size);
+  tick.SerializeWithCachedSizesToArray(reinterpret_cast<uint8_t*>(out->data()));
   return absl::OkStatus();
 }
 

@@ -16,6 +16,7 @@ constexpr uint64_t kTakeOverAfter = 10 * kSecond;        // then a surviving pro
 constexpr uint32_t kUnseenTicks = 2;                     // a sample can miss a process whose end event is on its way
 constexpr double kNowHalfLife = 2.0, kBeforeHalfLife = 60.0;  // seconds, of a process' own CPU
 constexpr size_t kBusiest = 8;
+constexpr double kLeastGain = 0.05;                       // cores; less cannot explain that another one waits
 
 v1::Workload HostWorkload(const char* name) {
   v1::Workload workload;
@@ -288,7 +289,13 @@ void Workloads::FollowProcesses(const TickInput& input, WorkloadTick* out) {
   const double now_weight = Decay(seconds, kNowHalfLife), before_weight = Decay(seconds, kBeforeHalfLife);
   auto it = processes_.begin();
   std::vector<ProcessKey> vanished;
+  some_main_missing_ = some_gained_ = false;
+  const auto notice = [&](const ProcessState& process) {
+    some_main_missing_ |= process.looked_up && process.slot >= kFirstOwnedSlot && !slots_[process.slot].has_main;
+    some_gained_ |= process.cpu_now - process.cpu_before >= kLeastGain;
+  };
   const auto unseen = [&](std::map<ProcessKey, ProcessState>::iterator entry) {
+    notice(entry->second);
     if (++entry->second.unseen_ticks > kUnseenTicks) vanished.push_back(entry->first);
   };
   for (const ProcessSample& sample : input.processes) {
@@ -314,6 +321,7 @@ void Workloads::FollowProcesses(const TickInput& input, WorkloadTick* out) {
       process.cpu_before += before_weight * (cores - process.cpu_before);
     }
     process.cpu_ns = sample.cpu_ns;
+    notice(process);
     living_ += sample.kernel_thread ? 0 : 1;
     SlotState& slot = slots_[process.slot];
     slot.processes += 1;
@@ -326,6 +334,7 @@ void Workloads::FollowProcesses(const TickInput& input, WorkloadTick* out) {
     if (sample.in_flight_ns > totals.in_flight_ns) totals.in_flight_ns = sample.in_flight_ns;
   }
   for (; it != processes_.end(); ++it) unseen(it);
+  some_main_missing_ |= !vanished.empty();
   for (const ProcessKey& key : vanished) {
     if (!processes_[key].ended) {  // the end was never told: lost, or before the probes were there
       LifecycleEvent event;
@@ -391,6 +400,7 @@ void Workloads::SubtractAccounts(const TickInput& input, WorkloadTick* out) {
 
 // A workload whose main process went, and whose others go on: the oldest of them is the main one after a while.
 void Workloads::SettleMainProcesses(const TickInput&, WorkloadTick*) {
+  if (!some_main_missing_) return;
   for (const auto& [key, process] : processes_) {
     SlotState& slot = slots_[process.slot];
     if (process.ended || !process.looked_up || slot.has_main || process.slot < kFirstOwnedSlot) continue;
@@ -408,7 +418,7 @@ void Workloads::SettleMainProcesses(const TickInput&, WorkloadTick*) {
 }
 
 void Workloads::RankBusiest(WorkloadTick* out) const {
-  constexpr double kLeastGain = 0.05;  // cores; less cannot explain that another one waits
+  if (!some_gained_) return;
   for (const auto& [key, process] : processes_) {
     if (process.ended || process.slot == kKernelSlot || process.cpu_now - process.cpu_before < kLeastGain) continue;
     out->busiest.push_back({key, process.slot, process.cpu_now, process.cpu_before, process.name});

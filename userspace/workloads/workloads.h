@@ -110,6 +110,8 @@ class Workloads {
   std::vector<std::string> probes_missing_;
   HostSample host_;
   bool has_host_ = false;
+  // Of the tick under way: what FollowProcesses met, so that the others need not walk through all processes for nothing.
+  bool some_main_missing_ = false, some_gained_ = false;
 };
 
 }  // namespace outlier
