@@ -31,6 +31,7 @@ install_packages() {
 # Configures when the set of build files has changed (ninja itself sees changes within them), then builds the given targets, or all.
 build() {
   export HOME=${HOME:-/root}  # ccache keeps its cache there
+  export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1  # another checkout of the same tree finds it warm
   local files program
   if [ -e build/build.ninja ] && [ ! -w build/build.ninja ]; then  # another user built here
     [ $# -gt 0 ] || fail "build/ belongs to another user: remove it, or work in a tree of your own"
