@@ -35,7 +35,7 @@ struct thread_state {
   __u64 css_set;        /* leader: cgroup_id belongs to this css_set */
   __u64 cgroup_id;
   __u32 seen_tick;
-  __u32 padding;
+  __u32 assignments;    /* `account` is right as of this many assignments */
 };
 #define THREAD_REPORTED 1u         /* leader: userspace has seen this process in a scan */
 #define THREAD_EXECUTABLE_KNOWN 2u /* leader: its executable is in known_executables */
@@ -58,8 +58,10 @@ struct process_sums {
 
 /* Of every leader that makes calls. 72 + 1,952 bytes: one slab object of 2 KiB. */
 struct process_syscalls {
-  __u64 dirty[OUTLIER_SYSCALL_CLASSES]; /* bit b: bucket b has counted since the last move; most stay untouched in memory */
-  __u64 duration_sum_ns[OUTLIER_SYSCALL_CLASSES];
+  struct {                 /* side by side: a call by a process that slept touches one cold cache line less */
+    __u64 dirty;           /* bit b: bucket b has counted since the last move; most stay untouched in memory */
+    __u64 duration_sum_ns;
+  } classes[OUTLIER_SYSCALL_CLASSES];
   __u32 errors[OUTLIER_SYSCALL_CLASSES];
   __u32 buckets[OUTLIER_SYSCALL_CLASSES][OUTLIER_DURATION_BUCKETS];
   __u64 file_kinds[16]; /* two bits for each of the first 512 descriptors */
@@ -158,6 +160,7 @@ __u64 attached_ns = 0;  /* monotonic: younger threads are charged from zero */
 __u64 scan_ns = 0;      /* monotonic: when this scan began */
 __u32 scan_tick = 0;    /* 1, 2, 3 ... */
 __u32 scan_again = 0;   /* second pass: only what the first could not tell */
+__u32 assignments_made = 0; /* grows with every change of `assigned` by userspace: the scan looks processes up once for each */
 __u64 percpu_offsets[256] = {};
 __u32 percpu_offsets_known = 0; /* else resident sizes are approximate */
 

@@ -71,11 +71,11 @@ int BPF_PROG(syscall_latency_exit, struct pt_regs *regs, long result) {
   class &= OUTLIER_SYSCALL_CLASS_MASK;
   const __u32 bucket = outlier_duration_bucket(duration);
   if (bucket >= OUTLIER_DURATION_BUCKETS) return 0;
-  __sync_fetch_and_add(&syscalls->duration_sum_ns[class], duration);
+  __sync_fetch_and_add(&syscalls->classes[class].duration_sum_ns, duration);
   if (is_error(result, class)) __sync_fetch_and_add(&syscalls->errors[class], 1);
   __sync_fetch_and_add(&syscalls->buckets[class][bucket], 1);
   /* After the counters: a move that took the bit before has taken them too, or finds the bit again. */
   const __u64 bit = 1ull << bucket;
-  if (!(syscalls->dirty[class] & bit)) __sync_fetch_and_or(&syscalls->dirty[class], bit);
+  if (!(syscalls->classes[class].dirty & bit)) __sync_fetch_and_or(&syscalls->classes[class].dirty, bit);
   return 0;
 }

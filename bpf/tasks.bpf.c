@@ -200,21 +200,25 @@ int tasks_scan(struct bpf_iter__task *ctx) {
   if (!state) return 0;
   struct counters counters;
   read_counters(task, &counters);
-  if (counters.cpu_ns != state->counted.cpu_ns) { /* who did not run has counted nothing else either */
-    if (!state->exited) state->account = account_of(task, state);
-    charge_to(state, state->account, &counters);
+  if (state->assignments != assignments_made && !state->exited) {
+    state->account = account_of(task, state);
+    state->assignments = assignments_made;
   }
+  /* Who did not run has counted nothing else either. */
+  const bool ran = counters.cpu_ns != state->counted.cpu_ns;
+  if (ran) charge_to(state, state->account, &counters);
   if (state->exited && state->epoch != current_epoch()) { /* a zombie: its free is still to come */
     __sync_fetch_and_add(&exits[state->epoch & (OUTLIER_EXIT_EPOCHS - 1)], -1);
     state->epoch = current_epoch();
     __sync_fetch_and_add(&exits[state->epoch & (OUTLIER_EXIT_EPOCHS - 1)], 1);
   }
-  if (is_leader) {
+  const __u32 threads = task->signal->nr_threads;
+  /* Who did not run has made no call. The clock of who runs now may be a tick behind. */
+  if (is_leader && (ran || threads != 1 || runs_now(task))) {
     struct process_syscalls *syscalls = bpf_task_storage_get(&process_syscalls, task, 0, 0);
-    if (syscalls) move_syscalls(syscalls, account_of(task, state));
+    if (syscalls) move_syscalls(syscalls, state->exited ? account_of(task, state) : state->account);
   }
   if (!task->signal->live.counter) return 0; /* ended, not yet waited for */
-  const __u32 threads = task->signal->nr_threads;
   if (threads == 1 && is_leader) {
     tell_single(seq, task, state, &counters);
     return 0;

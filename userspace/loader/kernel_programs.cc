@@ -266,6 +266,7 @@ void KernelPrograms::ReadEvents(const std::function<void(std::span<const std::by
 absl::Status KernelPrograms::Assign(int32_t tgid, const outlier_assignment& assignment) {
   const uint32_t key = static_cast<uint32_t>(tgid);
   if (bpf_map_update_elem(bpf_map__fd(skeleton_->object->maps.assigned), &key, &assignment, BPF_ANY) == 0) {
+    ++skeleton_->object->bss->assignments_made;
     return absl::OkStatus();
   }
   return absl::ResourceExhaustedError(fmt::format("cannot assign process {} to an account: {}", tgid, strerror(errno)));
