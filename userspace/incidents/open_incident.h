@@ -62,7 +62,7 @@ v1::Incident::Severity SeverityOf(double score);
 // P(at least `count` events in `window_seconds`) when they come once a week by chance (Poisson).
 double RestartTailProbability(uint32_t count, double window_seconds);
 
-// Keeps the larger |z| a feature.
+// Keeps the larger |z| of a feature, in the direction in which it first departed: an overshoot on the way back is no departure.
 void RememberPeak(const Peak& peak, std::vector<Peak>* peaks);
 
 // Fills contributions, pattern, growth and onset from the peaks, the restart and the last minute.
