@@ -14,7 +14,7 @@ struct Hold {
 
 // The longer it holds, the less it has to be. Tuned on a quiet host and on hosts with periodic jobs: what a job of a few
 // seconds does is not told, a tenfold rise is told after five ticks and a threefold one after twenty.
-constexpr std::array<Hold, 4> kLevelHolds = {{{5, 16}, {8, 10.5}, {12, 9}, {20, 8}}};
+constexpr std::array<Hold, 4> kLevelHolds = {{{5, 16}, {8, 10.5}, {12, 8.5}, {20, 8}}};
 constexpr std::array<Hold, 3> kCountHolds = {{{4, 14}, {7, 10}, {15, 7}}};
 constexpr std::array<Hold, 3> kShapeHolds = {{{4, 10}, {8, 7}, {16, 6}}};
 // These two have persistence inside: a window of growth, a gap of silence.
@@ -127,6 +127,7 @@ double Evidence::Combine(std::span<const Strength> strengths, const ScoreTick& s
 }
 
 double TellingWeight(const FeatureSpec& feature) {
+  if (feature.signal == "workload.process.started") return 4.0;  // each start may fail, so errors follow from it
   switch (feature.kind) {
     case FeatureKind::kFact: return 8.0;    // the kernel said so
     case FeatureKind::kCount: return 3.0;   // errors and starts cause load, not the other way round
