@@ -13,8 +13,8 @@ struct Hold {
 };
 
 // The longer it holds, the less it has to be. Tuned on a quiet host and on hosts with periodic jobs: what a job of a few
-// seconds does is not told, a tenfold rise is told after five ticks and a threefold one after twenty.
-constexpr std::array<Hold, 4> kLevelHolds = {{{5, 16}, {8, 10.5}, {12, 8.5}, {20, 8}}};
+// seconds does is not told, a tenfold rise is told after five ticks and a threefold one after twelve.
+constexpr std::array<Hold, 3> kLevelHolds = {{{5, 16}, {8, 10.5}, {12, 8}}};
 constexpr std::array<Hold, 3> kCountHolds = {{{4, 14}, {7, 10}, {15, 7}}};
 constexpr std::array<Hold, 3> kShapeHolds = {{{4, 10}, {8, 7}, {16, 6}}};
 // These two have persistence inside: a window of growth, a gap of silence.
