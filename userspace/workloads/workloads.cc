@@ -118,7 +118,7 @@ WorkloadTick Workloads::Observe(const TickInput& input, std::vector<AccountAssig
   }
   FollowProcesses(input, &out);
   SubtractAccounts(input, &out);
-  SettleMainProcesses(input, &out);
+  SettleMainProcesses();
   RankBusiest(&out);
   std::stable_sort(out.restarts.begin(), out.restarts.end(), [](const auto& a, const auto& b) { return a.time_ns < b.time_ns; });
   host_ = input.host;
@@ -399,7 +399,7 @@ void Workloads::SubtractAccounts(const TickInput& input, WorkloadTick* out) {
 }
 
 // A workload whose main process went, and whose others go on: the oldest of them is the main one after a while.
-void Workloads::SettleMainProcesses(const TickInput&, WorkloadTick*) {
+void Workloads::SettleMainProcesses() {
   if (!some_main_missing_) return;
   for (const auto& [key, process] : processes_) {
     SlotState& slot = slots_[process.slot];

@@ -94,7 +94,7 @@ class Workloads {
   void TellRestart(Slot slot, RestartFact fact, WorkloadTick* out);
   void FollowProcesses(const TickInput& input, WorkloadTick* out);
   void SubtractAccounts(const TickInput& input, WorkloadTick* out);
-  void SettleMainProcesses(const TickInput& input, WorkloadTick* out);
+  void SettleMainProcesses();
   void RankBusiest(WorkloadTick* out) const;
 
   uint64_t warm_up_ns_;
