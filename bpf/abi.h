@@ -96,6 +96,7 @@ struct outlier_process {
 };
 #define OUTLIER_PROCESS_KERNEL_THREAD 1u
 #define OUTLIER_PROCESS_RSS_APPROXIMATE 2u /* the per-CPU parts of the counters could not be read */
+#define OUTLIER_PROCESS_BRIEF 8u           /* user and resident sizes are not told: they are those of the record before */
 #define OUTLIER_PROCESS_STALE 4u           /* threads came or went during the scan: counters of the previous tick */
 
 #define OUTLIER_EVENT_EXEC 1u
@@ -149,7 +150,7 @@ struct outlier_oom_event {
   X(STORAGE_CREATE, storage_create_failed, "a thread got no storage; its CPU time may be unattributed")         \
   X(SUMS_CREATE, sums_create_failed, "a process with threads got no storage; it is missing from this tick")     \
   X(SYSCALLS_CREATE, syscalls_create_failed, "a process got no histogram; a call of it was not counted")        \
-  X(ACCOUNT_SYSCALLS, account_syscalls_failed, "an account got no histogram; durations wait in the process")    \
+  X(ACCOUNT_SYSCALLS, account_syscalls_failed, "an account got no histogram; some of its calls were not counted") \
   X(FORK_UNSEEN, fork_unseen, "a thread was born after attach without its fork having been seen")               \
   X(EXIT_UNKNOWN, exit_unknown, "a thread ended before its first scan; its last CPU time is not charged")       \
   X(RING_FULL_EXEC, ring_full_exec, "an exec event found the ring buffer full")                                 \

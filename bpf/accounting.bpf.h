@@ -4,7 +4,7 @@
 #ifndef OUTLIER_BPF_ACCOUNTING_BPF_H_
 #define OUTLIER_BPF_ACCOUNTING_BPF_H_
 
-#include "bpf/state.bpf.h"
+#include "bpf/pending_calls.bpf.h"
 
 static __always_inline void read_counters(struct task_struct *task, struct counters *now) {
   now->cpu_ns = task->se.sum_exec_runtime;
@@ -83,26 +83,45 @@ static __noinline int move_class(struct process_syscalls *from, struct outlier_s
   return 0;
 }
 
+/* The histograms of an account, made on first use. */
+static __always_inline struct outlier_syscalls *syscalls_of(__u32 account) {
+  struct outlier_syscalls *syscalls = bpf_map_lookup_elem(&account_syscalls, &account);
+  if (syscalls) return syscalls;
+  bpf_map_update_elem(&account_syscalls, &account, &no_syscalls, BPF_NOEXIST);
+  syscalls = bpf_map_lookup_elem(&account_syscalls, &account);
+  if (!syscalls) count_failure(OUTLIER_FAILURE_ACCOUNT_SYSCALLS);
+  return syscalls;
+}
+
+static __always_inline void mark_moved(__u32 account) {
+  struct outlier_account *slot = account_slot(account);
+  if (slot) __sync_fetch_and_add(&slot->syscalls_moved, 1);
+}
+
 static __always_inline void move_syscalls(struct process_syscalls *from, __u32 account) {
   struct outlier_syscalls *to = 0;
   for (__u32 class = 0; class < OUTLIER_SYSCALL_CLASSES; ++class) {
     if (!from->classes[class].dirty) continue; /* no call of this class has ended since */
-    if (!to) {
-      to = bpf_map_lookup_elem(&account_syscalls, &account);
-      if (!to) {
-        bpf_map_update_elem(&account_syscalls, &account, &no_syscalls, BPF_NOEXIST);
-        to = bpf_map_lookup_elem(&account_syscalls, &account);
-        if (!to) {
-          count_failure(OUTLIER_FAILURE_ACCOUNT_SYSCALLS);
-          return;
-        }
-      }
-    }
+    if (!to) to = syscalls_of(account);
+    if (!to) return;
     move_class(from, to, class);
   }
-  if (!to) return;
-  struct outlier_account *slot = account_slot(account);
-  if (slot) __sync_fetch_and_add(&slot->syscalls_moved, 1);
+  if (to) mark_moved(account);
+}
+
+/* What waits in the thread goes to its account. Where the account has no histogram, those calls are lost and counted. */
+static __noinline int move_pending(struct thread_state *state, __u32 account) {
+  if (!state) return 0;
+  const __u64 taken = take_pending(state);
+  if (!taken) return 0;
+  const struct pending_calls calls = unpack_pending(taken);
+  const __u32 class = calls.class & OUTLIER_SYSCALL_CLASS_MASK;
+  struct outlier_syscalls *to = syscalls_of(account);
+  if (!to || calls.bucket >= OUTLIER_DURATION_BUCKETS) return 0;
+  __sync_fetch_and_add(&to->duration_sum_ns[class], calls.duration_sum_ns);
+  __sync_fetch_and_add(&to->buckets[class][calls.bucket], (__u32)calls.count);
+  mark_moved(account);
+  return 0;
 }
 
 #endif  /* OUTLIER_BPF_ACCOUNTING_BPF_H_ */

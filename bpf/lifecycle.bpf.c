@@ -96,6 +96,7 @@ int BPF_PROG(lifecycle_exit, struct task_struct *task) {
     state->exited = 1;
     __sync_fetch_and_add(&exits[epoch], 1);
     charge_to(state, account, &counters);
+    move_pending(state, account);
   } else {
     count_failure(OUTLIER_FAILURE_EXIT_UNKNOWN);
   }

@@ -32,8 +32,10 @@ struct thread_state {
   __u32 account;
   __u32 ended;          /* leader: the process's end was counted */
   struct counters counted;
-  __u64 css_set;        /* leader: cgroup_id belongs to this css_set */
+  __u64 pending_calls;  /* ended calls of one class and bucket, see pending_calls.bpf.h; 0 = none */
   __u64 cgroup_id;
+  __u32 css_set;        /* leader: address bits of the css_set that cgroup_id belongs to */
+  __u32 told;           /* leader: fingerprint of what was told in full, see tell(); 0 = nothing yet */
   __u32 seen_tick;
   __u32 assignments;    /* `account` is right as of this many assignments */
 };

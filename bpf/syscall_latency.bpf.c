@@ -1,8 +1,8 @@
 /* Probe `syscall_latency`: how long calls take and how many fail, per process and class.
  *
  * Hooks: tp_btf/sys_enter and sys_exit. While they are attached every call of the host takes the kernel's slow path:
- * most of the cost is there. Histograms live in the storage of the process's leader and are moved to its account at the
- * next scan or at its end. Cannot see: io_uring and mmap as calls; a call in flight at attach.
+ * most of the cost is there. Calls like the first since the last scan wait in the thread (pending_calls.bpf.h), others
+ * in histograms in the storage of the process's leader; both are moved to the account at the next scan or at the end. Cannot see: io_uring and mmap as calls; a call in flight at attach.
  */
 #include "bpf/accounting.bpf.h"
 #include "bpf/duration_bucket.h"
@@ -48,6 +48,12 @@ static __always_inline __u32 class_by_file(struct process_syscalls *syscalls, st
   return kind == FILE_KIND_BLOCKING ? OUTLIER_CLASS_BLOCKING : OUTLIER_CLASS_FILE;
 }
 
+static __always_inline struct process_syscalls *syscalls_of_process(struct task_struct *leader) {
+  struct process_syscalls *syscalls = bpf_task_storage_get(&process_syscalls, leader, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+  if (!syscalls) count_failure(OUTLIER_FAILURE_SYSCALLS_CREATE);
+  return syscalls;
+}
+
 SEC("tp_btf/sys_exit")
 int BPF_PROG(syscall_latency_exit, struct pt_regs *regs, long result) {
   struct task_struct *task = bpf_get_current_task_btf();
@@ -55,15 +61,12 @@ int BPF_PROG(syscall_latency_exit, struct pt_regs *regs, long result) {
   if (!state || !state->call_start_ns) return 0;
   const __u64 duration = bpf_ktime_get_ns() - state->call_start_ns;
   state->call_start_ns = 0;
-  struct process_syscalls *syscalls =
-      bpf_task_storage_get(&process_syscalls, task->group_leader, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
-  if (!syscalls) {
-    count_failure(OUTLIER_FAILURE_SYSCALLS_CREATE);
-    return 0;
-  }
   const __u32 call = state->call;
   __u32 class = call & OUTLIER_SYSCALL_CLASS_MASK;
+  struct process_syscalls *syscalls = 0;
   if (call & ~OUTLIER_SYSCALL_CLASS_MASK) {
+    syscalls = syscalls_of_process(task->group_leader);
+    if (!syscalls) return 0;
     if (call & OUTLIER_SYSCALL_BY_FILE) class = class_by_file(syscalls, task, state->call_argument, duration);
     if (call & OUTLIER_SYSCALL_CLOSES) forget_kind(syscalls, state->call_argument);
     if (call & OUTLIER_SYSCALL_CLOSES_ALL) forget_all_kinds(syscalls);
@@ -71,8 +74,13 @@ int BPF_PROG(syscall_latency_exit, struct pt_regs *regs, long result) {
   class &= OUTLIER_SYSCALL_CLASS_MASK;
   const __u32 bucket = outlier_duration_bucket(duration);
   if (bucket >= OUTLIER_DURATION_BUCKETS) return 0;
+  const bool error = is_error(result, class);
+  if (!error && add_pending(state, class, bucket, duration)) return 0;
+
+  if (!syscalls) syscalls = syscalls_of_process(task->group_leader);
+  if (!syscalls) return 0;
   __sync_fetch_and_add(&syscalls->classes[class].duration_sum_ns, duration);
-  if (is_error(result, class)) __sync_fetch_and_add(&syscalls->errors[class], 1);
+  if (error) __sync_fetch_and_add(&syscalls->errors[class], 1);
   __sync_fetch_and_add(&syscalls->buckets[class][bucket], 1);
   /* After the counters: a move that took the bit before has taken them too, or finds the bit again. */
   const __u64 bit = 1ull << bucket;

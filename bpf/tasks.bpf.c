@@ -19,6 +19,9 @@
 
 static __always_inline __u32 current_epoch(void) { return scan_tick & (OUTLIER_EXIT_EPOCHS - 1); }
 
+/* Who and how large a process of one thread is, is told again after this many scans even if nothing seems to have changed. */
+#define IN_FULL_SCANS 8
+
 /* The thread's state; made here for threads that lived before attach, whose past is nobody's. */
 static __always_inline struct thread_state *meet(struct task_struct *task) {
   struct thread_state *state = state_of(task);
@@ -49,10 +52,17 @@ static __noinline __u64 in_flight_age(struct task_struct *task, struct thread_st
   return scan_ns - start;
 }
 
+/* The low bits of an address, relative to the task's. The verifier lets pointers be subtracted, but not cut or shifted. */
+static __always_inline __u32 address_bits(const void *pointer, const struct task_struct *task) {
+  const __u64 difference = (__u64)pointer - (__u64)task;
+  return difference >> 3;
+}
+
 static __always_inline __u64 cached_cgroup_id(struct task_struct *leader, struct thread_state *state) {
   struct css_set *set = leader->cgroups;
-  if (state->css_set != (__u64)set || ((scan_tick ^ leader->pid) & (CGROUP_REFRESH_SCANS - 1)) == 0) {
-    state->css_set = (__u64)set;
+  const __u32 address = address_bits(set, leader);
+  if (state->css_set != address || ((scan_tick ^ leader->pid) & (CGROUP_REFRESH_SCANS - 1)) == 0) {
+    state->css_set = address;
     state->cgroup_id = read_cgroup_id(set);
   }
   return state->cgroup_id;
@@ -80,6 +90,13 @@ static __always_inline void fill_counters(struct outlier_process *process, const
   process->write_bytes = from->write_bytes;
 }
 
+/* Changes when the process executes, takes another user or faults. Without a fault a resident set only shrinks: by what the
+ * process gives back or the kernel reclaims. Never 0. */
+static __always_inline __u32 fingerprint(struct task_struct *leader) {
+  const __u32 faults = leader->min_flt + leader->maj_flt;
+  return (faults * 2654435761u ^ (__u32)leader->self_exec_id * 40503u ^ address_bits(leader->cred, leader)) | 1;
+}
+
 /* Completes and writes the record; false if the buffer is full: the kernel shows the same thread again then. */
 static __always_inline bool tell(struct seq_file *seq, struct task_struct *leader, struct thread_state *state,
                                  struct outlier_process *process) {
@@ -87,17 +104,21 @@ static __always_inline bool tell(struct seq_file *seq, struct task_struct *leade
   process->start_time_ns = leader->start_boottime;
   process->pid = leader->tgid;
   process->parent_pid = leader->real_parent->tgid;
-  process->user_id = leader->cred->uid.val;
   process->threads = leader->signal->nr_threads;
   process->cgroup_id = cached_cgroup_id(leader, state);
   BPF_CORE_READ_INTO(&process->comm, leader, comm);
-  if (leader->flags & PF_KTHREAD) {
-    process->flags |= OUTLIER_PROCESS_KERNEL_THREAD;
-  } else if (mm) {
-    read_resident(mm, process);
-    know_executable(leader, state, mm);
+  if (leader->flags & PF_KTHREAD) process->flags |= OUTLIER_PROCESS_KERNEL_THREAD;
+  else if (mm) know_executable(leader, state, mm);
+  const __u32 now = fingerprint(leader);
+  const bool brief = process->threads == 1 && state->told == now && ((scan_tick ^ leader->pid) & (IN_FULL_SCANS - 1)) != 0;
+  if (brief) {
+    process->flags |= OUTLIER_PROCESS_BRIEF;
+  } else {
+    process->user_id = leader->cred->uid.val;
+    if (mm) read_resident(mm, process);
   }
   if (bpf_seq_write(seq, process, sizeof *process)) return false;
+  state->told = now;
   state->flags |= THREAD_REPORTED;
   return true;
 }
@@ -212,6 +233,7 @@ int tasks_scan(struct bpf_iter__task *ctx) {
     state->epoch = current_epoch();
     __sync_fetch_and_add(&exits[state->epoch & (OUTLIER_EXIT_EPOCHS - 1)], 1);
   }
+  if (state->pending_calls) move_pending(state, state->exited ? account_of(task, state) : state->account);
   const __u32 threads = task->signal->nr_threads;
   /* Who did not run has made no call. The clock of who runs now may be a tick behind. */
   if (is_leader && (ran || threads != 1 || runs_now(task))) {

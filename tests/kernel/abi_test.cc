@@ -70,7 +70,7 @@ TEST_F(ObjectTypes, OffsetsAreWhatTheHeaderSays) {
 
 // The memory that is reported for maps counts on these (userspace/loader/map_memory.cc).
 TEST_F(ObjectTypes, TaskStorageIsAsLargeAsItsAccountingBelieves) {
-  EXPECT_EQ(Struct("thread_state")->size, 104u);
+  EXPECT_EQ(Struct("thread_state")->size, 112u);
   EXPECT_EQ(Struct("process_sums")->size, 208u);
   EXPECT_EQ(Struct("process_syscalls")->size, 1952u);
 }

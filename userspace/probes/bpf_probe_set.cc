@@ -7,7 +7,6 @@
 #include <ctime>
 
 #include "userspace/probes/syscall_classes.h"
-#include "userspace/probes/tasks.h"
 
 namespace outlier {
 namespace {
@@ -84,6 +83,7 @@ absl::Status BpfProbeSet::Collect(TickInput* input) {
   CollectAccounts(input);
   input->host = host_.Read();
   OrderRecords(&records_);
+  completer_.Complete(&records_);
   for (size_t i = 0; i < probes_.size(); ++i) {
     if (kernel_->runs(ProbeSpecs()[i].name)) probes_[i]->Collect({*kernel_, records_}, input);
   }

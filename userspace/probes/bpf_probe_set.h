@@ -10,6 +10,7 @@
 #include "userspace/probes/host_sample.h"
 #include "userspace/probes/probe.h"
 #include "userspace/probes/self_timing.h"
+#include "userspace/probes/tasks.h"
 #include "userspace/stream/probe_set.h"
 
 namespace outlier {
@@ -56,6 +57,7 @@ class BpfProbeSet : public ProbeSet {
   HostReader host_;
   std::vector<std::unique_ptr<Probe>> probes_;
   std::vector<outlier_process> records_;
+  RecordCompleter completer_;
   struct Assigned {
     int unseen_scans = 0;
   };

@@ -37,6 +37,27 @@ void OrderRecords(std::vector<outlier_process>* records) {
   records->erase(records->begin(), end.base());
 }
 
+void RecordCompleter::Complete(std::vector<outlier_process>* records) {
+  next_.clear();
+  next_.reserve(records->size());
+  auto told = told_.begin();
+  for (outlier_process& record : *records) {
+    const ProcessKey key{record.pid, record.start_time_ns};
+    while (told != told_.end() && told->key < key) ++told;
+    if (record.flags & OUTLIER_PROCESS_BRIEF && told != told_.end() && told->key == key) {
+      record.user_id = told->user_id;
+      record.rss_file_pages = told->rss_file_pages;
+      record.rss_anonymous_pages = told->rss_anonymous_pages;
+      record.rss_shared_pages = told->rss_shared_pages;
+      record.swap_pages = told->swap_pages;
+      next_.push_back(*told);
+    } else {
+      next_.push_back({key, record.user_id, record.rss_file_pages, record.rss_anonymous_pages, record.rss_shared_pages, record.swap_pages});
+    }
+  }
+  told_.swap(next_);
+}
+
 std::vector<ProcessSample> ProcessSamples(std::span<const outlier_process> records, uint64_t page_bytes) {
   std::vector<ProcessSample> samples;
   samples.reserve(records.size());
