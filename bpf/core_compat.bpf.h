@@ -58,11 +58,6 @@ static __always_inline __s64 inode_mtime_ns(struct inode *inode) {
   return 0;
 }
 
-/* Without CONFIG_SMP nobody but the one who looks. */
-static __always_inline bool runs_now(struct task_struct *task) {
-  return bpf_core_field_exists(task->on_cpu) ? task->on_cpu : task == bpf_get_current_task_btf();
-}
-
 /* Syscall arguments as the entry tracepoint sees them. */
 static __always_inline __u64 syscall_argument0(struct pt_regs *regs) {
 #if defined(__TARGET_ARCH_x86)

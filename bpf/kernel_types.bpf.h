@@ -123,7 +123,6 @@ struct thread_info {
 struct task_struct {
   struct thread_info thread_info;
   unsigned int flags;
-  int on_cpu; /* only where CONFIG_SMP */
   struct sched_entity se;
   struct sched_info sched_info;
   struct mm_struct *mm;

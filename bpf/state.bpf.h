@@ -29,7 +29,9 @@ struct thread_state {
   __u8 exited;
   __u8 epoch;           /* of exits[], valid when exited */
   __u8 flags;           /* THREAD_*; written by the scan, and by exec in the thread's own context */
-  __u32 account;
+  __u16 account;
+  __u8 spilled;         /* calls of this thread are in process_syscalls since the last scan */
+  __u8 padding;
   __u32 ended;          /* leader: the process's end was counted */
   struct counters counted;
   __u64 pending_calls;  /* ended calls of one class and bucket, see pending_calls.bpf.h; 0 = none */
@@ -44,6 +46,7 @@ struct thread_state {
 _Static_assert(sizeof(struct thread_state) <= 112, "one slab object of 192 bytes with the kernel's 72 + 8");
 
 /* Of the leader of a process with more than one thread. */
+_Static_assert(OUTLIER_ACCOUNTS <= 1 << 16, "an account fits");
 struct process_sums {
   __u32 tick;            /* of the scan that `living` belongs to */
   __u32 visited;         /* threads of this scan */

@@ -85,5 +85,6 @@ int BPF_PROG(syscall_latency_exit, struct pt_regs *regs, long result) {
   /* After the counters: a move that took the bit before has taken them too, or finds the bit again. */
   const __u64 bit = 1ull << bucket;
   if (!(syscalls->classes[class].dirty & bit)) __sync_fetch_and_or(&syscalls->classes[class].dirty, bit);
+  if (!state->spilled) state->spilled = 1;
   return 0;
 }

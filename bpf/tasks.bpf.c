@@ -106,7 +106,6 @@ static __always_inline bool tell(struct seq_file *seq, struct task_struct *leade
   process->parent_pid = leader->real_parent->tgid;
   process->threads = leader->signal->nr_threads;
   process->cgroup_id = cached_cgroup_id(leader, state);
-  BPF_CORE_READ_INTO(&process->comm, leader, comm);
   if (leader->flags & PF_KTHREAD) process->flags |= OUTLIER_PROCESS_KERNEL_THREAD;
   else if (mm) know_executable(leader, state, mm);
   const __u32 now = fingerprint(leader);
@@ -115,6 +114,7 @@ static __always_inline bool tell(struct seq_file *seq, struct task_struct *leade
     process->flags |= OUTLIER_PROCESS_BRIEF;
   } else {
     process->user_id = leader->cred->uid.val;
+    BPF_CORE_READ_INTO(&process->comm, leader, comm);
     if (mm) read_resident(mm, process);
   }
   if (bpf_seq_write(seq, process, sizeof *process)) return false;
@@ -226,20 +226,19 @@ int tasks_scan(struct bpf_iter__task *ctx) {
     state->assignments = assignments_made;
   }
   /* Who did not run has counted nothing else either. */
-  const bool ran = counters.cpu_ns != state->counted.cpu_ns;
-  if (ran) charge_to(state, state->account, &counters);
+  if (counters.cpu_ns != state->counted.cpu_ns) charge_to(state, state->account, &counters);
   if (state->exited && state->epoch != current_epoch()) { /* a zombie: its free is still to come */
     __sync_fetch_and_add(&exits[state->epoch & (OUTLIER_EXIT_EPOCHS - 1)], -1);
     state->epoch = current_epoch();
     __sync_fetch_and_add(&exits[state->epoch & (OUTLIER_EXIT_EPOCHS - 1)], 1);
   }
-  if (state->pending_calls) move_pending(state, state->exited ? account_of(task, state) : state->account);
-  const __u32 threads = task->signal->nr_threads;
-  /* Who did not run has made no call. The clock of who runs now may be a tick behind. */
-  if (is_leader && (ran || threads != 1 || runs_now(task))) {
-    struct process_syscalls *syscalls = bpf_task_storage_get(&process_syscalls, task, 0, 0);
-    if (syscalls) move_syscalls(syscalls, state->exited ? account_of(task, state) : state->account);
+  if (state->pending_calls) move_pending(state, state->account);
+  if (state->spilled) {
+    state->spilled = 0;
+    struct process_syscalls *syscalls = bpf_task_storage_get(&process_syscalls, leader, 0, 0);
+    if (syscalls) move_syscalls(syscalls, state->account);
   }
+  const __u32 threads = task->signal->nr_threads;
   if (!task->signal->live.counter) return 0; /* ended, not yet waited for */
   if (threads == 1 && is_leader) {
     tell_single(seq, task, state, &counters);

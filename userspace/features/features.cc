@@ -1,5 +1,6 @@
 #include "userspace/features/features.h"
 
+#include <array>
 #include <cmath>
 #include <numeric>
 
@@ -9,6 +10,8 @@ namespace {
 enum class Owner { kWorkload, kHost };
 
 uint64_t Increase(uint64_t now, uint64_t before) { return now >= before ? now - before : 0; }
+
+using CallCounts = std::array<double, kSyscallClasses>;
 
 double Calls(const WorkloadTotals& w, int syscall_class) {
   const auto& buckets = w.syscalls.buckets[syscall_class];
@@ -25,12 +28,12 @@ constexpr int kFeatures = std::size(kSpecs);
 
 struct Definition {
   Owner owner;
-  double (*value)(const WorkloadTotals& w, double seconds, const HostSample& host, const HostSample& before);
+  double (*value)(const WorkloadTotals& w, const CallCounts& calls, double seconds, const HostSample& host, const HostSample& before);
 };
 constexpr Definition kDefinitions[] = {
 #define FEATURE(signal, unit, key, attribute, kind, syscall_class, owner, expression)                              \
-  {Owner::owner, [](const WorkloadTotals& w, double seconds, const HostSample& host, const HostSample& before) -> double { \
-     (void)w, (void)seconds, (void)host, (void)before;                                                            \
+  {Owner::owner, [](const WorkloadTotals& w, const CallCounts& calls, double seconds, const HostSample& host, const HostSample& before) -> double { \
+     (void)w, (void)calls, (void)seconds, (void)host, (void)before;                                               \
      return expression;                                                                                           \
    }},
 #include "userspace/stream/features.def"
@@ -40,6 +43,23 @@ constexpr Definition kDefinitions[] = {
 // Gauges need no previous tick.
 constexpr bool IsGauge(FeatureKind kind) {
   return kind == FeatureKind::kBytes || kind == FeatureKind::kPopulation || kind == FeatureKind::kFact;
+}
+
+// All absent, all zero.
+void Prepare(int slots, FeatureTick* out) {
+  if (out->values.rows() == slots) {
+    for (int f = 0; f < kFeatures; ++f) {
+      if (kSpecs[f].kind != FeatureKind::kDuration) continue;
+      for (int slot = 0; slot < slots; ++slot) {
+        if (out->present(slot, f)) out->durations[kSpecs[f].syscall_class].col(slot).setZero();
+      }
+    }
+  } else {
+    for (int c = 0; c < kSyscallClasses; ++c) out->durations[c].setZero(kDurationBuckets, slots);
+  }
+  out->values.setZero(slots, kFeatures);
+  out->present.setConstant(slots, kFeatures, false);
+  out->born.setConstant(slots, false);
 }
 
 }  // namespace
@@ -69,33 +89,36 @@ double Quantile(const WorkloadTotals& totals, int syscall_class, double q) {
 }
 
 FeatureTick ComputeFeatures(const WorkloadTick& tick) {
-  const int slots = static_cast<int>(tick.totals.size());
   FeatureTick out;
-  out.interval_seconds = tick.interval_seconds;
-  out.values = Eigen::ArrayXXd::Zero(slots, kFeatures);
-  out.present = Eigen::Array<bool, Eigen::Dynamic, Eigen::Dynamic>::Constant(slots, kFeatures, false);
-  out.born = Mask::Constant(slots, false);
-  for (int c = 0; c < kSyscallClasses; ++c) out.durations[c] = Eigen::ArrayXXd::Zero(kDurationBuckets, slots);
+  ComputeFeatures(tick, &out);
+  return out;
+}
+
+void ComputeFeatures(const WorkloadTick& tick, FeatureTick* out) {
+  const int slots = static_cast<int>(tick.totals.size());
+  Prepare(slots, out);
+  out->interval_seconds = tick.interval_seconds;
   // A divisor for expressions that are masked anyway.
   const double seconds = tick.interval_seconds > 0 ? tick.interval_seconds : 1.0;
   for (int slot = 0; slot < slots; ++slot) {
     const WorkloadTotals& w = tick.totals[slot];
-    out.born(slot) = w.born;
+    out->born(slot) = w.born;
     if (!w.observed) continue;
+    CallCounts calls;
+    for (int c = 0; c < kSyscallClasses; ++c) calls[c] = Calls(w, c);
     const Owner owner = slot == static_cast<int>(kHostSlot) ? Owner::kHost : Owner::kWorkload;
     for (int f = 0; f < kFeatures; ++f) {
       const FeatureKind kind = kSpecs[f].kind;
       if (kDefinitions[f].owner != owner) continue;
-      if (kind == FeatureKind::kDuration && Calls(w, kSpecs[f].syscall_class) == 0) continue;
+      if (kind == FeatureKind::kDuration && calls[kSpecs[f].syscall_class] == 0) continue;
       if (!IsGauge(kind) && !(w.has_rates && tick.interval_seconds > 0)) continue;
-      out.values(slot, f) = kDefinitions[f].value(w, seconds, tick.host, tick.host_before);
-      out.present(slot, f) = std::isfinite(out.values(slot, f));
-    }
-    for (int c = 0; c < kSyscallClasses; ++c) {
-      for (int b = 0; b < kDurationBuckets; ++b) out.durations[c](b, slot) = w.syscalls.buckets[c][b];
+      out->values(slot, f) = kDefinitions[f].value(w, calls, seconds, tick.host, tick.host_before);
+      out->present(slot, f) = std::isfinite(out->values(slot, f));
+      if (kind != FeatureKind::kDuration || !out->present(slot, f)) continue;
+      const int c = kSpecs[f].syscall_class;
+      for (int b = 0; b < kDurationBuckets; ++b) out->durations[c](b, slot) = w.syscalls.buckets[c][b];
     }
   }
-  return out;
 }
 
 }  // namespace outlier

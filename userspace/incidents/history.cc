@@ -3,21 +3,20 @@
 namespace outlier {
 
 void History::Append(const FeatureTick& tick, uint64_t boot_time_ns, int64_t wall_time_ns) {
-  const Eigen::Index slots = tick.values.rows(), rows = Eigen::Index{kTicks} * features_, had = values_.cols();
+  const Eigen::Index slots = tick.values.rows(), rows = features_, had = values_.cols() / kTicks;
   if (slots > had) {
     // Half as much again: growth is rare, and copies are not.
     const Eigen::Index capacity = slots + slots / 2 + 8;
-    values_.conservativeResize(rows, capacity);
-    present_.conservativeResize(rows, capacity);
-    values_.rightCols(capacity - had).setZero();
-    present_.rightCols(capacity - had).setConstant(false);
+    values_.conservativeResize(rows, capacity * kTicks);
+    present_.conservativeResize(rows, capacity * kTicks);
+    values_.rightCols((capacity - had) * kTicks).setZero();
+    present_.rightCols((capacity - had) * kTicks).setConstant(false);
   }
   for (Eigen::Index slot = 0; slot < slots; ++slot) {
-    if (tick.born(slot)) present_.col(slot).setConstant(false);
-    for (int f = 0; f < features_; ++f) {
-      values_(f * kTicks + next_, slot) = static_cast<float>(tick.values(slot, f));
-      present_(f * kTicks + next_, slot) = tick.present(slot, f);
-    }
+    if (tick.born(slot)) present_.middleCols(slot * kTicks, kTicks).setConstant(false);
+    const Eigen::Index column = slot * kTicks + next_;
+    values_.col(column) = tick.values.row(slot).cast<float>().transpose();
+    present_.col(column) = tick.present.row(slot).transpose();
   }
   next_ = (next_ + 1) % kTicks;
   times_.push_back(boot_time_ns);
@@ -29,10 +28,10 @@ void History::Append(const FeatureTick& tick, uint64_t boot_time_ns, int64_t wal
 }
 
 std::optional<double> History::Value(int slot, int feature, int age) const {
-  if (age < 0 || age >= length() || slot >= values_.cols()) return std::nullopt;
-  const int row = feature * kTicks + static_cast<int>((next_ + kTicks - 1 - age) % kTicks);
-  if (!present_(row, slot)) return std::nullopt;
-  return values_(row, slot);
+  if (age < 0 || age >= length() || slot >= values_.cols() / kTicks) return std::nullopt;
+  const Eigen::Index column = Eigen::Index{slot} * kTicks + (next_ + kTicks - 1 - age) % kTicks;
+  if (!present_(feature, column)) return std::nullopt;
+  return values_(feature, column);
 }
 
 int64_t History::WallTimeOf(uint64_t boot_time_ns) const {

@@ -30,7 +30,7 @@ class History {
 
  private:
   int features_;
-  Eigen::ArrayXXf values_;                                         // [kTicks * features x slots]
+  Eigen::ArrayXXf values_;                                         // [features x slots * kTicks]
   Eigen::Array<bool, Eigen::Dynamic, Eigen::Dynamic> present_;     // same shape
   std::vector<uint64_t> times_;                                    // oldest first
   std::vector<int64_t> walls_;

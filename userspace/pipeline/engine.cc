@@ -17,7 +17,7 @@ namespace outlier {
 namespace {
 
 constexpr std::string_view kMagic = "OUTLSNAP";
-constexpr uint32_t kVersion = 1;  // of the layout below the header: another one is set aside, not guessed at
+constexpr uint32_t kVersion = 2;  // of the layout below the header: another one is set aside, not guessed at
 
 class Street : public Engine {
  public:
@@ -181,8 +181,6 @@ class Street : public Engine {
 
   void Walk(std::span<const TickInput> inputs, std::vector<TickOutput>* outputs) {
     std::vector<WorkloadTick> workloads;
-    FeatureFrame features;
-    ScoreFrame scores;
     const size_t first = outputs->size();
     for (const TickInput& input : inputs) {
       TickOutput& output = outputs->emplace_back();
@@ -191,10 +189,12 @@ class Street : public Engine {
       if (!input.losses.empty()) losses_ = input.losses;
       last_tick_ = input.tick;
     }
-    for (const WorkloadTick& tick : workloads) features.ticks.push_back(ComputeFeatures(tick));
-    for (const FeatureTick& tick : features.ticks) detectors_->ScoreAndUpdate(tick, &scores.ticks.emplace_back());
+    features_.ticks.resize(workloads.size());
+    scores_.ticks.resize(workloads.size());
+    for (size_t t = 0; t < workloads.size(); ++t) ComputeFeatures(workloads[t], &features_.ticks[t]);
+    for (size_t t = 0; t < workloads.size(); ++t) detectors_->ScoreAndUpdate(features_.ticks[t], &scores_.ticks[t]);
     for (size_t t = 0; t < workloads.size(); ++t) {
-      (*outputs)[first + t].changes = incidents_.Judge(workloads[t], features.ticks[t], scores.ticks[t]);
+      (*outputs)[first + t].changes = incidents_.Judge(workloads[t], features_.ticks[t], scores_.ticks[t]);
     }
   }
 
@@ -225,6 +225,8 @@ class Street : public Engine {
   std::unique_ptr<Detectors> detectors_;
   Incidents incidents_;
   std::vector<LossSample> losses_;
+  FeatureFrame features_;  // of the last batch: kept for their memory
+  ScoreFrame scores_;
   uint64_t last_tick_ = 0;
 };
 

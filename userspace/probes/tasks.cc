@@ -50,9 +50,11 @@ void RecordCompleter::Complete(std::vector<outlier_process>* records) {
       record.rss_anonymous_pages = told->rss_anonymous_pages;
       record.rss_shared_pages = told->rss_shared_pages;
       record.swap_pages = told->swap_pages;
+      std::copy(told->comm.begin(), told->comm.end(), record.comm);
       next_.push_back(*told);
     } else {
-      next_.push_back({key, record.user_id, record.rss_file_pages, record.rss_anonymous_pages, record.rss_shared_pages, record.swap_pages});
+      Told& now = next_.emplace_back(key, record.user_id, record.rss_file_pages, record.rss_anonymous_pages, record.rss_shared_pages, record.swap_pages);
+      std::copy(std::begin(record.comm), std::end(record.comm), now.comm.begin());
     }
   }
   told_.swap(next_);

@@ -1,5 +1,6 @@
 // The user half of probe `tasks`: records of the scan as ProcessSamples.
 #pragma once
+#include <array>
 #include <span>
 #include <vector>
 
@@ -21,6 +22,7 @@ class RecordCompleter {
     ProcessKey key;
     uint32_t user_id = 0;
     int64_t rss_file_pages = 0, rss_anonymous_pages = 0, rss_shared_pages = 0, swap_pages = 0;
+    std::array<char, OUTLIER_COMM_BYTES> comm{};
   };
   std::vector<Told> told_, next_;  // ordered by key
 };
