@@ -137,7 +137,6 @@ struct task_struct {
   unsigned long min_flt, maj_flt;
   const struct cred *cred;
   char comm[16];
-  __u64 self_exec_id; /* grows with every exec (5.7; 32 bits before) */
   struct files_struct *files;
   struct signal_struct *signal;
   struct task_io_accounting ioac;

@@ -23,6 +23,9 @@ int BPF_PROG(lifecycle_fork, struct task_struct *parent, struct task_struct *chi
   if (child->pid == child->tgid) {
     struct outlier_account *slot = account_slot(account);
     if (slot) __sync_fetch_and_add(&slot->started, 1);
+  } else {
+    struct thread_state *leader_state = state_of(child->group_leader);
+    if (leader_state) leader_state->threaded = 1;
   }
   return 0;
 }

@@ -31,7 +31,7 @@ struct thread_state {
   __u8 flags;           /* THREAD_*; written by the scan, and by exec in the thread's own context */
   __u16 account;
   __u8 spilled;         /* calls of this thread are in process_syscalls since the last scan */
-  __u8 padding;
+  __u8 threaded;        /* leader: its process has, or has had, other threads */
   __u32 ended;          /* leader: the process's end was counted */
   struct counters counted;
   __u64 pending_calls;  /* ended calls of one class and bucket, see pending_calls.bpf.h; 0 = none */

@@ -19,7 +19,8 @@
 
 static __always_inline __u32 current_epoch(void) { return scan_tick & (OUTLIER_EXIT_EPOCHS - 1); }
 
-/* Who and how large a process of one thread is, is told again after this many scans even if nothing seems to have changed. */
+/* Who, where and how large a process of one thread is, is told again after this many scans even if nothing seems to have
+ * changed. */
 #define IN_FULL_SCANS 8
 
 /* The thread's state; made here for threads that lived before attach, whose past is nobody's. */
@@ -32,6 +33,7 @@ static __always_inline struct thread_state *meet(struct task_struct *task) {
     return 0;
   }
   state->account = task->flags & PF_KTHREAD ? OUTLIER_ACCOUNT_KERNEL : OUTLIER_ACCOUNT_UNATTRIBUTED;
+  state->threaded = task->signal->nr_threads != 1 || task->signal->sum_sched_runtime;
   if (task->start_time < attached_ns) {
     read_counters(task, &state->counted);
   } else {
@@ -90,11 +92,11 @@ static __always_inline void fill_counters(struct outlier_process *process, const
   process->write_bytes = from->write_bytes;
 }
 
-/* Changes when the process executes, takes another user or faults. Without a fault a resident set only shrinks: by what the
+/* Changes when the process executes or takes another user (both bring new credentials), or faults. Without a fault a resident set only shrinks: by what the
  * process gives back or the kernel reclaims. Never 0. */
 static __always_inline __u32 fingerprint(struct task_struct *leader) {
   const __u32 faults = leader->min_flt + leader->maj_flt;
-  return (faults * 2654435761u ^ (__u32)leader->self_exec_id * 40503u ^ address_bits(leader->cred, leader)) | 1;
+  return (faults * 2654435761u ^ address_bits(leader->cred, leader)) | 1;
 }
 
 /* Completes and writes the record; false if the buffer is full: the kernel shows the same thread again then. */
@@ -105,14 +107,15 @@ static __always_inline bool tell(struct seq_file *seq, struct task_struct *leade
   process->pid = leader->tgid;
   process->parent_pid = leader->real_parent->tgid;
   process->threads = leader->signal->nr_threads;
-  process->cgroup_id = cached_cgroup_id(leader, state);
   if (leader->flags & PF_KTHREAD) process->flags |= OUTLIER_PROCESS_KERNEL_THREAD;
   else if (mm) know_executable(leader, state, mm);
   const __u32 now = fingerprint(leader);
   const bool brief = process->threads == 1 && state->told == now && ((scan_tick ^ leader->pid) & (IN_FULL_SCANS - 1)) != 0;
   if (brief) {
     process->flags |= OUTLIER_PROCESS_BRIEF;
+    process->cgroup_id = state->cgroup_id;
   } else {
+    process->cgroup_id = cached_cgroup_id(leader, state);
     process->user_id = leader->cred->uid.val;
     BPF_CORE_READ_INTO(&process->comm, leader, comm);
     if (mm) read_resident(mm, process);
@@ -127,10 +130,9 @@ static __always_inline bool tell(struct seq_file *seq, struct task_struct *leade
 static __always_inline bool tell_single(struct seq_file *seq, struct task_struct *task, struct thread_state *state,
                                         struct counters *counters) {
   struct outlier_process process = {};
-  struct signal_struct *signal = task->signal;
-  if (signal->sum_sched_runtime) { /* had more threads once */
+  if (state->threaded) {
     struct counters released;
-    read_released(signal, &released);
+    read_released(task->signal, &released);
     struct process_sums *sums = bpf_task_storage_get(&process_sums, task, 0, 0);
     if (sums) released.run_delay_ns = sums->released_run_delay_ns;
     add_counters(counters, &released);

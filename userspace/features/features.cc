@@ -15,7 +15,7 @@ using CallCounts = std::array<double, kSyscallClasses>;
 
 double Calls(const WorkloadTotals& w, int syscall_class) {
   const auto& buckets = w.syscalls.buckets[syscall_class];
-  return std::accumulate(buckets.begin(), buckets.end(), 0.0);
+  return static_cast<double>(std::accumulate(buckets.begin(), buckets.end(), uint64_t{0}));  // whole numbers are summed four at a time
 }
 
 constexpr FeatureSpec kSpecs[] = {

@@ -41,14 +41,17 @@ std::span<const Hold> HoldsOf(Channel channel) {
 void Evidence::Append(const FeatureTick& tick, const ScoreTick& scores) {
   const Eigen::Index slots = tick.values.rows();
   z_.resize(scores.detectors.size());
+  newest_.resize(scores.detectors.size());
   absent_.resize(scores.detectors.size());
   noticed_.assign(static_cast<size_t>(slots), 0);
-  for (size_t d = 0; d < scores.detectors.size(); ++d) {
+  for (int d = 0; d < static_cast<int>(scores.detectors.size()); ++d) {
     const DetectorScores& detector = scores.detectors[d];
     if (z_[d].cols() < slots) {
       const Eigen::Index had = z_[d].cols();
       z_[d].conservativeResize(kDepth, slots);
       z_[d].rightCols(slots - had).setZero();
+      newest_[d].conservativeResize(1, slots);
+      newest_[d].rightCols(slots - had).setZero();
       absent_[d].conservativeResize(1, slots);
       absent_[d].rightCols(slots - had).setZero();
     }
@@ -57,14 +60,14 @@ void Evidence::Append(const FeatureTick& tick, const ScoreTick& scores) {
       if (tick.born(slot)) z_[d].col(slot).setZero();
       if (!tick.present(slot, detector.feature)) {
         if (absent < kForgetAfterAbsent && ++absent == kForgetAfterAbsent) z_[d].col(slot).setZero();
-        if (absent < kForgetAfterAbsent && std::abs(z_[d](0, slot)) >= kNoticed) noticed_[slot] = 1;
+        if (absent < kForgetAfterAbsent && std::abs(Z(d, slot, 0)) >= kNoticed) noticed_[slot] = 1;
         continue;
       }
       absent = 0;
-      float* column = z_[d].col(slot).data();
-      std::copy_backward(column, column + kDepth - 1, column + kDepth);
-      column[0] = static_cast<float>(detector.z(slot));
-      if (std::abs(column[0]) >= kNoticed) noticed_[slot] = 1;
+      uint8_t& newest = newest_[d](0, slot);
+      newest = newest == 0 ? kDepth - 1 : newest - 1;
+      z_[d](newest, slot) = static_cast<float>(detector.z(slot));
+      if (std::abs(detector.z(slot)) >= kNoticed) noticed_[slot] = 1;
     }
   }
 }
@@ -89,14 +92,13 @@ EvidenceGroup Evidence::GroupOf(const DetectorScores& scores) const {
 }
 
 double Evidence::StrengthOf(int detector, int slot, const DetectorScores& scores) const {
-  const auto column = z_[detector].col(slot);
-  const double newest = column(0);
+  const double newest = Z(detector, slot, 0);
   if (std::abs(newest) < kNoticed || !scores.ready(slot)) return 0;
   const double sign = newest > 0 ? 1 : -1;
   double strength = 0, least = std::abs(newest);
   int held = 1;
   for (const Hold& hold : HoldsOf(scores.channel)) {
-    for (; held < hold.assessments; ++held) least = std::min(least, sign * column(held));
+    for (; held < hold.assessments; ++held) least = std::min(least, sign * Z(detector, slot, held));
     strength = std::max(strength, least / hold.z);
   }
   if (sign < 0 && scores.channel != Channel::kSilence && scores.channel != Channel::kShape) strength *= kDownWeight;
@@ -108,9 +110,9 @@ std::vector<Strength> Evidence::Of(int slot, const ScoreTick& scores, const std:
   if (!noticed_[slot]) return out;
   for (int d = 0; d < static_cast<int>(scores.detectors.size()); ++d) {
     const DetectorScores& detector = scores.detectors[d];
-    if (std::abs(z_[d](0, slot)) < kNoticed || ignored[detector.feature] || absent_[d](0, slot) >= kForgetAfterAbsent) continue;
+    if (std::abs(Z(d, slot, 0)) < kNoticed || ignored[detector.feature] || absent_[d](0, slot) >= kForgetAfterAbsent) continue;
     const double strength = StrengthOf(d, slot, detector);
-    if (strength > 0) out.push_back({d, strength, z_[d](0, slot)});
+    if (strength > 0) out.push_back({d, strength, Z(d, slot, 0)});
   }
   std::stable_sort(out.begin(), out.end(), [](const Strength& a, const Strength& b) { return a.strength > b.strength; });
   return out;

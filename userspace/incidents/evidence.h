@@ -37,17 +37,20 @@ class Evidence {
   double Combine(std::span<const Strength> strengths, const ScoreTick& scores) const;
 
   template <class Archive>
-  void Serialize(Archive& a) { a(z_, absent_); }
+  void Serialize(Archive& a) { a(z_, newest_, absent_); }
 
  private:
   static constexpr int kDepth = 20;
   static constexpr int kForgetAfterAbsent = 10;  // ticks without an observation
   EvidenceGroup GroupOf(const DetectorScores& scores) const;
   double StrengthOf(int detector, int slot, const DetectorScores& scores) const;
+  // Of `age` assessments ago; 0 is the newest.
+  double Z(int detector, int slot, int age) const { return z_[detector]((newest_[detector](0, slot) + age) % kDepth, slot); }
 
   std::vector<FeatureSpec> features_;
   std::vector<uint8_t> noticed_;     // by slot: Of() has something to look at; made by Append
-  std::vector<Eigen::ArrayXXf> z_;   // a detector: [kDepth x slots], newest in row 0
+  std::vector<Eigen::ArrayXXf> z_;   // a detector: [kDepth x slots], a ring each
+  std::vector<Eigen::Array<uint8_t, Eigen::Dynamic, Eigen::Dynamic>> newest_;  // a detector: [1 x slots], row of the newest; older ones follow
   std::vector<Eigen::Array<uint8_t, Eigen::Dynamic, Eigen::Dynamic>> absent_;  // a detector: [1 x slots], ticks since observed
 };
 
