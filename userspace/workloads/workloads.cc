@@ -25,37 +25,6 @@ v1::Workload HostWorkload(const char* name) {
   return workload;
 }
 
-// The one place where counters are subtracted: a decrease is a restart of the counter.
-uint64_t Increase(uint64_t now, uint64_t before) { return now >= before ? now - before : now; }
-
-AccountSample Difference(const AccountSample& now, const AccountSample& before) {
-  AccountSample d;
-  d.account = now.account;
-  d.cpu_ns = Increase(now.cpu_ns, before.cpu_ns);
-  d.run_delay_ns = Increase(now.run_delay_ns, before.run_delay_ns);
-  d.voluntary_switches = Increase(now.voluntary_switches, before.voluntary_switches);
-  d.involuntary_switches = Increase(now.involuntary_switches, before.involuntary_switches);
-  d.major_faults = Increase(now.major_faults, before.major_faults);
-  d.read_bytes = Increase(now.read_bytes, before.read_bytes);
-  d.write_bytes = Increase(now.write_bytes, before.write_bytes);
-  d.processes_started = Increase(now.processes_started, before.processes_started);
-  d.processes_ended = Increase(now.processes_ended, before.processes_ended);
-  d.exits_by_code = Increase(now.exits_by_code, before.exits_by_code);
-  d.exits_by_signal = Increase(now.exits_by_signal, before.exits_by_signal);
-  return d;
-}
-
-AccountSyscalls Difference(const AccountSyscalls& now, const AccountSyscalls& before) {
-  AccountSyscalls d;
-  d.account = now.account;
-  for (int c = 0; c < kSyscallClasses; ++c) {
-    d.duration_sum_ns[c] = Increase(now.duration_sum_ns[c], before.duration_sum_ns[c]);
-    d.errors[c] = now.errors[c] - before.errors[c];  // wraps on purpose
-    for (int b = 0; b < kDurationBuckets; ++b) d.buckets[c][b] = now.buckets[c][b] - before.buckets[c][b];
-  }
-  return d;
-}
-
 // Of the loss counters, those that mean a finding may be incomplete: an event that found no room, a tick seen in part. A
 // look-up that came too late or a put-off one loses nothing that was to be judged.
 bool IsLostEvent(std::string_view name) {
@@ -131,13 +100,9 @@ void Workloads::BeginEpoch(const TickInput& input, std::vector<AccountAssignment
   epoch_ = input.epoch;
   probes_missing_ = input.probes_missing;
   has_host_ = false;
-  residual_ns_ = 0;
+  residual_.Clear();
   victims_.clear();
-  for (SlotState& slot : slots_) {
-    slot.last = {};
-    slot.last_syscalls = {};
-    slot.since_attach = {};
-  }
+  for (SlotState& slot : slots_) slot.account = {};
   if (input.boot_id != boot_id_) {  // another boot: no process of the old one lives
     boot_id_ = input.boot_id;
     processes_.clear();
@@ -176,8 +141,8 @@ Slot Workloads::FindOrMake(const Identity& identity) {
   fresh.used = fresh.born = fresh.renamed = true;
   fresh.key = identity.key;
   fresh.workload = identity.workload;
-  fresh.last = slots_[free].last;  // the kernel's account goes on counting where it was
-  fresh.last_syscalls = slots_[free].last_syscalls;
+  fresh.account.last = slots_[free].account.last;  // the kernel's account goes on counting where it was
+  fresh.account.last_syscalls = slots_[free].account.last_syscalls;
   fresh.last_alive_ns = now_ns_;
   slots_[free] = std::move(fresh);
   return free;
@@ -363,34 +328,20 @@ void Workloads::FollowProcesses(const TickInput& input, WorkloadTick* out) {
 }
 
 void Workloads::SubtractAccounts(const TickInput& input, WorkloadTick* out) {
-  int64_t charged = 0;
+  uint64_t charged_ns = 0;
   for (const AccountSample& sample : input.accounts) {
     if (sample.account >= slots_.size()) continue;
-    SlotState& slot = slots_[sample.account];
-    const AccountSample delta = Difference(sample, slot.last);
-    slot.last = sample;
     WorkloadTotals& totals = out->totals[sample.account];
-    totals.delta = delta;
-    charged += delta.cpu_ns;
-    slot.since_attach.cpu_ns += delta.cpu_ns;
-    slot.since_attach.processes_started += delta.processes_started;
-    slot.since_attach.processes_ended += delta.processes_ended;
-    if (delta.cpu_ns > 0 || delta.processes_started > 0) totals.observed = true;
+    Charge(sample, &slots_[sample.account].account, &totals);
+    charged_ns += totals.delta.cpu_ns;
   }
   for (const AccountSyscalls& sample : input.syscalls) {
-    if (sample.account >= slots_.size()) continue;
-    out->totals[sample.account].syscalls = Difference(sample, slots_[sample.account].last_syscalls);
-    slots_[sample.account].last_syscalls = sample;
+    if (sample.account < slots_.size()) Charge(sample, &slots_[sample.account].account, &out->totals[sample.account]);
   }
-  // The kernel's own total says what nobody was charged for. Reads are microseconds apart, so a little of one tick may
-  // belong to the next: the remainder is carried, in either sign.
   if (input.host.cpu_is_exact && has_host_) {
-    residual_ns_ += static_cast<int64_t>(Increase(input.host.cpu_ns, host_.cpu_ns)) - charged;
-    if (residual_ns_ > 0) {
-      out->totals[kUnattributedSlot].delta.cpu_ns += residual_ns_;
-      slots_[kUnattributedSlot].since_attach.cpu_ns += residual_ns_;
-      residual_ns_ = 0;
-    }
+    const uint64_t nobodys_ns = residual_.Settle(Increase(input.host.cpu_ns, host_.cpu_ns), charged_ns);
+    out->totals[kUnattributedSlot].delta.cpu_ns += nobodys_ns;
+    slots_[kUnattributedSlot].account.since_attach.cpu_ns += nobodys_ns;
   }
   for (Slot slot = 0; slot < slots_.size(); ++slot) {
     slots_[slot].cpu_utilization = out->interval_seconds > 0 ? out->totals[slot].delta.cpu_ns * 1e-9 / out->interval_seconds : 0;
@@ -435,9 +386,9 @@ void Workloads::Describe(Slot slot, v1::WorkloadState* state) const {
   state->set_cpu_utilization(s.cpu_utilization);
   state->set_memory_bytes(s.memory_bytes);
   state->set_restarts(s.restarts.restarts());
-  state->set_cpu_seconds(s.since_attach.cpu_ns * 1e-9);
-  state->set_processes_started(s.since_attach.processes_started);
-  state->set_processes_ended(s.since_attach.processes_ended);
+  state->set_cpu_seconds(s.account.since_attach.cpu_ns * 1e-9);
+  state->set_processes_started(s.account.since_attach.processes_started);
+  state->set_processes_ended(s.account.since_attach.processes_ended);
   if (s.has_main) {
     state->set_main_pid(s.main.pid);
     state->set_uptime_seconds((now_ns_ - std::min(now_ns_, s.main.start_time_ns)) * 1e-9);

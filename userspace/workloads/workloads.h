@@ -12,6 +12,7 @@
 
 #include "userspace/stream/proto_archive.h"
 #include "userspace/stream/workload.h"
+#include "userspace/workloads/accounts.h"
 #include "userspace/workloads/identity.h"
 #include "userspace/workloads/restarts.h"
 
@@ -35,7 +36,7 @@ class Workloads {
 
   template <class Archive>
   void Serialize(Archive& a) {
-    a(slots_, processes_, victims_, epoch_, boot_id_, now_ns_, residual_ns_, living_, accounts_full_, probes_missing_, host_, has_host_);
+    a(slots_, processes_, victims_, epoch_, boot_id_, now_ns_, residual_, living_, accounts_full_, probes_missing_, host_, has_host_);
   }
 
  private:
@@ -66,15 +67,13 @@ class Workloads {
     uint32_t processes = 0;
     uint64_t memory_bytes = 0;
     double cpu_utilization = 0;
-    AccountSample last;           // cumulative, as the kernel said last
-    AccountSyscalls last_syscalls;
-    AccountSample since_attach;   // what Describe shows
+    AccountHistory account;
     RestartTracker restarts;
     template <class Archive>
     void Serialize(Archive& a) {
       a(used, born, renamed, key);
       SerializeMessage(a, workload);
-      a(has_main, main, last_alive_ns, processes, memory_bytes, cpu_utilization, last, last_syscalls, since_attach, restarts);
+      a(has_main, main, last_alive_ns, processes, memory_bytes, cpu_utilization, account, restarts);
     }
   };
   struct Victim {                 // chosen by the OOM killer, its end not seen yet
@@ -104,7 +103,7 @@ class Workloads {
   uint64_t epoch_ = 0;
   std::string boot_id_;
   uint64_t now_ns_ = 0;
-  int64_t residual_ns_ = 0;       // host CPU not yet charged to anybody; negative while reads overlap
+  Residual residual_;
   uint32_t living_ = 0;
   uint64_t accounts_full_ = 0;
   std::vector<std::string> probes_missing_;
