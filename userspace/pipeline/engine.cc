@@ -180,14 +180,16 @@ class Street : public Engine {
   }
 
   void Walk(std::span<const TickInput> inputs, std::vector<TickOutput>* outputs) {
-    std::vector<WorkloadTick> workloads;
+    std::vector<WorkloadTick>& workloads = workload_ticks_;
+    workloads.resize(inputs.size());
     FeatureFrame features;
     ScoreFrame scores;
     const size_t first = outputs->size();
-    for (const TickInput& input : inputs) {
+    for (size_t t = 0; t < inputs.size(); ++t) {
+      const TickInput& input = inputs[t];
       TickOutput& output = outputs->emplace_back();
       output.tick = input.tick;
-      workloads.push_back(workloads_.Observe(input, &output.assignments));
+      workloads_.Observe(input, &output.assignments, &workloads[t]);
       if (!input.losses.empty()) losses_ = input.losses;
       last_tick_ = input.tick;
     }
@@ -226,6 +228,7 @@ class Street : public Engine {
   Incidents incidents_;
   std::vector<LossSample> losses_;
   uint64_t last_tick_ = 0;
+  std::vector<WorkloadTick> workload_ticks_;  // scratch: 2 KB a workload, in the same place each tick
 };
 
 }  // namespace

@@ -48,9 +48,11 @@ void Workloads::ReserveSlots() {
   }
 }
 
-WorkloadTick Workloads::Observe(const TickInput& input, std::vector<AccountAssignment>* assignments) {
+void Workloads::Observe(const TickInput& input, std::vector<AccountAssignment>* assignments, WorkloadTick* tick) {
   now_ns_ = input.boot_time_ns;
   WorkloadTick out;
+  out.totals = std::move(tick->totals);
+  out.totals.clear();
   out.tick = input.tick;
   out.boot_time_ns = input.boot_time_ns;
   out.wall_time_ns = input.wall_time_ns;
@@ -92,7 +94,7 @@ WorkloadTick Workloads::Observe(const TickInput& input, std::vector<AccountAssig
   std::stable_sort(out.restarts.begin(), out.restarts.end(), [](const auto& a, const auto& b) { return a.time_ns < b.time_ns; });
   host_ = input.host;
   has_host_ = true;
-  return out;
+  *tick = std::move(out);
 }
 
 // Probes were attached anew: their counters begin at 0, and what happened in between was not seen.
@@ -105,14 +107,15 @@ void Workloads::BeginEpoch(const TickInput& input, std::vector<AccountAssignment
   for (SlotState& slot : slots_) slot.account = {};
   if (input.boot_id != boot_id_) {  // another boot: no process of the old one lives
     boot_id_ = input.boot_id;
-    processes_.clear();
+    processes_.Clear();
     for (SlotState& slot : slots_) {
       slot.has_main = false;
       slot.restarts.GiveUpWaiting();
     }
   }
-  for (const auto& [key, process] : processes_) {
-    if (process.looked_up && !process.ended) assignments->push_back({key, process.slot});
+  for (size_t i = 0; i < processes_.size(); ++i) {
+    const ProcessState& process = processes_.state(i);
+    if (process.looked_up && !process.ended) assignments->push_back({processes_.key(i), process.slot});
   }
 }
 
@@ -148,16 +151,9 @@ Slot Workloads::FindOrMake(const Identity& identity) {
   return free;
 }
 
-std::map<ProcessKey, Workloads::ProcessState>::iterator Workloads::Latest(int32_t pid) {
-  auto it = processes_.lower_bound(ProcessKey{pid + 1, 0});
-  if (it == processes_.begin()) return processes_.end();
-  --it;
-  return it->first.pid == pid ? it : processes_.end();
-}
-
-Slot Workloads::SlotOfParent(int32_t parent_pid) {
-  const auto parent = Latest(parent_pid);
-  return parent == processes_.end() ? kUnattributedSlot : parent->second.slot;
+Slot Workloads::SlotOfParent(int32_t parent_pid) const {
+  const size_t parent = processes_.Latest(parent_pid);
+  return parent == processes_.kNone ? kUnattributedSlot : processes_.state(parent).slot;
 }
 
 void Workloads::Attach(const IdentityObservation& observation, std::vector<AccountAssignment>* assignments, WorkloadTick* out) {
@@ -173,8 +169,10 @@ void Workloads::Attach(const IdentityObservation& observation, std::vector<Accou
   if (slot == kUnattributedSlot) return;
   out->totals.resize(slots_.size());
 
-  const auto [it, fresh] = processes_.try_emplace(observation.key);
-  ProcessState& process = it->second;
+  const size_t at = processes_.LowerBound(observation.key);
+  const bool fresh = at == processes_.size() || processes_.key(at) != observation.key;
+  if (fresh) processes_.Insert(at, observation.key, {});
+  ProcessState& process = processes_.state(at);
   if (process.ended) return;
   const bool moved = fresh || !process.looked_up || process.slot != slot;
   if (!moved && !observation.exec) return;
@@ -213,15 +211,15 @@ void Workloads::TellRestart(Slot slot, RestartFact fact, WorkloadTick* out) {
 }
 
 void Workloads::End(const LifecycleEvent& event, bool status_known, WorkloadTick* out) {
-  auto it = processes_.find(event.key);
-  if (it == processes_.end()) {
+  const size_t at = processes_.LowerBound(event.key);
+  if (at == processes_.size() || processes_.key(at) != event.key) {
     // Born and gone between two ticks: it belongs to the account that the kernel charged.
     ProcessState process;
     process.slot = event.account < slots_.size() && slots_[event.account].used ? event.account : SlotOfParent(event.parent_pid);
     process.parent_pid = event.parent_pid;
-    it = processes_.emplace(event.key, std::move(process)).first;
+    processes_.Insert(at, event.key, std::move(process));
   }
-  ProcessState& process = it->second;
+  ProcessState& process = processes_.state(at);
   if (process.ended) return;
   process.ended = true;
   const auto victim = victims_.find(event.key);
@@ -252,31 +250,29 @@ void Workloads::FollowProcesses(const TickInput& input, WorkloadTick* out) {
   living_ = 0;
   const double seconds = out->interval_seconds;
   const double now_weight = Decay(seconds, kNowHalfLife), before_weight = Decay(seconds, kBeforeHalfLife);
-  auto it = processes_.begin();
+  size_t at = 0;
   std::vector<ProcessKey> vanished;
   some_main_missing_ = some_gained_ = false;
   const auto notice = [&](const ProcessState& process) {
     some_main_missing_ |= process.looked_up && process.slot >= kFirstOwnedSlot && !slots_[process.slot].has_main;
     some_gained_ |= process.cpu_now - process.cpu_before >= kLeastGain;
   };
-  const auto unseen = [&](std::map<ProcessKey, ProcessState>::iterator entry) {
-    notice(entry->second);
-    if (++entry->second.unseen_ticks > kUnseenTicks) vanished.push_back(entry->first);
+  const auto unseen = [&](size_t i) {
+    notice(processes_.state(i));
+    if (++processes_.state(i).unseen_ticks > kUnseenTicks) vanished.push_back(processes_.key(i));
   };
   for (const ProcessSample& sample : input.processes) {
-    for (; it != processes_.end() && it->first < sample.key; ++it) unseen(it);
-    const bool fresh = it == processes_.end() || it->first != sample.key;
-    if (fresh) {
+    for (; at < processes_.size() && processes_.key(at) < sample.key; ++at) unseen(at);
+    if (at == processes_.size() || processes_.key(at) != sample.key) {
       ProcessState process;
       process.slot = sample.kernel_thread ? kKernelSlot : SlotOfParent(sample.parent_pid);
       process.looked_up = sample.kernel_thread;
       process.name = Printable(sample.comm);
       // What it did before it was first seen is its past only if it is old: a newborn's first CPU is a gain.
       process.cpu_ns = sample.key.start_time_ns + 2 * input.interval_ns >= input.boot_time_ns ? 0 : sample.cpu_ns;
-      it = processes_.emplace_hint(it, sample.key, std::move(process));
+      processes_.Insert(at, sample.key, std::move(process));
     }
-    ProcessState& process = it->second;
-    ++it;
+    ProcessState& process = processes_.state(at++);
     process.unseen_ticks = 0;
     if (process.ended) continue;  // a zombie that its parent has not fetched
     process.parent_pid = sample.parent_pid;
@@ -298,18 +294,18 @@ void Workloads::FollowProcesses(const TickInput& input, WorkloadTick* out) {
     totals.swap_bytes += sample.swap_bytes;
     if (sample.in_flight_ns > totals.in_flight_ns) totals.in_flight_ns = sample.in_flight_ns;
   }
-  for (; it != processes_.end(); ++it) unseen(it);
+  for (; at < processes_.size(); ++at) unseen(at);
   some_main_missing_ |= !vanished.empty();
   for (const ProcessKey& key : vanished) {
-    if (!processes_[key].ended) {  // the end was never told: lost, or before the probes were there
+    if (const ProcessState& process = processes_.state(processes_.Find(key)); !process.ended) {  // never told: lost, or before the probes were there
       LifecycleEvent event;
       event.kind = LifecycleEvent::Kind::kEnd;
       event.key = key;
-      event.account = processes_[key].slot;
+      event.account = process.slot;
       event.time_ns = now_ns_;
       End(event, false, out);
     }
-    processes_.erase(key);
+    processes_.Erase(processes_.Find(key));
   }
   for (Slot slot = 0; slot < slots_.size(); ++slot) {
     WorkloadTotals& totals = out->totals[slot];
@@ -352,14 +348,16 @@ void Workloads::SubtractAccounts(const TickInput& input, WorkloadTick* out) {
 // A workload whose main process went, and whose others go on: the oldest of them is the main one after a while.
 void Workloads::SettleMainProcesses() {
   if (!some_main_missing_) return;
-  for (const auto& [key, process] : processes_) {
+  for (size_t i = 0; i < processes_.size(); ++i) {
+    const ProcessState& process = processes_.state(i);
     SlotState& slot = slots_[process.slot];
     if (process.ended || !process.looked_up || slot.has_main || process.slot < kFirstOwnedSlot) continue;
     if (slot.restarts.waiting() && slot.restarts.death_time_ns() + kTakeOverAfter > now_ns_) continue;
-    ProcessKey oldest = key;
-    for (const auto& [other_key, other] : processes_) {
-      if (other.slot == process.slot && !other.ended && other.looked_up && other_key.start_time_ns < oldest.start_time_ns) {
-        oldest = other_key;
+    ProcessKey oldest = processes_.key(i);
+    for (size_t k = 0; k < processes_.size(); ++k) {
+      const ProcessState& other = processes_.state(k);
+      if (other.slot == process.slot && !other.ended && other.looked_up && processes_.key(k).start_time_ns < oldest.start_time_ns) {
+        oldest = processes_.key(k);
       }
     }
     slot.restarts.GiveUpWaiting();
@@ -370,9 +368,10 @@ void Workloads::SettleMainProcesses() {
 
 void Workloads::RankBusiest(WorkloadTick* out) const {
   if (!some_gained_) return;
-  for (const auto& [key, process] : processes_) {
+  for (size_t i = 0; i < processes_.size(); ++i) {
+    const ProcessState& process = processes_.state(i);
     if (process.ended || process.slot == kKernelSlot || process.cpu_now - process.cpu_before < kLeastGain) continue;
-    out->busiest.push_back({key, process.slot, process.cpu_now, process.cpu_before, process.name});
+    out->busiest.push_back({processes_.key(i), process.slot, process.cpu_now, process.cpu_before, process.name});
   }
   const auto gain = [](const ProcessRate& rate) { return rate.cpu_now - rate.cpu_before; };
   std::stable_sort(out->busiest.begin(), out->busiest.end(), [&](const auto& a, const auto& b) { return gain(a) > gain(b); });

@@ -14,6 +14,7 @@
 #include "userspace/stream/workload.h"
 #include "userspace/workloads/accounts.h"
 #include "userspace/workloads/identity.h"
+#include "userspace/workloads/process_table.h"
 #include "userspace/workloads/restarts.h"
 
 namespace outlier {
@@ -22,8 +23,8 @@ class Workloads {
  public:
   explicit Workloads(uint64_t warm_up_ns);
 
-  // `assignments` gets what the kernel has to be told.
-  WorkloadTick Observe(const TickInput& input, std::vector<AccountAssignment>* assignments);
+  // `assignments` gets what the kernel has to be told. `tick` is written anew; of an earlier one, its storage is used again.
+  void Observe(const TickInput& input, std::vector<AccountAssignment>* assignments, WorkloadTick* tick);
   void SetWarmUp(uint64_t warm_up_ns) { warm_up_ns_ = warm_up_ns; }
 
   int slots() const { return static_cast<int>(slots_.size()); }
@@ -86,8 +87,7 @@ class Workloads {
   void BeginEpoch(const TickInput& input, std::vector<AccountAssignment>* assignments);
   void ReserveSlots();
   Slot FindOrMake(const Identity& identity);
-  std::map<ProcessKey, ProcessState>::iterator Latest(int32_t pid);
-  Slot SlotOfParent(int32_t parent_pid);
+  Slot SlotOfParent(int32_t parent_pid) const;
   void Attach(const IdentityObservation& observation, std::vector<AccountAssignment>* assignments, WorkloadTick* out);
   void End(const LifecycleEvent& event, bool status_known, WorkloadTick* out);
   void TellRestart(Slot slot, RestartFact fact, WorkloadTick* out);
@@ -98,7 +98,7 @@ class Workloads {
 
   uint64_t warm_up_ns_;
   std::vector<SlotState> slots_;
-  std::map<ProcessKey, ProcessState> processes_;
+  ProcessTable<ProcessState> processes_;
   std::map<ProcessKey, Victim> victims_;
   uint64_t epoch_ = 0;
   std::string boot_id_;
