@@ -63,6 +63,18 @@ struct outlier_assignment {
   __u32 padding;
 };
 
+/* A program on disk, as the kernel names it. */
+struct outlier_executable {
+  __u64 inode;
+  __u32 device; /* (major << 20) | minor, the kernel's own form */
+  __u32 padding;
+};
+/* Of one executable whose starts are told. */
+struct outlier_executable_use {
+  __u32 tick;
+  __u32 told; /* in that tick */
+};
+
 /* Syscall durations and errors; counters wrap, subtract in their own width. */
 struct outlier_syscalls {
   __u64 duration_sum_ns[OUTLIER_SYSCALL_CLASSES];
@@ -168,6 +180,8 @@ enum { OUTLIER_FAILURE_LIST(OUTLIER_FAILURE_INDEX) OUTLIER_FAILURES };
 OUTLIER_ABI_ASSERT(sizeof(struct outlier_account) == 128, "outlier_account");
 OUTLIER_ABI_ASSERT(offsetof(struct outlier_account, syscalls_moved) == 88, "outlier_account.syscalls_moved");
 OUTLIER_ABI_ASSERT(sizeof(struct outlier_assignment) == 16, "outlier_assignment");
+OUTLIER_ABI_ASSERT(sizeof(struct outlier_executable) == 16, "outlier_executable");
+OUTLIER_ABI_ASSERT(sizeof(struct outlier_executable_use) == 8, "outlier_executable_use");
 OUTLIER_ABI_ASSERT(sizeof(struct outlier_syscalls) == 64 + 32 + 8 * 52 * 4, "outlier_syscalls");
 OUTLIER_ABI_ASSERT(sizeof(struct outlier_process) == 152, "outlier_process");
 OUTLIER_ABI_ASSERT(offsetof(struct outlier_process, cgroup_id) == 32, "outlier_process.cgroup_id");

@@ -129,8 +129,8 @@ int BPF_PROG(lifecycle_free, struct task_struct *task) {
   return 0;
 }
 
-static __always_inline bool is_worth_an_event(const struct executable *executable) {
-  struct executable_use *use = bpf_map_lookup_elem(&known_executables, executable);
+static __always_inline bool is_worth_an_event(const struct outlier_executable *executable) {
+  struct outlier_executable_use *use = bpf_map_lookup_elem(&known_executables, executable);
   if (!use) return false;
   if (use->tick != scan_tick) {
     use->tick = scan_tick;
@@ -145,7 +145,7 @@ SEC("tp_btf/sched_process_exec")
 int BPF_PROG(lifecycle_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm) {
   struct thread_state *state = state_of(task);
   struct inode *inode = BPF_CORE_READ(task, mm, exe_file, f_inode);
-  struct executable executable = {.inode = BPF_CORE_READ(inode, i_ino), .device = BPF_CORE_READ(inode, i_sb, s_dev)};
+  struct outlier_executable executable = {.inode = BPF_CORE_READ(inode, i_ino), .device = BPF_CORE_READ(inode, i_sb, s_dev)};
   struct process_syscalls *syscalls = bpf_task_storage_get(&process_syscalls, task, 0, 0);
   if (syscalls) forget_all_kinds(syscalls);
   const bool known = (state && state->flags & THREAD_REPORTED) || assignment_of(task);

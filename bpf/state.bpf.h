@@ -73,16 +73,6 @@ struct process_syscalls {
 };
 _Static_assert(sizeof(struct process_syscalls) <= 1968, "one slab object of 2 KiB with the kernel's 72 + 8");
 
-struct executable {
-  __u64 inode;
-  __u32 device;
-  __u32 padding;
-};
-struct executable_use {
-  __u32 tick;
-  __u32 told;
-};
-
 /* Cumulative counters, read by userspace through mmap. Full: further workloads are charged to account 0. */
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -131,12 +121,14 @@ struct {
   __type(value, struct outlier_syscalls);
 } account_syscalls SEC(".maps");
 
-/* Executables of assigned processes, filled by the scan; the least recently used is forgotten when full. */
+/* Executables of assigned processes, filled by userspace as it assigns and by the scan; the least recently used is
+ * forgotten when full.
+ */
 struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
   __uint(max_entries, 4096);
-  __type(key, struct executable);
-  __type(value, struct executable_use);
+  __type(key, struct outlier_executable);
+  __type(value, struct outlier_executable_use);
 } known_executables SEC(".maps");
 
 /* Rare events. Full: counted by kind. */

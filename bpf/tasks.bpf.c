@@ -75,8 +75,8 @@ static __always_inline void know_executable(struct task_struct *leader, struct t
   if (state->flags & THREAD_EXECUTABLE_KNOWN || !assignment_of(leader)) return;
   struct inode *inode = BPF_CORE_READ(mm, exe_file, f_inode);
   if (!inode) return;
-  struct executable executable = {.inode = BPF_CORE_READ(inode, i_ino), .device = BPF_CORE_READ(inode, i_sb, s_dev)};
-  struct executable_use use = {};
+  struct outlier_executable executable = {.inode = BPF_CORE_READ(inode, i_ino), .device = BPF_CORE_READ(inode, i_sb, s_dev)};
+  struct outlier_executable_use use = {};
   if (bpf_map_update_elem(&known_executables, &executable, &use, BPF_NOEXIST) == -12 /* ENOMEM */)
     count_failure(OUTLIER_FAILURE_KNOWN_FULL);
   state->flags |= THREAD_EXECUTABLE_KNOWN;

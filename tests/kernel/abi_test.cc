@@ -48,6 +48,8 @@ TEST_F(ObjectTypes, SizesAreWhatTheHeaderSays) {
   EXPECT_EQ(Struct(#type)->size, sizeof(type))
   EXPECT_SIZE(outlier_account);
   EXPECT_SIZE(outlier_assignment);
+  EXPECT_SIZE(outlier_executable);
+  EXPECT_SIZE(outlier_executable_use);
   EXPECT_SIZE(outlier_syscalls);
   EXPECT_SIZE(outlier_process);
   EXPECT_SIZE(outlier_event);

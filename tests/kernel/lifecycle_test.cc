@@ -156,6 +156,34 @@ TEST_F(LifecycleTest, AKnownExecutableThatDiesAtOnceIsIdentifiedByWhatTheKernelS
   EXPECT_EQ(system(fmt::format("rm -r {}", folder).c_str()), 0);
 }
 
+TEST_F(LifecycleTest, AnExecutableIsKnownFromTheMomentItsProcessIsAssignedNotFromTheNextScan) {
+  char folder[] = "/tmp/outlier-exec-XXXXXX";
+  ASSERT_NE(mkdtemp(folder), nullptr);
+  const std::string service = std::string(folder) + "/service";
+  ASSERT_EQ(system(fmt::format("cp /bin/sh {}", service).c_str()), 0);
+  const auto run = [&](const char* script) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+      execl(service.c_str(), "service", "-c", script, nullptr);
+      _exit(99);
+    }
+    return pid;
+  };
+  const pid_t first = run("sleep 60 & wait");
+  ASSERT_TRUE(TickUntil([&] { return Find(first) != nullptr && Find(first)->comm == "service"; }));
+  const AccountAssignment assignment{Find(first)->key, 12};
+  probes_->Assign(std::span(&assignment, 1));
+  kill(first, SIGKILL);
+  WaitFor(first);
+  const pid_t second = run("exit 4");  // begins and ends before the next scan
+  ExpectEndLikeWaitpid(second);
+  ASSERT_NE(Event(Kind::kExec, second), nullptr);
+  const auto seen = std::find_if(identities_.begin(), identities_.end(), [&](const auto& identity) { return identity.key.pid == second; });
+  ASSERT_NE(seen, identities_.end());
+  EXPECT_EQ(seen->executable, service);
+  EXPECT_EQ(system(fmt::format("rm -r {}", folder).c_str()), 0);
+}
+
 // A cgroup of the test's own, gone with it.
 class MemoryCgroup {
  public:

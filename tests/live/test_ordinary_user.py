@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -45,6 +46,18 @@ def test_it_says_that_it_runs_without_bpf_and_what_is_lost(daemon: Daemon) -> No
     assert status["messages"]
     missing = {probe["name"]: probe for probe in status["probes"] if probe["state"] != "ON"}
     assert missing and all(probe["reason"] and probe["blind_to"] for probe in missing.values())
+
+
+def starts_not_seen(daemon: Daemon) -> int:
+    return next(int(loss["count"]) for loss in daemon.status()["losses"] if loss["name"] == "starts_not_seen")
+
+
+def test_what_lives_shorter_than_a_tick_is_counted_and_said(daemon: Daemon) -> None:
+    assert any("live less than one tick" in message for message in daemon.status()["messages"])
+    before = starts_not_seen(daemon)
+    for _ in range(200):
+        subprocess.run(["true"], check=True)
+    wait_for("200 starts counted", lambda: starts_not_seen(daemon) >= before + 190, timeout=5)  # a look may fall into some
 
 
 def test_it_finds_a_cpu_burn_and_a_restart(daemon: Daemon, services: dict[str, Service]) -> None:

@@ -34,6 +34,8 @@ class FakeProc {
     uint64_t start_ticks = 100;
     int threads = 1;
     uint64_t run_ns = 0;  // schedstat
+    uint64_t runs = 9;
+    uint64_t voluntary_switches = 11;
     char state = 'S';
     uint64_t flags = 0;
     int exit_code = 0;
@@ -46,9 +48,9 @@ class FakeProc {
     const std::string folder = fmt::format("{}", p.pid);
     Write(folder + "/stat", fmt::format("{} ({}) {} {} 1 1 0 -1 {} 0 0 7 0 {} {} 0 0 20 0 {} 0 {} 4096 25 184 1 1 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 {}\n",
                                         p.pid, p.comm, p.state, p.parent, p.flags, p.cpu_ticks, 0, p.threads, p.start_ticks, p.exit_code));
-    Write(folder + "/schedstat", fmt::format("{} {} 9\n", p.run_ns, p.run_ns / 10));
+    Write(folder + "/schedstat", fmt::format("{} {} {}\n", p.run_ns, p.run_ns / 10, p.runs));
     Write(folder + "/status", fmt::format("Name:\tx\nUid:\t{0}\t{0}\t{0}\t{0}\nRssAnon:\t 100 kB\nRssFile:\t 20 kB\nRssShmem:\t 3 kB\nVmSwap:\t 4 kB\n"
-                                          "voluntary_ctxt_switches:\t11\nnonvoluntary_ctxt_switches:\t5\n", p.user));
+                                          "voluntary_ctxt_switches:\t{1}\nnonvoluntary_ctxt_switches:\t5\n", p.user, p.voluntary_switches));
     Write(folder + "/io", "rchar: 9\nread_bytes: 4096\nwrite_bytes: 8192\n");
     Write(folder + "/cgroup", p.cgroup);
     Write(folder + "/cmdline", p.command_line);

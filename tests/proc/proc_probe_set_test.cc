@@ -197,6 +197,51 @@ TEST_F(ProcProbeSetTest, ANewProcessOfAKnownExecutableIsAnExecutionAndAForkedWor
   EXPECT_EQ(input.events[0].key.pid, 5);
 }
 
+TEST_F(ProcProbeSetTest, SwitchesOfAProcessThatHardlyRanAreCountedFromItsRunsAndSetRightInTurn) {
+  Process waker{.pid = 9, .run_ns = 100'000, .runs = 20, .voluntary_switches = 20};
+  proc_.Put(waker);
+  Open();
+  EXPECT_EQ(Tick().processes[0].voluntary_switches, 20u);
+  for (int tick = 1; tick <= 40; ++tick) {  // more than one turn of 16
+    waker.run_ns += 30'000;
+    waker.runs += 2;
+    waker.voluntary_switches += 2;
+    proc_.Put(waker);
+    EXPECT_EQ(Tick().processes[0].voluntary_switches, waker.voluntary_switches);
+  }
+  waker.run_ns += 30'000;
+  waker.runs += 7;  // in one tick: worth reading
+  waker.voluntary_switches += 4;
+  proc_.Put(waker);
+  EXPECT_EQ(Tick().processes[0].voluntary_switches, waker.voluntary_switches);
+}
+
+TEST_F(ProcProbeSetTest, WhatBeginsAndEndsBetweenTwoLooksIsCounted) {
+  const auto forks = [&](int count) { proc_.Write("stat", fmt::format("cpu  1 1 1 1 1 1 1 1 0 0\nprocesses {}\n", count)); };
+  const auto not_seen = [](const TickInput& input) {
+    for (const LossSample& loss : input.losses) {
+      if (loss.name == "starts_not_seen") return static_cast<int64_t>(loss.count);
+    }
+    return int64_t{-1};
+  };
+  proc_.Put({.pid = 9, .threads = 4});
+  forks(1000);
+  Open();
+  EXPECT_EQ(not_seen(Tick()), 0);  // what was before is nobody's loss
+  proc_.Put({.pid = 20, .parent = 9, .threads = 3});
+  proc_.Put({.pid = 9, .cpu_ticks = 1, .threads = 6});
+  forks(1005);
+  EXPECT_EQ(not_seen(Tick()), 0) << "a process of three threads and two more threads: all were met";
+  forks(1012);
+  EXPECT_EQ(not_seen(Tick()), 7);
+  proc_.Put({.pid = 21, .parent = 9});  // began after the count was read
+  EXPECT_EQ(not_seen(Tick()), 7);
+  forks(1013);
+  EXPECT_EQ(not_seen(Tick()), 7);
+  forks(1014);
+  EXPECT_EQ(not_seen(Tick()), 8);
+}
+
 TEST_F(ProcProbeSetTest, ItSaysWhatItCannotSee) {
   Open();
   EXPECT_EQ(set_->mode(), "proc");
@@ -210,7 +255,8 @@ TEST_F(ProcProbeSetTest, ItSaysWhatItCannotSee) {
     EXPECT_FALSE(state.reason().empty());
     EXPECT_FALSE(state.blind_to().empty());
   }
-  EXPECT_THAT(messages_, ::testing::Contains(HasSubstr("processes that live less than one tick are not seen")));
+  EXPECT_THAT(messages_, ::testing::Contains(::testing::AllOf(HasSubstr("processes that live less than one tick are not seen"),
+                                                              HasSubstr("fails at once whenever it is started raises no incident"))));
   EXPECT_THAT(messages_, ::testing::Contains(HasSubstr("hidepid")));  // this one has no process 1
 }
 

@@ -116,7 +116,8 @@ class WorkloadsTest : public testing::Test {
     input_.processes.clear();
     for (const auto& [key, sample] : living_) input_.processes.push_back(sample);
     assignments_.clear();
-    WorkloadTick out = workloads_.Observe(input_, &assignments_);
+    WorkloadTick out;
+    workloads_.Observe(input_, &assignments_, &out);
     input_.identities.clear();
     input_.events.clear();
     input_.boot_time_ns += kSecond;

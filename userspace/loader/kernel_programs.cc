@@ -4,6 +4,7 @@
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -277,6 +278,15 @@ void KernelPrograms::Unassign(int32_t tgid, uint64_t start_time_ns) {
   const int map = bpf_map__fd(skeleton_->object->maps.assigned);
   outlier_assignment assignment{};
   if (bpf_map_lookup_elem(map, &key, &assignment) == 0 && assignment.start_time_ns == start_time_ns) bpf_map_delete_elem(map, &key);
+}
+
+void KernelPrograms::KnowExecutable(uint64_t inode, dev_t device) {
+  constexpr int kMinorBits = 20;  // of the kernel's own form
+  const outlier_executable executable{.inode = inode, .device = (major(device) << kMinorBits) | minor(device), .padding = 0};
+  const outlier_executable_use use{};
+  // Nothing is lost by a failure: the next scan tells the kernel too, and counts what it cannot. So it is where a file
+  // system shows another device or inode than it has (overlayfs, btrfs).
+  bpf_map_update_elem(bpf_map__fd(skeleton_->object->maps.known_executables), &executable, &use, BPF_NOEXIST);
 }
 
 uint64_t KernelPrograms::Sum(const std::string& map) const {

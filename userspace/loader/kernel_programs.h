@@ -3,6 +3,8 @@
 // Loading and attaching need privileges; after that every method works on descriptors and shared memory alone.
 // Thread-safety: one thread, except Statistics(), which any thread may call.
 #pragma once
+#include <sys/types.h>
+
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -55,6 +57,8 @@ class KernelPrograms {
   absl::Status Assign(int32_t tgid, const outlier_assignment& assignment);
   // Forgets an assignment whose process ended without its end having been seen; another execution's stays.
   void Unassign(int32_t tgid, uint64_t start_time_ns);
+  // Starts of this program are told from now on, however short they live. `device` as stat(2) gives it.
+  void KnowExecutable(uint64_t inode, dev_t device);
   // Sum over CPUs of entry 0 of a per-CPU array of __u64; 0 if there is none of this name.
   uint64_t Sum(const std::string& map) const;
   // By OUTLIER_FAILURE_*, summed over CPUs.

@@ -152,7 +152,7 @@ void BpfProbeSet::Assign(std::span<const AccountAssignment> assignments) {
                                            return ProcessKey{process.pid, process.start_time_ns} < key;
                                          });
     const bool alive = sample != records_.end() && ProcessKey{sample->pid, sample->start_time_ns} == assignment.key;
-    for (size_t i = 0; alive && i < probes_.size(); ++i) probes_[i]->Learn(assignment.key, sample->cgroup_id);
+    for (size_t i = 0; alive && i < probes_.size(); ++i) probes_[i]->Learn(assignment.key, sample->cgroup_id, kernel_.get());
   }
 }
 

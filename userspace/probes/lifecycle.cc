@@ -102,17 +102,19 @@ LifecycleReader::~LifecycleReader() {
   if (proc_fd_ >= 0) close(proc_fd_);
 }
 
-void LifecycleReader::Learn(const ProcessKey& key, uint64_t cgroup_id) {
+std::optional<LifecycleReader::File> LifecycleReader::Learn(const ProcessKey& key, uint64_t cgroup_id) {
   struct stat status {};
   const std::string exe = fmt::format("{}/exe", key.pid);
-  if (fstatat(proc_fd_, exe.c_str(), &status, 0) != 0) return;
-  if (executable_paths_.contains(status.st_ino) && (cgroup_id == 0 || cgroup_paths_.contains(cgroup_id))) return;
+  if (fstatat(proc_fd_, exe.c_str(), &status, 0) != 0) return std::nullopt;
+  const File file{status.st_ino, status.st_dev};
+  if (executable_paths_.contains(status.st_ino) && (cgroup_id == 0 || cgroup_paths_.contains(cgroup_id))) return file;
   const auto seen = LookUpProcess(key, proc_fd_, &users_);
-  if (!seen) return;
+  if (!seen) return std::nullopt;
   if (cgroup_paths_.size() >= kRemembered) cgroup_paths_.clear();
   if (executable_paths_.size() >= kRemembered) executable_paths_.clear();
   executable_paths_[seen->executable_inode] = seen->executable;
   if (cgroup_id != 0) cgroup_paths_[cgroup_id] = seen->cgroup_path;
+  return file;
 }
 
 void LifecycleReader::Finish(TickInput* input) {
@@ -178,7 +180,9 @@ class Lifecycle final : public Probe {
     tick.kernel.ReadEvents([this](std::span<const std::byte> event) { reader_.Take(event); });
     reader_.Finish(input);
   }
-  void Learn(const ProcessKey& key, uint64_t cgroup_id) override { reader_.Learn(key, cgroup_id); }
+  void Learn(const ProcessKey& key, uint64_t cgroup_id, KernelPrograms* kernel) override {
+    if (const auto file = reader_.Learn(key, cgroup_id)) kernel->KnowExecutable(file->inode, file->device);
+  }
   void Exercise() override {
     child_ = fork();
     if (child_ == 0) _exit(kExerciseStatus);

@@ -1,7 +1,10 @@
 // The user half of probe `lifecycle`: ring buffer events as LifecycleEvents, and what execs say of identity.
 #pragma once
+#include <sys/types.h>
+
 #include <cstddef>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,8 +24,12 @@ class LifecycleReader {
   LifecycleReader& operator=(const LifecycleReader&) = delete;
 
   // Remembers the paths of a living process's executable and cgroup: a later process of the same kind may be gone before
-  // it can be looked up.
-  void Learn(const ProcessKey& key, uint64_t cgroup_id);
+  // it can be looked up. Returns the executable's file; nullopt where the process is gone.
+  struct File {
+    uint64_t inode = 0;
+    dev_t device = 0;
+  };
+  std::optional<File> Learn(const ProcessKey& key, uint64_t cgroup_id);
 
   // One event as the ring buffer held it; an unknown kind or a short one is ignored.
   void Take(std::span<const std::byte> bytes);

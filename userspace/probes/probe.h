@@ -25,7 +25,7 @@ class Probe {
   // Adds what the programs gathered since the last call. Once a tick, in the order of probes.def, while the kernel half runs.
   virtual void Collect(const ProbeTick& tick, TickInput* input) = 0;
   // A living process was given to a workload.
-  virtual void Learn(const ProcessKey& key, uint64_t cgroup_id) { (void)key, (void)cgroup_id; }
+  virtual void Learn(const ProcessKey& key, uint64_t cgroup_id, KernelPrograms* kernel) { (void)key, (void)cgroup_id, (void)kernel; }
   // Makes something happen that this probe must notice, well under a second of it: for the doctor and the tests.
   virtual void Exercise() = 0;
   // What of the exercise is missing in `after`, collected later than `before`, as the end of a sentence; "" = nothing.

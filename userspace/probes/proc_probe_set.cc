@@ -15,6 +15,7 @@
 #include "userspace/probes/host_sample.h"
 #include "userspace/probes/proc_accounts.h"
 #include "userspace/probes/proc_scanner.h"
+#include "userspace/probes/proc_starts.h"
 
 namespace outlier {
 namespace {
@@ -53,18 +54,20 @@ class ProcProbeSet : public ProbeSet {
     struct timespec now;
     clock_gettime(CLOCK_BOOTTIME, &now);
     input->boot_time_ns = static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
-    input->host = host_.Read();
+    input->host = host_.Read();  // before the scan: see ProcStarts
     if (config_.tasks() != "off") {
       if (!scanner_.Scan(&input->processes)) return ErrnoStatus("list", proc_root_, errno);
       std::vector<LifecycleEvent> events;
       accounts_.Follow(input->processes, input->boot_time_ns, [this](const ProcessKey& key) { return scanner_.WaitStatusOf(key); }, &events);
       input->accounts = accounts_.Samples();
+      starts_.Follow(input->host.forks, input->processes);
       if (config_.lifecycle() != "off") std::move(events.begin(), events.end(), std::back_inserter(input->events));
       ++scans_;
     }
-    const LossSample loss{"proc_read_failed", scanner_.failed_reads()};
-    const auto place = std::lower_bound(input->losses.begin(), input->losses.end(), loss, [](const LossSample& a, const LossSample& b) { return a.name < b.name; });
-    input->losses.insert(place, loss);
+    for (const LossSample& loss : {LossSample{"proc_read_failed", scanner_.failed_reads()}, LossSample{"starts_not_seen", starts_.not_seen()}}) {
+      const auto place = std::lower_bound(input->losses.begin(), input->losses.end(), loss, [](const LossSample& a, const LossSample& b) { return a.name < b.name; });
+      input->losses.insert(place, loss);
+    }
     return absl::OkStatus();
   }
 
@@ -74,12 +77,12 @@ class ProcProbeSet : public ProbeSet {
     const bool tasks = config_.tasks() != "off", lifecycle = config_.lifecycle() != "off";
     std::vector<v1::ProbeState> states;
     states.push_back(tasks ? State("tasks", v1::ProbeState::DEGRADED, "polled from /proc, not from the kernel's task iterator",
-                                   "processes that live less than one tick; run delay and context switches of threads other than the first; "
+                                   "processes that live less than one tick (starts_not_seen counts them); run delay and context switches of threads other than the first; "
                                    "bytes read and written by other users' processes; calls in flight")
                            : State("tasks", v1::ProbeState::OFF, "off by configuration", "CPU, memory, I/O of every process"));
     states.back().set_runs(scans_);
     states.push_back(lifecycle && tasks ? State("lifecycle", v1::ProbeState::DEGRADED, "guessed by comparing one listing of /proc with the last",
-                                                "processes that live less than one tick; exit codes and signals; OOM kills")
+                                                "processes that live less than one tick (starts_not_seen counts them); exit codes and signals; OOM kills")
                                         : State("lifecycle", v1::ProbeState::OFF,
                                                 lifecycle ? "needs the probe tasks, which is off by configuration" : "off by configuration",
                                                 "starts, ends, exit codes, OOM kills"));
@@ -97,6 +100,7 @@ class ProcProbeSet : public ProbeSet {
   const config::v1::Probes config_;
   ProcScanner scanner_;
   ProcAccounts accounts_;
+  ProcStarts starts_;
   HostReader host_;
   const std::string proc_root_;
   uint64_t scans_ = 0;
@@ -111,7 +115,8 @@ absl::StatusOr<std::unique_ptr<ProbeSet>> OpenProcProbes(const config::v1::Confi
   }
   if (absl::StatusOr<std::string> stat = ReadFile(proc_root + "/stat", 1 << 20); !stat.ok()) return stat.status();
   messages->push_back(
-      "watching through /proc: no durations of system calls, no exit codes, and processes that live less than one tick are not seen");
+      "watching through /proc: no durations of system calls, no exit codes, and processes that live less than one tick are not seen, so that a "
+      "service which fails at once whenever it is started raises no incident (starts_not_seen counts them)");
   if (access((proc_root + "/1/stat").c_str(), R_OK) != 0) {
     messages->push_back(fmt::format("{} hides other users' processes (hidepid): only one's own are watched", Printable(proc_root)));
   }

@@ -21,6 +21,7 @@ namespace {
 // In scans, spread over pids so that every scan does its share.
 constexpr uint64_t kReadSleepersEvery = 16;
 constexpr uint64_t kReadCgroupEvery = 64;
+constexpr uint64_t kFewRuns = 2;            // so little that which of them were involuntary can wait
 constexpr size_t kMostCgroups = 65'536;     // remembered; containers come and go
 
 struct Path {  // "PID/name" without an allocation
@@ -103,7 +104,7 @@ bool ProcScanner::Scan(std::vector<ProcessSample>* out) {
 
 bool ProcScanner::SleptThroughout(Entry* entry) {
   if (entry->schedule_fd < 0 || entry->sample.threads != 1 || entry->schedule_cpu_ns == 0) return false;
-  if ((scans_ + static_cast<uint64_t>(entry->sample.key.pid)) % kReadSleepersEvery == 0) return false;
+  if (ItsTurn(entry->sample.key.pid, kReadSleepersEvery)) return false;
   char text[96];
   const auto read = ReadOpen(entry->schedule_fd, text, sizeof text);
   const auto schedule = read ? ParseProcSchedule(*read) : std::nullopt;
@@ -145,11 +146,14 @@ ProcScanner::Outcome ProcScanner::Read(int32_t pid, Entry* entry) {
     entry->schedule_fd = openat(proc_fd_, Path(pid, "schedstat").text, O_RDONLY | O_CLOEXEC);
     if (entry->schedule_fd >= 0) ++descriptors_;
   }
+  uint64_t runs = 0;  // since the last scan
   char schedule_text[96];
   const auto read = entry->schedule_fd >= 0 ? ReadOpen(entry->schedule_fd, schedule_text, sizeof schedule_text)
                                             : ReadAt(proc_fd_, Path(pid, "schedstat").text, schedule_text, sizeof schedule_text);
   if (const auto schedule = read ? ParseProcSchedule(*read) : std::nullopt) {
     entry->schedule_cpu_ns = schedule->cpu_ns;
+    runs = schedule->runs - std::min(schedule->runs, entry->runs);
+    entry->runs = schedule->runs;
     cpu_ns = std::max(cpu_ns, schedule->cpu_ns);
     sample.run_delay_ns = std::max(sample.run_delay_ns, schedule->run_delay_ns);
   }
@@ -158,13 +162,18 @@ ProcScanner::Outcome ProcScanner::Read(int32_t pid, Entry* entry) {
   const bool resized = stat->rss_pages != entry->rss_pages;
   entry->rss_pages = stat->rss_pages;
   if (stat->kernel_thread) return Outcome::kLiving;
-  if (fresh || ran || resized) ReadDetails(pid, entry);
-  const bool turn = (scans_ + static_cast<uint64_t>(pid)) % kReadCgroupEvery == 0;
-  if (fresh || renamed || turn) sample.cgroup_id = CgroupIdOf(pid);
+  const bool details = fresh || ran || resized;
+  if (details && !fresh && !resized && !renamed && sample.threads == 1 && runs > 0 && runs <= kFewRuns && !ItsTurn(pid, kReadSleepersEvery)) {
+    sample.voluntary_switches += runs;
+  } else if (details) {
+    ReadStatus(pid, entry);
+  }
+  if (details && !entry->io_refused) ReadIo(pid, entry);
+  if (fresh || renamed || ItsTurn(pid, kReadCgroupEvery)) sample.cgroup_id = CgroupIdOf(pid);
   return Outcome::kLiving;
 }
 
-void ProcScanner::ReadDetails(int32_t pid, Entry* entry) {
+void ProcScanner::ReadStatus(int32_t pid, Entry* entry) {
   ProcessSample& sample = entry->sample;
   if (const auto text = ReadAt(proc_fd_, Path(pid, "status").text, buffer_.data(), 8192)) {
     const ProcStatus status = ParseProcStatus(*text);
@@ -176,14 +185,16 @@ void ProcScanner::ReadDetails(int32_t pid, Entry* entry) {
     sample.voluntary_switches = std::max(sample.voluntary_switches, status.voluntary_switches);
     sample.involuntary_switches = std::max(sample.involuntary_switches, status.involuntary_switches);
   }
-  if (!entry->io_refused) {
-    if (const auto text = ReadAt(proc_fd_, Path(pid, "io").text, buffer_.data(), 4096)) {
-      const ProcIo io = ParseProcIo(*text);
-      sample.read_bytes = std::max(sample.read_bytes, io.read_bytes);
-      sample.write_bytes = std::max(sample.write_bytes, io.write_bytes);
-    } else {
-      entry->io_refused = errno == EACCES || errno == EPERM;
-    }
+}
+
+void ProcScanner::ReadIo(int32_t pid, Entry* entry) {
+  ProcessSample& sample = entry->sample;
+  if (const auto text = ReadAt(proc_fd_, Path(pid, "io").text, buffer_.data(), 4096)) {
+    const ProcIo io = ParseProcIo(*text);
+    sample.read_bytes = std::max(sample.read_bytes, io.read_bytes);
+    sample.write_bytes = std::max(sample.write_bytes, io.write_bytes);
+  } else {
+    entry->io_refused = errno == EACCES || errno == EPERM;
   }
 }
 

@@ -69,6 +69,7 @@ std::optional<ProcSchedule> ParseProcSchedule(std::string_view text) {
   ProcSchedule schedule;
   schedule.cpu_ns = TakeNumber(&text);
   schedule.run_delay_ns = TakeNumber(&text);
+  schedule.runs = TakeNumber(&text);
   return schedule;
 }
 

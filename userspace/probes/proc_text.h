@@ -26,6 +26,7 @@ std::optional<ProcStat> ParseProcStat(std::string_view text);
 struct ProcSchedule {  // of the thread that leads the process
   uint64_t cpu_ns = 0;
   uint64_t run_delay_ns = 0;
+  uint64_t runs = 0;  // times it was put on a CPU
 };
 std::optional<ProcSchedule> ParseProcSchedule(std::string_view text);
 

@@ -18,6 +18,7 @@ inline constexpr std::pair<std::string_view, std::string_view> kLossMeanings[] =
     {"identity_deferred", "look-ups put off to the next tick, once for each tick they waited"},
     {"identity_gone", "processes that ended before they could be looked up; their parent's workload has them"},
     {"proc_read_failed", "files of /proc that could not be read"},
+    {"starts_not_seen", "processes and threads that began and ended between two looks at /proc; no workload is charged for them"},
     {"ticks_not_recorded", "ticks that the flight recorder could not write"},
     {"ticks_partly_failed", "ticks of which a probe saw only a part"},
     {"workloads_full", "workloads beyond the limit, charged to `unattributed`"},

@@ -25,37 +25,6 @@ v1::Workload HostWorkload(const char* name) {
   return workload;
 }
 
-// The one place where counters are subtracted: a decrease is a restart of the counter.
-uint64_t Increase(uint64_t now, uint64_t before) { return now >= before ? now - before : now; }
-
-AccountSample Difference(const AccountSample& now, const AccountSample& before) {
-  AccountSample d;
-  d.account = now.account;
-  d.cpu_ns = Increase(now.cpu_ns, before.cpu_ns);
-  d.run_delay_ns = Increase(now.run_delay_ns, before.run_delay_ns);
-  d.voluntary_switches = Increase(now.voluntary_switches, before.voluntary_switches);
-  d.involuntary_switches = Increase(now.involuntary_switches, before.involuntary_switches);
-  d.major_faults = Increase(now.major_faults, before.major_faults);
-  d.read_bytes = Increase(now.read_bytes, before.read_bytes);
-  d.write_bytes = Increase(now.write_bytes, before.write_bytes);
-  d.processes_started = Increase(now.processes_started, before.processes_started);
-  d.processes_ended = Increase(now.processes_ended, before.processes_ended);
-  d.exits_by_code = Increase(now.exits_by_code, before.exits_by_code);
-  d.exits_by_signal = Increase(now.exits_by_signal, before.exits_by_signal);
-  return d;
-}
-
-AccountSyscalls Difference(const AccountSyscalls& now, const AccountSyscalls& before) {
-  AccountSyscalls d;
-  d.account = now.account;
-  for (int c = 0; c < kSyscallClasses; ++c) {
-    d.duration_sum_ns[c] = Increase(now.duration_sum_ns[c], before.duration_sum_ns[c]);
-    d.errors[c] = now.errors[c] - before.errors[c];  // wraps on purpose
-    for (int b = 0; b < kDurationBuckets; ++b) d.buckets[c][b] = now.buckets[c][b] - before.buckets[c][b];
-  }
-  return d;
-}
-
 // Of the loss counters, those that mean a finding may be incomplete: an event that found no room, a tick seen in part. A
 // look-up that came too late or a put-off one loses nothing that was to be judged.
 bool IsLostEvent(std::string_view name) {
@@ -79,9 +48,11 @@ void Workloads::ReserveSlots() {
   }
 }
 
-WorkloadTick Workloads::Observe(const TickInput& input, std::vector<AccountAssignment>* assignments) {
+void Workloads::Observe(const TickInput& input, std::vector<AccountAssignment>* assignments, WorkloadTick* tick) {
   now_ns_ = input.boot_time_ns;
   WorkloadTick out;
+  out.totals = std::move(tick->totals);
+  out.totals.clear();
   out.tick = input.tick;
   out.boot_time_ns = input.boot_time_ns;
   out.wall_time_ns = input.wall_time_ns;
@@ -123,7 +94,7 @@ WorkloadTick Workloads::Observe(const TickInput& input, std::vector<AccountAssig
   std::stable_sort(out.restarts.begin(), out.restarts.end(), [](const auto& a, const auto& b) { return a.time_ns < b.time_ns; });
   host_ = input.host;
   has_host_ = true;
-  return out;
+  *tick = std::move(out);
 }
 
 // Probes were attached anew: their counters begin at 0, and what happened in between was not seen.
@@ -131,23 +102,20 @@ void Workloads::BeginEpoch(const TickInput& input, std::vector<AccountAssignment
   epoch_ = input.epoch;
   probes_missing_ = input.probes_missing;
   has_host_ = false;
-  residual_ns_ = 0;
+  residual_.Clear();
   victims_.clear();
-  for (SlotState& slot : slots_) {
-    slot.last = {};
-    slot.last_syscalls = {};
-    slot.since_attach = {};
-  }
+  for (SlotState& slot : slots_) slot.account = {};
   if (input.boot_id != boot_id_) {  // another boot: no process of the old one lives
     boot_id_ = input.boot_id;
-    processes_.clear();
+    processes_.Clear();
     for (SlotState& slot : slots_) {
       slot.has_main = false;
       slot.restarts.GiveUpWaiting();
     }
   }
-  for (const auto& [key, process] : processes_) {
-    if (process.looked_up && !process.ended) assignments->push_back({key, process.slot});
+  for (size_t i = 0; i < processes_.size(); ++i) {
+    const ProcessState& process = processes_.state(i);
+    if (process.looked_up && !process.ended) assignments->push_back({processes_.key(i), process.slot});
   }
 }
 
@@ -176,23 +144,16 @@ Slot Workloads::FindOrMake(const Identity& identity) {
   fresh.used = fresh.born = fresh.renamed = true;
   fresh.key = identity.key;
   fresh.workload = identity.workload;
-  fresh.last = slots_[free].last;  // the kernel's account goes on counting where it was
-  fresh.last_syscalls = slots_[free].last_syscalls;
+  fresh.account.last = slots_[free].account.last;  // the kernel's account goes on counting where it was
+  fresh.account.last_syscalls = slots_[free].account.last_syscalls;
   fresh.last_alive_ns = now_ns_;
   slots_[free] = std::move(fresh);
   return free;
 }
 
-std::map<ProcessKey, Workloads::ProcessState>::iterator Workloads::Latest(int32_t pid) {
-  auto it = processes_.lower_bound(ProcessKey{pid + 1, 0});
-  if (it == processes_.begin()) return processes_.end();
-  --it;
-  return it->first.pid == pid ? it : processes_.end();
-}
-
-Slot Workloads::SlotOfParent(int32_t parent_pid) {
-  const auto parent = Latest(parent_pid);
-  return parent == processes_.end() ? kUnattributedSlot : parent->second.slot;
+Slot Workloads::SlotOfParent(int32_t parent_pid) const {
+  const size_t parent = processes_.Latest(parent_pid);
+  return parent == processes_.kNone ? kUnattributedSlot : processes_.state(parent).slot;
 }
 
 void Workloads::Attach(const IdentityObservation& observation, std::vector<AccountAssignment>* assignments, WorkloadTick* out) {
@@ -208,8 +169,10 @@ void Workloads::Attach(const IdentityObservation& observation, std::vector<Accou
   if (slot == kUnattributedSlot) return;
   out->totals.resize(slots_.size());
 
-  const auto [it, fresh] = processes_.try_emplace(observation.key);
-  ProcessState& process = it->second;
+  const size_t at = processes_.LowerBound(observation.key);
+  const bool fresh = at == processes_.size() || processes_.key(at) != observation.key;
+  if (fresh) processes_.Insert(at, observation.key, {});
+  ProcessState& process = processes_.state(at);
   if (process.ended) return;
   const bool moved = fresh || !process.looked_up || process.slot != slot;
   if (!moved && !observation.exec) return;
@@ -248,15 +211,15 @@ void Workloads::TellRestart(Slot slot, RestartFact fact, WorkloadTick* out) {
 }
 
 void Workloads::End(const LifecycleEvent& event, bool status_known, WorkloadTick* out) {
-  auto it = processes_.find(event.key);
-  if (it == processes_.end()) {
+  const size_t at = processes_.LowerBound(event.key);
+  if (at == processes_.size() || processes_.key(at) != event.key) {
     // Born and gone between two ticks: it belongs to the account that the kernel charged.
     ProcessState process;
     process.slot = event.account < slots_.size() && slots_[event.account].used ? event.account : SlotOfParent(event.parent_pid);
     process.parent_pid = event.parent_pid;
-    it = processes_.emplace(event.key, std::move(process)).first;
+    processes_.Insert(at, event.key, std::move(process));
   }
-  ProcessState& process = it->second;
+  ProcessState& process = processes_.state(at);
   if (process.ended) return;
   process.ended = true;
   const auto victim = victims_.find(event.key);
@@ -287,31 +250,29 @@ void Workloads::FollowProcesses(const TickInput& input, WorkloadTick* out) {
   living_ = 0;
   const double seconds = out->interval_seconds;
   const double now_weight = Decay(seconds, kNowHalfLife), before_weight = Decay(seconds, kBeforeHalfLife);
-  auto it = processes_.begin();
+  size_t at = 0;
   std::vector<ProcessKey> vanished;
   some_main_missing_ = some_gained_ = false;
   const auto notice = [&](const ProcessState& process) {
     some_main_missing_ |= process.looked_up && process.slot >= kFirstOwnedSlot && !slots_[process.slot].has_main;
     some_gained_ |= process.cpu_now - process.cpu_before >= kLeastGain;
   };
-  const auto unseen = [&](std::map<ProcessKey, ProcessState>::iterator entry) {
-    notice(entry->second);
-    if (++entry->second.unseen_ticks > kUnseenTicks) vanished.push_back(entry->first);
+  const auto unseen = [&](size_t i) {
+    notice(processes_.state(i));
+    if (++processes_.state(i).unseen_ticks > kUnseenTicks) vanished.push_back(processes_.key(i));
   };
   for (const ProcessSample& sample : input.processes) {
-    for (; it != processes_.end() && it->first < sample.key; ++it) unseen(it);
-    const bool fresh = it == processes_.end() || it->first != sample.key;
-    if (fresh) {
+    for (; at < processes_.size() && processes_.key(at) < sample.key; ++at) unseen(at);
+    if (at == processes_.size() || processes_.key(at) != sample.key) {
       ProcessState process;
       process.slot = sample.kernel_thread ? kKernelSlot : SlotOfParent(sample.parent_pid);
       process.looked_up = sample.kernel_thread;
       process.name = Printable(sample.comm);
       // What it did before it was first seen is its past only if it is old: a newborn's first CPU is a gain.
       process.cpu_ns = sample.key.start_time_ns + 2 * input.interval_ns >= input.boot_time_ns ? 0 : sample.cpu_ns;
-      it = processes_.emplace_hint(it, sample.key, std::move(process));
+      processes_.Insert(at, sample.key, std::move(process));
     }
-    ProcessState& process = it->second;
-    ++it;
+    ProcessState& process = processes_.state(at++);
     process.unseen_ticks = 0;
     if (process.ended) continue;  // a zombie that its parent has not fetched
     process.parent_pid = sample.parent_pid;
@@ -333,18 +294,18 @@ void Workloads::FollowProcesses(const TickInput& input, WorkloadTick* out) {
     totals.swap_bytes += sample.swap_bytes;
     if (sample.in_flight_ns > totals.in_flight_ns) totals.in_flight_ns = sample.in_flight_ns;
   }
-  for (; it != processes_.end(); ++it) unseen(it);
+  for (; at < processes_.size(); ++at) unseen(at);
   some_main_missing_ |= !vanished.empty();
   for (const ProcessKey& key : vanished) {
-    if (!processes_[key].ended) {  // the end was never told: lost, or before the probes were there
+    if (const ProcessState& process = processes_.state(processes_.Find(key)); !process.ended) {  // never told: lost, or before the probes were there
       LifecycleEvent event;
       event.kind = LifecycleEvent::Kind::kEnd;
       event.key = key;
-      event.account = processes_[key].slot;
+      event.account = process.slot;
       event.time_ns = now_ns_;
       End(event, false, out);
     }
-    processes_.erase(key);
+    processes_.Erase(processes_.Find(key));
   }
   for (Slot slot = 0; slot < slots_.size(); ++slot) {
     WorkloadTotals& totals = out->totals[slot];
@@ -363,34 +324,20 @@ void Workloads::FollowProcesses(const TickInput& input, WorkloadTick* out) {
 }
 
 void Workloads::SubtractAccounts(const TickInput& input, WorkloadTick* out) {
-  int64_t charged = 0;
+  uint64_t charged_ns = 0;
   for (const AccountSample& sample : input.accounts) {
     if (sample.account >= slots_.size()) continue;
-    SlotState& slot = slots_[sample.account];
-    const AccountSample delta = Difference(sample, slot.last);
-    slot.last = sample;
     WorkloadTotals& totals = out->totals[sample.account];
-    totals.delta = delta;
-    charged += delta.cpu_ns;
-    slot.since_attach.cpu_ns += delta.cpu_ns;
-    slot.since_attach.processes_started += delta.processes_started;
-    slot.since_attach.processes_ended += delta.processes_ended;
-    if (delta.cpu_ns > 0 || delta.processes_started > 0) totals.observed = true;
+    Charge(sample, &slots_[sample.account].account, &totals);
+    charged_ns += totals.delta.cpu_ns;
   }
   for (const AccountSyscalls& sample : input.syscalls) {
-    if (sample.account >= slots_.size()) continue;
-    out->totals[sample.account].syscalls = Difference(sample, slots_[sample.account].last_syscalls);
-    slots_[sample.account].last_syscalls = sample;
+    if (sample.account < slots_.size()) Charge(sample, &slots_[sample.account].account, &out->totals[sample.account]);
   }
-  // The kernel's own total says what nobody was charged for. Reads are microseconds apart, so a little of one tick may
-  // belong to the next: the remainder is carried, in either sign.
   if (input.host.cpu_is_exact && has_host_) {
-    residual_ns_ += static_cast<int64_t>(Increase(input.host.cpu_ns, host_.cpu_ns)) - charged;
-    if (residual_ns_ > 0) {
-      out->totals[kUnattributedSlot].delta.cpu_ns += residual_ns_;
-      slots_[kUnattributedSlot].since_attach.cpu_ns += residual_ns_;
-      residual_ns_ = 0;
-    }
+    const uint64_t nobodys_ns = residual_.Settle(Increase(input.host.cpu_ns, host_.cpu_ns), charged_ns);
+    out->totals[kUnattributedSlot].delta.cpu_ns += nobodys_ns;
+    slots_[kUnattributedSlot].account.since_attach.cpu_ns += nobodys_ns;
   }
   for (Slot slot = 0; slot < slots_.size(); ++slot) {
     slots_[slot].cpu_utilization = out->interval_seconds > 0 ? out->totals[slot].delta.cpu_ns * 1e-9 / out->interval_seconds : 0;
@@ -401,14 +348,16 @@ void Workloads::SubtractAccounts(const TickInput& input, WorkloadTick* out) {
 // A workload whose main process went, and whose others go on: the oldest of them is the main one after a while.
 void Workloads::SettleMainProcesses() {
   if (!some_main_missing_) return;
-  for (const auto& [key, process] : processes_) {
+  for (size_t i = 0; i < processes_.size(); ++i) {
+    const ProcessState& process = processes_.state(i);
     SlotState& slot = slots_[process.slot];
     if (process.ended || !process.looked_up || slot.has_main || process.slot < kFirstOwnedSlot) continue;
     if (slot.restarts.waiting() && slot.restarts.death_time_ns() + kTakeOverAfter > now_ns_) continue;
-    ProcessKey oldest = key;
-    for (const auto& [other_key, other] : processes_) {
-      if (other.slot == process.slot && !other.ended && other.looked_up && other_key.start_time_ns < oldest.start_time_ns) {
-        oldest = other_key;
+    ProcessKey oldest = processes_.key(i);
+    for (size_t k = 0; k < processes_.size(); ++k) {
+      const ProcessState& other = processes_.state(k);
+      if (other.slot == process.slot && !other.ended && other.looked_up && processes_.key(k).start_time_ns < oldest.start_time_ns) {
+        oldest = processes_.key(k);
       }
     }
     slot.restarts.GiveUpWaiting();
@@ -419,9 +368,10 @@ void Workloads::SettleMainProcesses() {
 
 void Workloads::RankBusiest(WorkloadTick* out) const {
   if (!some_gained_) return;
-  for (const auto& [key, process] : processes_) {
+  for (size_t i = 0; i < processes_.size(); ++i) {
+    const ProcessState& process = processes_.state(i);
     if (process.ended || process.slot == kKernelSlot || process.cpu_now - process.cpu_before < kLeastGain) continue;
-    out->busiest.push_back({key, process.slot, process.cpu_now, process.cpu_before, process.name});
+    out->busiest.push_back({processes_.key(i), process.slot, process.cpu_now, process.cpu_before, process.name});
   }
   const auto gain = [](const ProcessRate& rate) { return rate.cpu_now - rate.cpu_before; };
   std::stable_sort(out->busiest.begin(), out->busiest.end(), [&](const auto& a, const auto& b) { return gain(a) > gain(b); });
@@ -435,9 +385,9 @@ void Workloads::Describe(Slot slot, v1::WorkloadState* state) const {
   state->set_cpu_utilization(s.cpu_utilization);
   state->set_memory_bytes(s.memory_bytes);
   state->set_restarts(s.restarts.restarts());
-  state->set_cpu_seconds(s.since_attach.cpu_ns * 1e-9);
-  state->set_processes_started(s.since_attach.processes_started);
-  state->set_processes_ended(s.since_attach.processes_ended);
+  state->set_cpu_seconds(s.account.since_attach.cpu_ns * 1e-9);
+  state->set_processes_started(s.account.since_attach.processes_started);
+  state->set_processes_ended(s.account.since_attach.processes_ended);
   if (s.has_main) {
     state->set_main_pid(s.main.pid);
     state->set_uptime_seconds((now_ns_ - std::min(now_ns_, s.main.start_time_ns)) * 1e-9);

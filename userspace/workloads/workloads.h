@@ -12,7 +12,9 @@
 
 #include "userspace/stream/proto_archive.h"
 #include "userspace/stream/workload.h"
+#include "userspace/workloads/accounts.h"
 #include "userspace/workloads/identity.h"
+#include "userspace/workloads/process_table.h"
 #include "userspace/workloads/restarts.h"
 
 namespace outlier {
@@ -21,8 +23,8 @@ class Workloads {
  public:
   explicit Workloads(uint64_t warm_up_ns);
 
-  // `assignments` gets what the kernel has to be told.
-  WorkloadTick Observe(const TickInput& input, std::vector<AccountAssignment>* assignments);
+  // `assignments` gets what the kernel has to be told. `tick` is written anew; of an earlier one, its storage is used again.
+  void Observe(const TickInput& input, std::vector<AccountAssignment>* assignments, WorkloadTick* tick);
   void SetWarmUp(uint64_t warm_up_ns) { warm_up_ns_ = warm_up_ns; }
 
   int slots() const { return static_cast<int>(slots_.size()); }
@@ -35,7 +37,7 @@ class Workloads {
 
   template <class Archive>
   void Serialize(Archive& a) {
-    a(slots_, processes_, victims_, epoch_, boot_id_, now_ns_, residual_ns_, living_, accounts_full_, probes_missing_, host_, has_host_);
+    a(slots_, processes_, victims_, epoch_, boot_id_, now_ns_, residual_, living_, accounts_full_, probes_missing_, host_, has_host_);
   }
 
  private:
@@ -66,15 +68,13 @@ class Workloads {
     uint32_t processes = 0;
     uint64_t memory_bytes = 0;
     double cpu_utilization = 0;
-    AccountSample last;           // cumulative, as the kernel said last
-    AccountSyscalls last_syscalls;
-    AccountSample since_attach;   // what Describe shows
+    AccountHistory account;
     RestartTracker restarts;
     template <class Archive>
     void Serialize(Archive& a) {
       a(used, born, renamed, key);
       SerializeMessage(a, workload);
-      a(has_main, main, last_alive_ns, processes, memory_bytes, cpu_utilization, last, last_syscalls, since_attach, restarts);
+      a(has_main, main, last_alive_ns, processes, memory_bytes, cpu_utilization, account, restarts);
     }
   };
   struct Victim {                 // chosen by the OOM killer, its end not seen yet
@@ -87,8 +87,7 @@ class Workloads {
   void BeginEpoch(const TickInput& input, std::vector<AccountAssignment>* assignments);
   void ReserveSlots();
   Slot FindOrMake(const Identity& identity);
-  std::map<ProcessKey, ProcessState>::iterator Latest(int32_t pid);
-  Slot SlotOfParent(int32_t parent_pid);
+  Slot SlotOfParent(int32_t parent_pid) const;
   void Attach(const IdentityObservation& observation, std::vector<AccountAssignment>* assignments, WorkloadTick* out);
   void End(const LifecycleEvent& event, bool status_known, WorkloadTick* out);
   void TellRestart(Slot slot, RestartFact fact, WorkloadTick* out);
@@ -99,12 +98,12 @@ class Workloads {
 
   uint64_t warm_up_ns_;
   std::vector<SlotState> slots_;
-  std::map<ProcessKey, ProcessState> processes_;
+  ProcessTable<ProcessState> processes_;
   std::map<ProcessKey, Victim> victims_;
   uint64_t epoch_ = 0;
   std::string boot_id_;
   uint64_t now_ns_ = 0;
-  int64_t residual_ns_ = 0;       // host CPU not yet charged to anybody; negative while reads overlap
+  Residual residual_;
   uint32_t living_ = 0;
   uint64_t accounts_full_ = 0;
   std::vector<std::string> probes_missing_;
