@@ -22,12 +22,13 @@ constexpr ProcessKey kShop{.pid = 500, .start_time_ns = 5 * kSecond};
 // Second by second: one process with a CPU use that ripples around 5 %, and a whole core from tick 120 to 149.
 class Shop {
  public:
+  explicit Shop(uint64_t last_tick = 0) : first_(last_tick + 1), tick_(last_tick) {}
   TickInput Next(const std::vector<AccountAssignment>& assignments) {
     for (const AccountAssignment& a : assignments) account_ = a.key == kShop ? a.account : account_;
     TickInput input;
     input.tick = ++tick_;
     input.boot_time_ns = (1000 + tick_) * kSecond;
-    input.interval_ns = tick_ == 1 ? 0 : kSecond;
+    input.interval_ns = tick_ == first_ ? 0 : kSecond;
     input.wall_time_ns = static_cast<int64_t>((1'790'000'000 + tick_) * kSecond);
     input.epoch = 1;
     input.boot_id = "boot";
@@ -40,7 +41,7 @@ class Shop {
     process.cpu_ns = cpu_ns_;
     process.rss_anonymous_bytes = 64 << 20;
     process.comm = "shop";
-    if (tick_ == 1) {
+    if (tick_ == first_) {
       IdentityObservation& identity = input.identities.emplace_back();
       identity.key = kShop;
       identity.parent_pid = 1;
@@ -61,7 +62,7 @@ class Shop {
   }
 
  private:
-  uint64_t tick_ = 0;
+  uint64_t first_, tick_;
   uint64_t cpu_ns_ = 0;
   Account account_ = 0;
 };
@@ -78,15 +79,18 @@ class Replay : public ::testing::Test {
     Live();
   }
 
-  // Runs the engine as the daemon does, recording what it is given; keeps what it said.
-  void Live() {
+  // Runs the engine as the daemon does, recording what it is given; keeps what it said. The recording begins with `snapshot`.
+  void Live(const std::string& snapshot = "", uint64_t snapshot_tick = 0) {
+    live_.clear();
+    std::filesystem::remove_all(directory_);
+    std::filesystem::create_directory(directory_);
     auto recorder = Recorder::Open({directory_, 64 << 20, int64_t{86400} * 1'000'000'000, "feed-9", config_.SerializeAsString()});
     ASSERT_TRUE(recorder.ok()) << recorder.status();
     const auto engine = Engine::Make(options_);
-    ASSERT_TRUE((*recorder)->BeginSegment(0, "", config_.SerializeAsString()).ok());
-    Shop shop;
+    ASSERT_TRUE((*recorder)->BeginSegment(snapshot_tick, snapshot, config_.SerializeAsString()).ok());
+    Shop shop(snapshot_tick);
     std::vector<AccountAssignment> assignments;
-    for (int tick = 1; tick <= 220; ++tick) {
+    for (uint64_t tick = snapshot_tick + 1; tick <= 220; ++tick) {
       const TickInput input = shop.Next(assignments);
       ASSERT_TRUE((*recorder)->Append(input).ok());
       const std::vector<TickOutput> outputs = engine->Step({&input, 1});
@@ -124,6 +128,28 @@ TEST_F(Replay, SinceKeepsOnlyTheEnd) {
   EXPECT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_LT(outcome.out.size(), live_.size());
   EXPECT_EQ(Run({"--since", "1h"}).out, live_);
+}
+
+// A snapshot in the layout of another build: the number after the magic.
+std::string OfAnotherBuild(std::string snapshot) {
+  snapshot[8] = static_cast<char>(snapshot[8] + 100);
+  return snapshot;
+}
+
+TEST_F(Replay, ARecordingOfAnotherBuildFromItsFirstTickOnNeedsNoSnapshot) {
+  Live(OfAnotherBuild(Engine::Make(options_)->Save()));
+  const Outcome outcome = Run({});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, live_);
+  EXPECT_EQ(outcome.err, "");
+}
+
+TEST_F(Replay, BaselinesOfAnotherBuildAreSaidToBeMissing) {
+  Live(OfAnotherBuild(Engine::Make(options_)->Save()), 7);
+  const Outcome outcome = Run({});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("no baselines"));
+  EXPECT_FALSE(outcome.out.empty());
 }
 
 TEST_F(Replay, SetsGoOverTheRecordedConfiguration) {

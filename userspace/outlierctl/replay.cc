@@ -41,7 +41,7 @@ absl::Status OverrideReloads(const ReplayOptions& options, TickInput* input) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const RecordingReader& recording, const ReplayOptions& options) {
+absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const RecordingReader& recording, const ReplayOptions& options, Context& context) {
   Engine::Options engine_options;
   auto config = Overridden(recording.config(), options);
   if (!config.ok()) return config.status();
@@ -49,8 +49,15 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const RecordingReader& record
   engine_options.source.set_feed_id(recording.feed_id());
   std::unique_ptr<Engine> engine = Engine::Make(engine_options);
   if (recording.snapshot().empty()) return engine;
-  if (absl::Status s = engine->Load(recording.snapshot()); !s.ok()) {
-    return absl::Status(s.code(), fmt::format("cannot replay {}: its snapshot: {}", options.file, std::string(s.message())));
+  const absl::Status loaded = engine->Load(recording.snapshot());
+  if (loaded.ok()) return engine;
+  if (!absl::IsFailedPrecondition(loaded)) {
+    return absl::Status(loaded.code(), fmt::format("cannot replay {}: its snapshot: {}", options.file, std::string(loaded.message())));
+  }
+  // Recorded by another build. A recording that begins with a daemon's first tick had learned nothing: nothing is missed.
+  if (recording.snapshot_tick() > 0) {
+    context.err << fmt::format("outlierctl: {}: its snapshot: {}; replayed from no baselines at all, so incidents differ until they are learned\n",
+                               Printable(options.file), std::string(loaded.message()));
   }
   return engine;
 }
@@ -90,7 +97,7 @@ absl::Status Replay(Context& context, const ReplayOptions& options) {
   auto recording = RecordingReader::OpenFile(options.file);
   if (absl::IsInvalidArgument(recording.status())) return absl::DataLossError(recording.status().message());  // not wrong usage: exit status 1
   if (!recording.ok()) return recording.status();
-  auto engine = MakeEngine(**recording, options);
+  auto engine = MakeEngine(**recording, options, context);
   if (!engine.ok()) return engine.status();
   ChangePrinter printer(context, *since);
   std::vector<TickInput> batch;
