@@ -70,7 +70,7 @@ class EvidenceTest : public testing::Test {
     }
     return 0;
   }
-  double Combined() const { return evidence_.Combine(Of(), scores_); }
+  double Combined() const { return Combine(evidence_.Groups(Of(), scores_)); }
 
   std::vector<FeatureSpec> specs_ = Specs();
   Evidence evidence_{specs_};

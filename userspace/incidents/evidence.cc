@@ -118,14 +118,21 @@ std::vector<Strength> Evidence::Of(int slot, const ScoreTick& scores, const std:
   return out;
 }
 
-double Evidence::Combine(std::span<const Strength> strengths, const ScoreTick& scores) const {
-  std::array<double, kEvidenceGroups> groups{};
+GroupStrengths Evidence::Groups(std::span<const Strength> strengths, const ScoreTick& scores) const {
+  GroupStrengths out;
   for (const Strength& strength : strengths) {
-    double& group = groups[static_cast<int>(GroupOf(scores.detectors[strength.detector]))];
-    group = std::max(group, strength.strength);
+    const int group = static_cast<int>(GroupOf(scores.detectors[strength.detector]));
+    if (strength.strength <= out.strength[group]) continue;
+    out.strength[group] = strength.strength;
+    out.up[group] = strength.z > 0;
   }
-  std::sort(groups.begin(), groups.end(), std::greater<>());
-  return groups[0] + 0.5 * groups[1] + 0.25 * groups[2];
+  return out;
+}
+
+double Combine(const GroupStrengths& groups) {
+  std::array<double, kEvidenceGroups> strongest = groups.strength;
+  std::sort(strongest.begin(), strongest.end(), std::greater<>());
+  return strongest[0] + 0.5 * strongest[1] + 0.25 * strongest[2];
 }
 
 double TellingWeight(const FeatureSpec& feature) {

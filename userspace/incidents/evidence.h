@@ -6,6 +6,7 @@
 // (groups) count once, and the strongest groups of a workload add up with falling weights.
 #pragma once
 #include <Eigen/Core>
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -27,6 +28,14 @@ struct Strength {
   double z = 0;         // signed, now
 };
 
+// The strongest departure of each group at one tick, and its direction.
+struct GroupStrengths {
+  std::array<double, kEvidenceGroups> strength{};
+  std::array<bool, kEvidenceGroups> up{};
+};
+// All together: the strongest, half of the second, a quarter of the third.
+double Combine(const GroupStrengths& groups);
+
 class Evidence {
  public:
   Evidence(std::span<const FeatureSpec> features) : features_(features.begin(), features.end()) {}
@@ -34,7 +43,7 @@ class Evidence {
   void Append(const FeatureTick& tick, const ScoreTick& scores);
   // Of one slot, now: every detector with a strength > 0 and a feature that is not ignored, strongest first.
   std::vector<Strength> Of(int slot, const ScoreTick& scores, const std::vector<bool>& ignored) const;
-  double Combine(std::span<const Strength> strengths, const ScoreTick& scores) const;
+  GroupStrengths Groups(std::span<const Strength> strengths, const ScoreTick& scores) const;
 
   template <class Archive>
   void Serialize(Archive& a) { a(z_, newest_, absent_); }

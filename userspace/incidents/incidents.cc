@@ -77,6 +77,7 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
   scores_.resize(slots, 0.0);
   warm_.resize(slots, 0);
   names_.resize(slots);
+  habits_.Resize(slots);
   for (const auto& [slot, name] : tick.named) {
     names_[slot] = name;
     if (slot < ignored_.size()) ignored_[slot].clear();
@@ -87,13 +88,16 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
   const std::vector<const RestartFact*> none;
   for (Slot slot = 0; slot < slots; ++slot) {
     const bool born = tick.totals[slot].born;
+    if (born) habits_.Forget(slot);
     if (const auto open = open_.find(slot); born && open != open_.end()) {
       Resolve(tick, "the workload was forgotten", &open->second, &changes);
       open_.erase(open);
     }
     const std::vector<bool>& ignored = IgnoredBy(slot);
     const std::vector<Strength> strengths = evidence_.Of(static_cast<int>(slot), scores, ignored);
-    const double strength = evidence_.Combine(strengths, scores);
+    const GroupStrengths groups = evidence_.Groups(strengths, scores);
+    const double strength = Combine(groups);
+    habits_.Observe(slot, groups, tick.boot_time_ns);
     scores_[slot] = strength > 0 ? ScoreOf(strength) : 0;
     warm_[slot] = std::any_of(scores.detectors.begin(), scores.detectors.end(), [&](const DetectorScores& d) {
       return features_[d.feature].kind == FeatureKind::kBytes && d.ready(slot);
@@ -107,7 +111,9 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
     }
     const bool told = !ignored[restarts_feature_] && std::any_of(own_facts.begin(), own_facts.end(), [](const auto* f) { return f->told; });
     const bool owned = slot >= kFirstOwnedSlot;
-    if (told || strength >= (owned ? kOpens : kOpensHost)) {
+    const bool departs = strength >= (owned ? kOpens : kOpensHost) &&
+                         Combine(habits_.Unusual(slot, groups, tick.boot_time_ns)) >= (owned ? kOpens : kOpensHost);
+    if (told || departs) {
       Open(slot, tick, own_facts, strengths, features, scores, strength, &changes);
     }
   }
@@ -298,6 +304,14 @@ void Incidents::Tell(v1::IncidentChange::Kind kind, const WorkloadTick& tick, co
   *change.mutable_incident() = *incident;
 }
 
+// What a person called a false alarm is usual for that workload from now on; what was useful is told again when it comes back.
+void Incidents::LearnFrom(const v1::Incident& incident, bool false_alarm, uint64_t now_ns) {
+  for (Slot slot = 0; slot < names_.size(); ++slot) {
+    if (names_[slot].workload.name() != incident.workload().name() || names_[slot].workload.kind() != incident.workload().kind()) continue;
+    false_alarm ? habits_.Accept(slot, now_ns) : habits_.Reject(slot);
+  }
+}
+
 void Incidents::Obey(const Command& command, const WorkloadTick& tick, Changes* changes) {
   if (command.kind == Command::Kind::kReload || command.kind == Command::Kind::kSource) return;  // not about an incident
   v1::Incident attached;
@@ -323,6 +337,7 @@ void Incidents::Obey(const Command& command, const WorkloadTick& tick, Changes* 
       false_alarms_ += false_alarm && !was ? 1 : 0;
       if (!false_alarm && was && false_alarms_ > 0) false_alarms_ -= 1;
       incident->set_feedback(false_alarm ? "false_alarm" : "useful");
+      LearnFrom(*incident, false_alarm, tick.boot_time_ns);
       Tell(v1::IncidentChange::FEEDBACK, tick, incident->feedback(), author, incident, changes);
       break;
     }

@@ -10,6 +10,7 @@
 #include "outlier/config/v1/config.pb.h"
 #include "outlier/v1/feed.pb.h"
 #include "userspace/incidents/evidence.h"
+#include "userspace/incidents/habits.h"
 #include "userspace/incidents/history.h"
 #include "userspace/incidents/open_incident.h"
 #include "userspace/stream/feature.h"
@@ -38,7 +39,7 @@ class Incidents {
   template <class Archive>
   void Serialize(Archive& a) {
     SerializeMessage(a, source_);
-    a(names_, history_, evidence_, open_, scores_, warm_, opened_, false_alarms_, watched_seconds_, events_lost_);
+    a(names_, history_, evidence_, habits_, open_, scores_, warm_, opened_, false_alarms_, watched_seconds_, events_lost_);
     if constexpr (Archive::kReading) ignored_.clear();
   }
 
@@ -56,6 +57,7 @@ class Incidents {
   void Obey(const Command& command, const WorkloadTick& tick, Changes* changes);
   void Tell(v1::IncidentChange::Kind kind, const WorkloadTick& tick, const std::string& what, const std::string& detail,
             v1::Incident* incident, Changes* changes);
+  void LearnFrom(const v1::Incident& incident, bool false_alarm, uint64_t now_ns);
   const std::vector<bool>& IgnoredBy(Slot slot);
 
   config::v1::Config config_;
@@ -65,6 +67,7 @@ class Incidents {
   std::vector<NamedWorkload> names_;        // by slot
   History history_;
   Evidence evidence_;
+  Habits habits_;
   std::map<Slot, OpenIncident> open_;
   std::vector<double> scores_;
   std::vector<uint8_t> warm_;

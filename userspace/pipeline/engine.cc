@@ -17,7 +17,7 @@ namespace outlier {
 namespace {
 
 constexpr std::string_view kMagic = "OUTLSNAP";
-constexpr uint32_t kVersion = 2;  // of the layout below the header: another one is set aside, not guessed at
+constexpr uint32_t kVersion = 3;  // of the layout below the header: another one is set aside, not guessed at
 
 class Street : public Engine {
  public:
