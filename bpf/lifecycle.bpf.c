@@ -185,7 +185,7 @@ static __always_inline struct outlier_oom_event *begin_oom(void) {
   return oom;
 }
 
-/* Since 6.10 the tracepoint hands over the task. The loader picks one of the two by the tracepoint's prototype. */
+/* Since 6.10, and in the later 6.1, the tracepoint hands over the task. The loader picks one of the two by the tracepoint's prototype. */
 SEC("tp_btf/mark_victim")
 int BPF_PROG(lifecycle_oom_task, struct task_struct *victim) {
   struct outlier_oom_event *oom = begin_oom();

@@ -184,12 +184,18 @@ TEST_F(LifecycleTest, AnExecutableIsKnownFromTheMomentItsProcessIsAssignedNotFro
   EXPECT_EQ(system(fmt::format("rm -r {}", folder).c_str()), 0);
 }
 
-// A cgroup of the test's own, gone with it.
+// A cgroup of the test's own, gone with it; of version 1 or 2, whichever has the memory controller here.
 class MemoryCgroup {
  public:
-  explicit MemoryCgroup(uint64_t limit) : path_(fmt::format("/sys/fs/cgroup/memory/outlier-test-{}", getpid())) {
-    made_ = mkdir(path_.c_str(), 0755) == 0;
-    Write("memory.limit_in_bytes", std::to_string(limit));
+  explicit MemoryCgroup(uint64_t limit) {
+    const bool v1 = access("/sys/fs/cgroup/memory/memory.limit_in_bytes", W_OK) == 0;
+    const std::string root = v1 ? "/sys/fs/cgroup/memory" : "/sys/fs/cgroup";
+    if (!v1) std::ofstream(root + "/cgroup.subtree_control") << "+memory";
+    path_ = fmt::format("{}/outlier-test-{}", root, getpid());
+    const std::string limit_file = v1 ? "memory.limit_in_bytes" : "memory.max";
+    made_ = mkdir(path_.c_str(), 0755) == 0 && access((path_ + "/" + limit_file).c_str(), W_OK) == 0;
+    Write(limit_file, std::to_string(limit));
+    if (!v1) Write("memory.swap.max", "0");  // swapping is slower than the patience of this test
   }
   ~MemoryCgroup() {
     for (int i = 0; i < 100 && rmdir(path_.c_str()) != 0 && errno == EBUSY; ++i) usleep(10'000);
@@ -198,15 +204,14 @@ class MemoryCgroup {
   void Write(const std::string& file, const std::string& text) { std::ofstream(path_ + "/" + file) << text; }
 
  private:
-  const std::string path_;
+  std::string path_;
   bool made_ = false;
 };
 
 TEST_F(LifecycleTest, AnOomKillNamesTheLimitThatWasMetAndTheEndFollows) {
-  if (access("/sys/fs/cgroup/memory/memory.limit_in_bytes", W_OK) != 0) GTEST_SKIP() << "no v1 memory cgroups here";
   constexpr uint64_t kLimit = 32 << 20;
   MemoryCgroup cgroup(kLimit);
-  if (!cgroup.made()) GTEST_SKIP() << "may not make a memory cgroup";
+  if (!cgroup.made()) GTEST_SKIP() << "no memory cgroup can be made here";
   const pid_t child = fork();
   if (child == 0) {
     raise(SIGSTOP);

@@ -26,10 +26,18 @@ def install(ground: Ground, program: Path, name: str) -> Path:
     return target
 
 
+def inside(cgroup: Path, command: list[str | Path]) -> list[str | Path]:
+    """The shell moves itself, so that the command is in the cgroup from its first page on."""
+    return ["sh", "-c", f'echo $$ >{cgroup}/cgroup.procs && exec "$@"', "sh", *command]
+
+
 class Service:
     """A copy of the program `faulty` that obeys orders; see its head for them."""
 
-    def __init__(self, ground: Ground, name: str, *arguments: str | Path, memory_limit: int | None = None, supervised: bool = False):
+    def __init__(self, ground: Ground, name: str, *arguments: str | Path, memory_limit: int | None = None, cgroup: Path | None = None,
+                 supervised: bool = False):  # fmt: skip
+        """`memory_limit`: in a memory cgroup of its own, its supervisor too. `cgroup`: there, its supervisor outside, as a service
+        manager is."""
         self.name = name
         executable = install(ground, FAULT_PROGRAMS / "faulty", name)
         command: list[str | Path] = [executable, *arguments]
@@ -37,12 +45,13 @@ class Service:
         if supervised:
             self._mode_file = ground.folder / f"{name}.mode"
             self._mode_file.write_text("healthy\n")
-            supervisor = install(ground, SCRIPTS / "supervise.sh", f"{name}-supervisor.sh")
-            command = [supervisor, *command, "--mode-file", self._mode_file]
+            command += ["--mode-file", self._mode_file]
+        if cgroup is not None:
+            command = inside(cgroup, command)
+        if supervised:
+            command = [install(ground, SCRIPTS / "supervise.sh", f"{name}-supervisor.sh"), *command]
         if memory_limit is not None:
-            cgroup = ground.memory_cgroup(name, memory_limit)
-            # The shell moves itself, so that its child is in the cgroup from its first page on.
-            command = ["sh", "-c", f'echo $$ >{cgroup}/cgroup.procs && exec "$@"', "sh", *command]
+            command = inside(ground.memory_cgroup(name, memory_limit), command)
         self.process = start(command, stdin=subprocess.PIPE, text=True)
 
     @property

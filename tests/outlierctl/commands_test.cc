@@ -1,9 +1,14 @@
 #include <gmock/gmock.h>
 #include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "tests/outlierctl/ctl_run.h"
 #include "tests/outlierctl/fake_feed.h"
@@ -48,6 +53,23 @@ TEST_F(Commands, StatusShowsBudgetsLossesAndProbes) {
   ASSERT_EQ(json.lines().size(), 1u);
   EXPECT_THAT(json.out, HasSubstr("\"open_incidents\":0")) << "defaults are printed, names are those of the .proto file";
   EXPECT_EQ(FromJson<v1::Status>(json.out).losses(0).count(), 12u);
+}
+
+TEST_F(Commands, ADaemonThatTakesItsTimeToAcceptIsWaitedFor) {
+  sockaddr_un name{.sun_family = AF_UNIX, .sun_path = {}};
+  const std::string path = feed_.folder() + "/slow";
+  path.copy(name.sun_path, sizeof name.sun_path - 1);
+  const int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ASSERT_EQ(bind(listener, reinterpret_cast<const sockaddr*>(&name), sizeof name), 0);
+  ASSERT_EQ(listen(listener, 1), 0);
+  std::thread daemon([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(700));
+    feed_.Serve(accept(listener, nullptr, nullptr));
+  });
+  const Outcome outcome = RunCtl("unix://" + path, {"status"});
+  daemon.join();
+  close(listener);
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
 }
 
 TEST_F(Commands, WorkloadsKeepTheFeedsOrderAndTopPutsTheMostAnomalousFirst) {

@@ -1,9 +1,12 @@
 #include "tests/outlierctl/fake_feed.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 
 #include <chrono>
 #include <filesystem>
+
+#include <grpcpp/server_posix.h>
 
 namespace outlier::ctl {
 namespace {
@@ -49,6 +52,11 @@ void FakeFeed::Stop() {
   server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
   server_->Wait();
   server_.reset();
+}
+
+void FakeFeed::Serve(int connection) {
+  fcntl(connection, F_SETFL, fcntl(connection, F_GETFL) | O_NONBLOCK);
+  grpc::AddInsecureChannelFromFd(server_.get(), connection);
 }
 
 void FakeFeed::Append(v1::IncidentChange change) {

@@ -21,6 +21,7 @@ class FakeFeed final : public v1::OutlierFeed::Service {
 
   void Start();
   void Stop();  // as a daemon that ends: streams break, the socket goes
+  void Serve(int connection);  // a connected socket that somebody else accepted; owned from now on
   // Gives the next sequence and wakes the watchers.
   void Append(v1::IncidentChange change);
   void Compact(uint64_t oldest);  // sequences below are no longer held

@@ -10,8 +10,10 @@
 #include <climits>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "userspace/probes/identity_arguments.h"
 #include "userspace/probes/probe.h"
@@ -57,6 +59,12 @@ std::vector<std::string> SplitArguments(const char* bytes, size_t size) {
     at += length + 1;
   }
   return arguments;
+}
+
+// The first process that is not before `key`: ordered by pid, then by start.
+auto FindProcess(const TickInput& input, const ProcessKey& key) {
+  return std::lower_bound(input.processes.begin(), input.processes.end(), key,
+                          [](const ProcessSample& sample, const ProcessKey& wanted) { return sample.key < wanted; });
 }
 
 }  // namespace
@@ -117,23 +125,37 @@ std::optional<LifecycleReader::File> LifecycleReader::Learn(const ProcessKey& ke
   return file;
 }
 
-void LifecycleReader::Finish(TickInput* input) {
-  const auto find = [&](const ProcessKey& key) {
-    return std::lower_bound(input->processes.begin(), input->processes.end(), key,
-                            [](const ProcessSample& sample, const ProcessKey& wanted) { return sample.key < wanted; });
-  };
-  for (LifecycleEvent& event : events_) {
-    if (event.key.start_time_ns != 0) continue;
-    const auto at = find({event.key.pid, 0});
-    if (at == input->processes.end() || at->key.pid != event.key.pid) continue;
-    event.key = at->key;
-    event.comm = at->comm;
-    event.parent_pid = at->parent_pid;
+void LifecycleReader::Complete(LifecycleEvent* victim, const TickInput& input) const {
+  // Its own end first: a pid of the scan may be somebody else's by now.
+  for (const LifecycleEvent& end : events_) {
+    if (end.kind != LifecycleEvent::Kind::kEnd || end.key.pid != victim->key.pid || end.time_ns < victim->time_ns) continue;
+    victim->key = end.key;
+    victim->comm = end.comm;
+    victim->parent_pid = end.parent_pid;
+    victim->account = end.account;
+    victim->cgroup_id = end.cgroup_id;
+    return;
   }
-  input->events = std::move(events_);
+  const auto at = FindProcess(input, {victim->key.pid, 0});
+  if (at == input.processes.end() || at->key.pid != victim->key.pid) return;
+  victim->key = at->key;
+  victim->comm = at->comm;
+  victim->parent_pid = at->parent_pid;
+}
+
+void LifecycleReader::Finish(TickInput* input) {
+  const auto is_known = [](const LifecycleEvent& event) { return event.key.start_time_ns != 0; };
+  for (std::vector<LifecycleEvent>* events : {&early_, &events_}) {
+    for (LifecycleEvent& event : *events) {
+      if (!is_known(event)) Complete(&event, *input);
+    }
+  }
+  const auto early = std::stable_partition(events_.begin(), events_.end(), is_known);
+  input->events = std::exchange(early_, {early, events_.end()});
+  input->events.insert(input->events.end(), std::make_move_iterator(events_.begin()), std::make_move_iterator(early));
   events_.clear();
   for (const Exec& exec : execs_) {
-    const auto at = find(exec.key);
+    const auto at = FindProcess(*input, exec.key);
     if (at == input->processes.end() || at->key != exec.key) input->identities.push_back(Observation(exec));
   }
   execs_.clear();

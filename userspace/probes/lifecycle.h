@@ -33,7 +33,8 @@ class LifecycleReader {
 
   // One event as the ring buffer held it; an unknown kind or a short one is ignored.
   void Take(std::span<const std::byte> bytes);
-  // Moves the events to `input`; `input->processes` completes OOM victims of which only the pid is known. A process that
+  // Moves the events to `input`. OOM victims of which only the pid is known are completed by their end or by
+  // `input->processes`; where neither tells of them yet, they are given to the next tick. A process that
   // executed and is gone already gets an identity observation from what the kernel saw at exec; who lives can be looked up.
   void Finish(TickInput* input);
 
@@ -51,11 +52,13 @@ class LifecycleReader {
     std::vector<std::string> arguments;
     std::string comm;
   };
+  void Complete(LifecycleEvent* victim, const TickInput& input) const;
   IdentityObservation Observation(const Exec& exec);
   std::string ResolvedPath(const Exec& exec) const;
 
   const uint64_t page_bytes_;
   std::vector<LifecycleEvent> events_;
+  std::vector<LifecycleEvent> early_;  // victims born since the scan of the tick that told of them
   std::vector<Exec> execs_;
   std::map<uint64_t, std::string> cgroup_paths_;      // learned from look-ups
   std::map<uint64_t, std::string> executable_paths_;  // inode -> path, learned from look-ups
