@@ -1,11 +1,16 @@
 // Exact accounting under a fork storm: every nanosecond of the host belongs to one account.
+#include <fmt/format.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
 #include <chrono>
+#include <cstring>
+#include <fstream>
 #include <thread>
+#include <utility>
 
 #include "tests/kernel/kernel_session.h"
 
@@ -133,6 +138,60 @@ TEST_F(AccountingTest, StartsMinusEndsIsTheChangeInLivingProcesses) {
   }));
   kill(storm, SIGKILL);
   waitpid(storm, nullptr, 0);
+}
+
+// Resident pages as /proc/PID/statm has them: all of them, and those of files and shared memory.
+std::pair<int64_t, int64_t> Statm(pid_t pid) {
+  int64_t size = 0, resident = 0, shared = 0;
+  std::ifstream(fmt::format("/proc/{}/statm", pid)) >> size >> resident >> shared;
+  return {resident, shared};
+}
+
+TEST_F(AccountingTest, ResidentSizesAreProcsWhileAProcessGrowsAndShrinks) {
+  constexpr size_t kStep = 24 << 20;
+  const int64_t page = sysconf(_SC_PAGESIZE);
+  // Kernels since 6.2 keep a part of each count with each CPU, and statm leaves these parts out.
+  const int64_t tolerance = 64 * sysconf(_SC_NPROCESSORS_CONF) * page;
+  const pid_t child = fork();
+  if (child == 0) {
+    const auto map = [](int flags) {
+      return static_cast<char*>(mmap(nullptr, kStep, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0));
+    };
+    raise(SIGSTOP);
+    char* own = map(MAP_PRIVATE);
+    memset(own, 1, kStep);
+    raise(SIGSTOP);
+    char* shared = map(MAP_SHARED);
+    memset(shared, 1, kStep);
+    raise(SIGSTOP);
+    munmap(own, kStep);
+    raise(SIGSTOP);
+    munmap(shared, kStep);
+    raise(SIGSTOP);
+    _exit(0);
+  }
+  const auto told = [&] {
+    waitpid(child, nullptr, WUNTRACED);
+    Tick();
+    const ProcessSample* sample = Find(child);
+    EXPECT_NE(sample, nullptr);
+    const ProcessSample process = sample != nullptr ? *sample : ProcessSample();
+    const auto [resident, shared] = Statm(child);
+    const auto all = static_cast<int64_t>(process.rss_anonymous_bytes + process.rss_file_bytes + process.rss_shared_bytes);
+    EXPECT_NEAR(all, resident * page, tolerance);
+    EXPECT_NEAR(static_cast<int64_t>(process.rss_file_bytes + process.rss_shared_bytes), shared * page, tolerance);
+    kill(child, SIGCONT);
+    return process;
+  };
+  const ProcessSample begun = told(), grown = told(), with_shared = told(), without_own = told(), at_end = told();
+  const auto near = [&](uint64_t now, uint64_t before, int64_t step) {
+    EXPECT_NEAR(static_cast<int64_t>(now) - static_cast<int64_t>(before), step, tolerance);
+  };
+  near(grown.rss_anonymous_bytes, begun.rss_anonymous_bytes, kStep);
+  near(with_shared.rss_shared_bytes, grown.rss_shared_bytes, kStep);
+  near(without_own.rss_anonymous_bytes, begun.rss_anonymous_bytes, 0);
+  near(at_end.rss_shared_bytes, begun.rss_shared_bytes, 0);
+  waitpid(child, nullptr, 0);
 }
 
 TEST_F(AccountingTest, CountersOnlyGrow) {

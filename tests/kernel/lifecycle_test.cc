@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <numeric>
 #include <thread>
 
 #include "tests/kernel/kernel_session.h"
@@ -20,6 +21,13 @@ namespace outlier {
 namespace {
 
 using Kind = LifecycleEvent::Kind;
+
+// A child that is gone when this returns. vfork: thousands of them are wanted.
+[[gnu::noinline]] pid_t FailAtOnce() {
+  const pid_t pid = vfork();
+  if (pid == 0) _exit(5);
+  return pid;
+}
 
 class LifecycleTest : public KernelSession {
  protected:
@@ -182,6 +190,64 @@ TEST_F(LifecycleTest, AnExecutableIsKnownFromTheMomentItsProcessIsAssignedNotFro
   ASSERT_NE(seen, identities_.end());
   EXPECT_EQ(seen->executable, service);
   EXPECT_EQ(system(fmt::format("rm -r {}", folder).c_str()), 0);
+}
+
+// Starts that a person need not see each of: what is not told is counted.
+TEST_F(LifecycleTest, StartsOfOneExecutableBeyondTheRateAreCountedNotTold) {
+  char folder[] = "/tmp/outlier-exec-XXXXXX";
+  ASSERT_NE(mkdtemp(folder), nullptr);
+  const std::string service = std::string(folder) + "/storm";
+  ASSERT_EQ(system(fmt::format("cp /bin/sh {}", service).c_str()), 0);
+  const pid_t first = fork();
+  if (first == 0) {
+    execl(service.c_str(), "storm", "-c", "sleep 60 & wait", nullptr);
+    _exit(99);
+  }
+  ASSERT_TRUE(TickUntil([&] { return Find(first) != nullptr && Find(first)->comm == "storm"; }));
+  AssignTo(first, 12);
+  Tick();
+  constexpr int kStarts = 150;
+  const uint64_t over_before = Loss("exec_over_rate");
+  const size_t told_before = identities_.size();
+  for (int i = 0; i < kStarts; ++i) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+      execl(service.c_str(), "storm", "-c", ":", nullptr);
+      _exit(99);
+    }
+    WaitFor(pid);
+  }
+  Tick();
+  const auto told = std::count_if(identities_.begin() + static_cast<ptrdiff_t>(told_before), identities_.end(),
+                                  [&](const IdentityObservation& seen) { return seen.executable == service; });
+  EXPECT_GE(told, 32);
+  EXPECT_EQ(Loss("exec_over_rate") - over_before, static_cast<uint64_t>(kStarts - told)) << "told or counted, nothing else";
+  kill(first, SIGKILL);
+  WaitFor(first);
+  EXPECT_EQ(system(fmt::format("rm -r {}", folder).c_str()), 0);
+}
+
+TEST_F(LifecycleTest, EndsThatTheRingHasNoRoomForAreCountedAndKeptInTheirAccount) {
+  Tick();
+  const auto failed = [&] {
+    return std::accumulate(input_.accounts.begin(), input_.accounts.end(), uint64_t{0},
+                           [](uint64_t sum, const AccountSample& account) { return sum + account.exits_by_code + account.exits_by_signal; });
+  };
+  const uint64_t failed_before = failed(), lost_before = Loss("ring_full_end");
+  const size_t told_before = events_.size();
+  // Nothing is read meanwhile; more than three quarters of the ring, and the rest is left to what is rarer.
+  constexpr int kEnds = (2 << 20) / 88;
+  for (int i = 0; i < kEnds; ++i) WaitFor(FailAtOnce());
+  Tick();
+  const uint64_t lost = Loss("ring_full_end") - lost_before;
+  const uint64_t told = std::count_if(events_.begin() + static_cast<ptrdiff_t>(told_before), events_.end(),
+                                      [](const LifecycleEvent& event) { return event.kind == Kind::kEnd && event.wait_status == 5 << 8; });
+  EXPECT_GT(lost, 0u);
+  EXPECT_GE(told + lost, static_cast<uint64_t>(kEnds)) << "told or counted";
+  EXPECT_LE(told + lost, failed() - failed_before) << "the counters miss none, of this test's processes and of others";
+  const pid_t after = fork();
+  if (after == 0) _exit(3);
+  ExpectEndLikeWaitpid(after);  // it goes on
 }
 
 // A cgroup of the test's own, gone with it; of version 1 or 2, whichever has the memory controller here.

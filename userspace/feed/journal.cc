@@ -125,6 +125,20 @@ class SqliteJournal : public Journal {
     return absl::OkStatus();
   }
 
+  absl::Status Skip(uint64_t sequence, uint64_t tick) override {
+    const std::lock_guard lock(write_mutex_);
+    if (sequence <= last_sequence_) return absl::OkStatus();
+    tick = std::max<uint64_t>(tick, last_tick_);
+    Statement position(connection_.get(), "UPDATE position SET last_sequence = ?1, last_tick = ?2, complete_from = ?1 + 1");
+    position.Bind(0, static_cast<int64_t>(sequence));
+    position.Bind(1, static_cast<int64_t>(tick));
+    if (const absl::Status status = position.Run(); !status.ok()) return status;
+    last_sequence_ = sequence;
+    last_tick_ = tick;
+    oldest_ = sequence + 1;
+    return absl::OkStatus();
+  }
+
   absl::Status PutMeta(const std::string& key, const std::string& value) override {
     const std::lock_guard lock(write_mutex_);
     writes_.meta.Bind(0, std::string_view(key));

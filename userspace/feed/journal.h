@@ -42,6 +42,9 @@ class Journal {
                                                               int limit, const std::string& page_token,
                                                               std::string* next_page_token) const = 0;
   virtual absl::StatusOr<v1::Incident> Get(const std::string& id) const = 0;  // NOT_FOUND; a unique prefix of >= 4 characters will do, INVALID_ARGUMENT when it is not unique
+  // The changes up to `sequence`, made until `tick`, were lost: their numbers are not given out again. Subscribers are told
+  // as of compacted ones. Nothing happens where the journal is as far.
+  virtual absl::Status Skip(uint64_t sequence, uint64_t tick) = 0;
   // Drops changes older than this whose incident is resolved and later changed by none newer.
   virtual absl::Status Compact(int64_t before_wall_ns) = 0;
   // The last tick the daemon handed to the engine plus everything else that must survive with the journal.

@@ -118,7 +118,7 @@ std::vector<std::string> ExplainIncident(const Context& context, const v1::Incid
 void AddExplain(CLI::App& app, Context& context) {
   CLI::App* command = app.add_subcommand("explain", "Why each contribution of an incident counts, in sentences with numbers");
   auto id = std::make_shared<std::string>();
-  command->add_option("ID", *id, "the incident's id, or a beginning of it that no other has")->required();
+  AddIncidentId(*command, id.get());
   command->callback([&context, id] {
     context.action = [&context, id]() -> absl::Status {
       auto feed = FeedConnection::Open(context.address);

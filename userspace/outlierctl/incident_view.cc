@@ -60,6 +60,10 @@ std::string RestartText(const v1::Restart& r) {
 
 }  // namespace
 
+void AddIncidentId(CLI::App& command, std::string* id) {
+  command.add_option("ID", *id, "the incident's id, or a beginning of it that no other has")->required();
+}
+
 void PrintIncident(Context& context, const v1::Incident& i) {
   context.out << Styled(context, Style::kBold, Printable(i.summary())) << "\n\n";
   const v1::Workload& w = i.workload();

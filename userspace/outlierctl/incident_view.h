@@ -1,5 +1,7 @@
 // One incident for people: in full (`show`), and reasoned about (`explain`).
 #pragma once
+#include <CLI/CLI.hpp>
+
 #include <string>
 #include <vector>
 
@@ -14,6 +16,9 @@ namespace outlier::ctl {
 absl::StatusOr<std::vector<v1::Incident>> FetchIncidents(FeedConnection& feed, const v1::Filter& filter, int64_t since_ns);
 // NOT_FOUND when there is none with this id or unique beginning of an id.
 absl::StatusOr<v1::Incident> FetchIncident(FeedConnection& feed, const std::string& id);
+
+// The operand ID, as every command takes it that is about one incident.
+void AddIncidentId(CLI::App& command, std::string* id);
 
 void PrintIncident(Context& context, const v1::Incident& incident);
 

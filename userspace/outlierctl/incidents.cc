@@ -84,7 +84,7 @@ void AddIncidents(CLI::App& app, Context& context) {
 void AddShow(CLI::App& app, Context& context) {
   CLI::App* command = app.add_subcommand("show", "One incident in full");
   auto id = std::make_shared<std::string>();
-  command->add_option("ID", *id, "the incident's id, or a beginning of it that no other has")->required();
+  AddIncidentId(*command, id.get());
   command->callback([&context, id] {
     context.action = [&context, id]() -> absl::Status {
       auto feed = FeedConnection::Open(context.address);

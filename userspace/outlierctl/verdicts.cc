@@ -41,7 +41,7 @@ absl::Status Print(Context& context, const absl::StatusOr<v1::IncidentChange>& c
 void AddAck(CLI::App& app, Context& context) {
   CLI::App* command = app.add_subcommand("ack", "Says that somebody looks after an incident");
   auto id = std::make_shared<std::string>();
-  command->add_option("ID", *id, "the incident's id, or a beginning of it that no other has")->required();
+  AddIncidentId(*command, id.get());
   command->callback([&context, id] {
     context.action = [&context, id]() -> absl::Status {
       auto feed = FeedConnection::Open(context.address);
@@ -58,7 +58,7 @@ void AddAck(CLI::App& app, Context& context) {
 void AddFeedback(CLI::App& app, Context& context) {
   CLI::App* command = app.add_subcommand("feedback", "Says whether an incident meant something");
   auto options = std::make_shared<FeedbackOptions>();
-  command->add_option("ID", options->id, "the incident's id, or a beginning of it that no other has")->required();
+  AddIncidentId(*command, &options->id);
   CLI::Option_group* verdict = command->add_option_group("verdict");
   verdict->add_flag("--false-alarm", options->false_alarm, "it meant nothing");
   verdict->add_flag("--useful", options->useful, "it was worth telling");

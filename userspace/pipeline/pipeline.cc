@@ -38,9 +38,9 @@ absl::Status Pipeline::Start() {
 
   v1::Source source = options_.source;
   source.set_feed_id(journal_->feed_id());
-  absl::StatusOr<std::unique_ptr<Engine>> engine = Recover({options_.config, source}, paths_, journal_.get(), &messages);
-  if (!engine.ok()) return engine.status();
-  engine_ = *std::move(engine);
+  Recovered recovered = Recover({options_.config, source}, paths_, journal_.get(), &messages);
+  engine_ = std::move(recovered.engine);
+  unjournalled_ = std::move(recovered.unjournalled);
 
   // What the recovered engine cannot know: who we are now, and the configuration of this start.
   Command who;
@@ -77,7 +77,7 @@ absl::Status Pipeline::Start() {
   absl::StatusOr<std::unique_ptr<Recorder>> recorder = Recorder::Open(recording);
   if (recorder.ok()) {
     recorder_ = *std::move(recorder);
-    const absl::Status begun = recorder_->BeginSegment(engine_->last_tick(), engine_->Save(), recording.config);
+    const absl::Status begun = recorder_->BeginSegment(LastTick(), engine_->Save(), recording.config);
     if (!begun.ok()) {
       messages.push_back(fmt::format("{}; going on without recording", MessageOf(begun)));
       recorder_.reset();
@@ -122,6 +122,9 @@ void Pipeline::Tick(uint64_t boot_time_ns, int64_t wall_time_ns) {
   }
 }
 
+// An engine that had to begin anew does not begin at 1: the journal would take its ticks for those it has.
+uint64_t Pipeline::LastTick() const { return std::max(engine_->last_tick(), journal_->last_tick()); }
+
 void Pipeline::Observe(uint64_t boot_time_ns, int64_t wall_time_ns, TickInput* input) {
   input->boot_time_ns = boot_time_ns;
   input->wall_time_ns = wall_time_ns;
@@ -129,7 +132,7 @@ void Pipeline::Observe(uint64_t boot_time_ns, int64_t wall_time_ns, TickInput* i
   input->boot_id = options_.source.boot_id();
   {
     const std::lock_guard lock(mutex_);
-    input->tick = engine_->last_tick() + 1;
+    input->tick = LastTick() + 1;
     input->commands = std::exchange(own_commands_, {});
     for (const std::shared_ptr<Waiting>& waiting : waiting_) {
       if (!std::exchange(waiting->taken, true)) input->commands.push_back(waiting->command);
@@ -232,10 +235,13 @@ void Pipeline::Snapshot() {
   {
     const std::lock_guard lock(mutex_);
     bytes = engine_->Save();
-    tick = engine_->last_tick();
+    tick = LastTick();
   }
-  if (const absl::Status status = WriteFileAtomically(paths_.snapshot, bytes); !status.ok()) {
-    SayOnce("snapshot", fmt::format("{}; model state is kept in memory", MessageOf(status)));
+  // While changes wait for the journal, recovery must begin before them; and the mark must not be older than the snapshot.
+  if (unjournalled_.empty()) {
+    absl::Status status = WriteJournalMark(paths_, *journal_);
+    if (status.ok()) status = WriteFileAtomically(paths_.snapshot, bytes);
+    if (!status.ok()) SayOnce("snapshot", fmt::format("{}; model state is kept in memory", MessageOf(status)));
   }
   if (recorder_ == nullptr) return;
   const absl::Status status = recorder_->BeginSegment(tick, bytes, options_.config.SerializeAsString());

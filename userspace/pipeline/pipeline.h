@@ -63,6 +63,7 @@ class Pipeline : public LiveView {
   explicit Pipeline(Options options) : options_(std::move(options)), paths_(options_.state_dir) {}
   absl::Status Start();
   void Observe(uint64_t boot_time_ns, int64_t wall_time_ns, TickInput* input);
+  uint64_t LastTick() const;
   void Record(const TickInput& input);
   void Publish(const TickInput& input, TickOutput output);
   void Snapshot();

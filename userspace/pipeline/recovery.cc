@@ -1,5 +1,8 @@
 #include "userspace/pipeline/recovery.h"
 
+#include <optional>
+#include <sstream>
+
 #include <fmt/format.h>
 
 #include "userspace/base/file.h"
@@ -21,27 +24,106 @@ bool LoadSnapshot(const std::string& path, Engine* engine, std::vector<std::stri
   return false;
 }
 
+struct JournalMark {
+  std::string feed_id;
+  uint64_t sequence = 0;
+  uint64_t tick = 0;
+};
+
+std::optional<JournalMark> ReadJournalMark(const std::string& path) {
+  const absl::StatusOr<std::string> text = ReadFile(path, 4096);
+  if (!text.ok()) return std::nullopt;
+  std::istringstream words(*text);
+  JournalMark mark;
+  if (!(words >> mark.feed_id >> mark.sequence >> mark.tick)) return std::nullopt;
+  return mark;
+}
+
+// Appends in order; after a first failure everything is kept, for the journal does not take an earlier tick after a later.
+class Appender {
+ public:
+  Appender(Journal* journal, std::deque<TickOutput>* unjournalled) : journal_(*journal), unjournalled_(*unjournalled) {}
+  void Append(TickOutput output) {
+    if (output.changes.empty() || (!unjournalled_.empty() && output.tick <= unjournalled_.back().tick)) return;
+    if (status_.ok()) status_ = journal_.Append(output.tick, &output.changes);
+    if (!status_.ok()) unjournalled_.push_back(std::move(output));
+  }
+  const absl::Status& status() const { return status_; }
+
+ private:
+  Journal& journal_;
+  std::deque<TickOutput>& unjournalled_;
+  absl::Status status_;
+};
+
+// Ticks after the journal's last, up to the mark's, replayed by an engine of their own.
+absl::Status FindLostChanges(const Engine::Options& options, const StatePaths& paths, const JournalMark& mark, const Journal& journal, Appender* append) {
+  absl::StatusOr<std::unique_ptr<RecordingReader>> log = RecordingReader::OpenDirectory(paths.recordings, journal.last_tick());
+  if (!log.ok()) return log.status();
+  if ((*log)->feed_id() != mark.feed_id) return absl::NotFoundError("the recordings are of another feed");
+  Engine::Options then = options;
+  if (!then.config.ParseFromString((*log)->config())) return absl::DataLossError("the recording holds no configuration");
+  const std::unique_ptr<Engine> engine = Engine::Make(then);
+  if (!(*log)->snapshot().empty()) {
+    if (const absl::Status status = engine->Load((*log)->snapshot()); !status.ok()) return status;
+  }
+  while (engine->last_tick() < mark.tick) {
+    absl::StatusOr<std::optional<TickInput>> input = (*log)->Next();
+    if (!input.ok()) return input.status();
+    if (!input->has_value()) return absl::NotFoundError(fmt::format("the recordings end with tick {}", engine->last_tick()));
+    if ((**input).tick != engine->last_tick() + 1) return absl::NotFoundError(fmt::format("tick {} was not recorded", engine->last_tick() + 1));
+    for (TickOutput& output : engine->Step(std::span(&**input, 1))) append->Append(std::move(output));
+  }
+  return absl::OkStatus();
+}
+
+void MendJournal(const Engine::Options& options, const StatePaths& paths, Journal* journal, Appender* append, std::vector<std::string>* messages) {
+  const std::optional<JournalMark> mark = ReadJournalMark(paths.journal_mark);
+  if (!mark || mark->feed_id != journal->feed_id() || mark->sequence <= journal->last_sequence()) return;
+  const uint64_t had = journal->last_sequence();
+  const absl::Status found = FindLostChanges(options, paths, *mark, *journal, append);
+  std::string outcome = "they were found again from the recordings";
+  if (!append->status().ok()) {
+    outcome = "what the recordings tell of them waits until it can be written";
+  } else if (journal->last_sequence() < mark->sequence) {
+    const uint64_t missing = journal->last_sequence() + 1;
+    const absl::Status skipped = journal->Skip(mark->sequence, mark->tick);
+    outcome = fmt::format("{} to {} are gone ({}) and their numbers stay unused{}", missing, mark->sequence,
+                          found.ok() ? "the recordings tell of other changes" : MessageOf(found),
+                          skipped.ok() ? "" : "; " + MessageOf(skipped));
+  }
+  messages->push_back(fmt::format("journal {} ends with change {}, and had {} (was its file {}-wal removed, or an older copy put back?); {}", paths.journal,
+                                  had, mark->sequence, paths.journal, outcome));
+}
+
 }  // namespace
 
 StatePaths::StatePaths(const std::string& state_dir)
-    : journal(state_dir + "/journal.sqlite"), snapshot(state_dir + "/models.snapshot"), recordings(state_dir + "/recordings") {}
+    : journal(state_dir + "/journal.sqlite"), snapshot(state_dir + "/models.snapshot"), recordings(state_dir + "/recordings"), journal_mark(state_dir + "/journal.mark") {}
 
-absl::StatusOr<std::unique_ptr<Engine>> Recover(const Engine::Options& options, const StatePaths& paths, Journal* journal,
-                                                std::vector<std::string>* messages) {
-  std::unique_ptr<Engine> engine = Engine::Make(options);
-  const bool loaded = LoadSnapshot(paths.snapshot, engine.get(), messages);
+absl::Status WriteJournalMark(const StatePaths& paths, const Journal& journal) {
+  return WriteFileAtomically(paths.journal_mark, fmt::format("{} {} {}\n", journal.feed_id(), journal.last_sequence(), journal.last_tick()));
+}
+
+Recovered Recover(const Engine::Options& options, const StatePaths& paths, Journal* journal, std::vector<std::string>* messages) {
+  Recovered recovered;
+  recovered.engine = Engine::Make(options);
+  Engine* const engine = recovered.engine.get();
+  Appender append(journal, &recovered.unjournalled);
+  MendJournal(options, paths, journal, &append, messages);
+  const bool loaded = LoadSnapshot(paths.snapshot, engine, messages);
 
   absl::StatusOr<std::unique_ptr<RecordingReader>> log =
       RecordingReader::OpenDirectory(paths.recordings, loaded ? engine->last_tick() : UINT64_MAX);
-  if (absl::IsNotFound(log.status())) return engine;
+  if (absl::IsNotFound(log.status())) return recovered;
   if (!log.ok()) {
     messages->push_back(fmt::format("{}; ticks after the last snapshot are learned again", MessageOf(log.status())));
-    return engine;
+    return recovered;
   }
   if (!loaded && !(*log)->snapshot().empty()) {
     if (const absl::Status status = engine->Load((*log)->snapshot()); !status.ok()) {
       messages->push_back(fmt::format("{} (in the newest recording); baselines are learned again", MessageOf(status)));
-      return engine;
+      return recovered;
     }
   }
   // Changes of another feed are history that this journal never had.
@@ -58,12 +140,15 @@ absl::StatusOr<std::unique_ptr<Engine>> Recover(const Engine::Options& options, 
     std::vector<TickOutput> outputs = engine->Step(std::span(&**input, 1));
     replayed += 1;
     for (TickOutput& output : outputs) {
-      if (output.changes.empty() || !same_feed) continue;
-      if (const absl::Status status = journal->Append(output.tick, &output.changes); !status.ok()) return status;
+      if (same_feed) append.Append(std::move(output));
     }
   }
+  if (!append.status().ok()) {
+    messages->push_back(fmt::format("{}; the changes of {} recovered ticks are kept in memory and tried again each tick", MessageOf(append.status()),
+                                    recovered.unjournalled.size()));
+  }
   if (replayed > 0) messages->push_back(fmt::format("recovered {} ticks from the input log", replayed));
-  return engine;
+  return recovered;
 }
 
 }  // namespace outlier
