@@ -72,6 +72,7 @@ int BPF_PROG(syscall_latency_exit, struct pt_regs *regs, long result) {
     if (call & OUTLIER_SYSCALL_CLOSES_ALL) forget_all_kinds(syscalls);
   }
   class &= OUTLIER_SYSCALL_CLASS_MASK;
+  if (class == OUTLIER_CLASS_MEMORY) state->told = 0; /* it may have given memory back: the next scan looks */
   const __u32 bucket = outlier_duration_bucket(duration);
   if (bucket >= OUTLIER_DURATION_BUCKETS) return 0;
   const bool error = is_error(result, class);

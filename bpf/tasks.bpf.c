@@ -92,8 +92,8 @@ static __always_inline void fill_counters(struct outlier_process *process, const
   process->write_bytes = from->write_bytes;
 }
 
-/* Changes when the process executes or takes another user (both bring new credentials), or faults. Without a fault a resident set only shrinks: by what the
- * process gives back or the kernel reclaims. Never 0. */
+/* Changes when the process executes or takes another user (both bring new credentials), or faults. Without a fault a resident set only shrinks: by a call of
+ * class memory, which syscall_latency notes, or by what the kernel reclaims. Never 0. */
 static __always_inline __u32 fingerprint(struct task_struct *leader) {
   const __u32 faults = leader->min_flt + leader->maj_flt;
   return (faults * 2654435761u ^ address_bits(leader->cred, leader)) | 1;
