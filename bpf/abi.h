@@ -24,6 +24,7 @@
 #define OUTLIER_ACCOUNT_KERNEL 1u
 #define OUTLIER_SYSCALL_CLASSES 8u      /* order: userspace/stream/syscall_class.h */
 #define OUTLIER_CLASS_FILE 0u
+#define OUTLIER_CLASS_MEMORY 2u
 #define OUTLIER_CLASS_BLOCKING 6u
 #define OUTLIER_CLASS_OTHER 7u
 #define OUTLIER_DURATION_BUCKETS 52u

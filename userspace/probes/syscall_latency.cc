@@ -12,6 +12,7 @@ namespace outlier {
 
 static_assert(OUTLIER_SYSCALL_CLASSES == kSyscallClasses && OUTLIER_DURATION_BUCKETS == kDurationBuckets);
 static_assert(OUTLIER_CLASS_FILE == static_cast<unsigned>(SyscallClass::kFile));
+static_assert(OUTLIER_CLASS_MEMORY == static_cast<unsigned>(SyscallClass::kMemory));
 static_assert(OUTLIER_CLASS_BLOCKING == static_cast<unsigned>(SyscallClass::kBlocking));
 static_assert(OUTLIER_CLASS_OTHER == static_cast<unsigned>(SyscallClass::kOther));
 
