@@ -21,7 +21,8 @@ struct counters {
   __u64 write_bytes;
 };
 
-/* Of every thread. With what the kernel puts around it, it fits a slab object of 192 bytes. */
+/* Of every thread. With what the kernel puts around it, it fits a slab object of 192 bytes; the first 56 bytes share a cache
+ * line with the kernel's own header, and are all that a call of a process that slept needs. */
 struct thread_state {
   __u64 call_start_ns;  /* monotonic; 0 = in no call */
   __u32 call_argument;  /* the descriptor, where the call has one */
@@ -33,11 +34,11 @@ struct thread_state {
   __u8 spilled;         /* calls of this thread are in process_syscalls since the last scan */
   __u8 threaded;        /* leader: its process has, or has had, other threads */
   __u32 ended;          /* leader: the process's end was counted */
-  struct counters counted;
   __u64 pending_calls;  /* ended calls of one class and bucket, see pending_calls.bpf.h; 0 = none */
-  __u64 cgroup_id;
-  __u32 css_set;        /* leader: address bits of the css_set that cgroup_id belongs to */
   __u32 told;           /* leader: fingerprint of what was told in full, see tell(); 0 = nothing yet */
+  __u32 css_set;        /* leader: address bits of the css_set that cgroup_id belongs to */
+  __u64 cgroup_id;
+  struct counters counted;
   __u32 seen_tick;
   __u32 assignments;    /* `account` is right as of this many assignments */
 };

@@ -1,6 +1,7 @@
 #include "userspace/probes/self_timing.h"
 
 #include <chrono>
+#include <cmath>
 
 namespace outlier {
 namespace {
@@ -8,12 +9,19 @@ namespace {
 using namespace std::chrono_literals;
 constexpr auto kWindow = 20ms;
 // Each window patches the kernel's text twice on every CPU, which costs 0.7 ms here: often at first, then rarely.
-constexpr auto kFirstPauses = 980ms, kPause = 4980ms;
+constexpr auto kFirstPause = 500ms, kPause = 4000ms;
 constexpr int kFirstWindows = 10;
-constexpr double kSmoothing = 0.1;
+constexpr double kSmoothing = 0.2;
 
 uint64_t NowNs() {
   return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
+}
+
+// Up to a second, spread evenly (golden ratio): windows a whole second apart would see the same phase of whatever wakes once a
+// second, each time.
+std::chrono::milliseconds Jitter(int window) {
+  const double turns = window * 0.6180339887498949;
+  return std::chrono::milliseconds(static_cast<int>(1000 * (turns - std::floor(turns))));
 }
 
 }  // namespace
@@ -55,7 +63,8 @@ void SelfTiming::Sample(std::stop_token stop) {
     }
     windows_ns_ += elapsed;
     ++windows;
-    wake_.wait_for(lock, stop, windows < kFirstWindows ? kFirstPauses : kPause, [] { return false; });
+    const auto pause = windows < kFirstWindows ? kFirstPause : kPause;
+    wake_.wait_for(lock, stop, pause + Jitter(windows), [] { return false; });
   }
 }
 
