@@ -1,10 +1,10 @@
 // The probes on eBPF: one scan a tick plus what the lifecycle and syscall programs gathered meanwhile.
 #pragma once
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/container/btree_map.h"
 #include "absl/status/statusor.h"
 #include "userspace/loader/kernel_programs.h"
 #include "userspace/probes/host_sample.h"
@@ -61,7 +61,7 @@ class BpfProbeSet : public ProbeSet {
   struct Assigned {
     int unseen_scans = 0;
   };
-  std::map<ProcessKey, Assigned> assigned_;  // what the kernel's map holds, but for ends it saw itself
+  absl::btree_map<ProcessKey, Assigned> assigned_;  // what the kernel's map holds, but for ends it saw itself
   Account highest_account_ = kKernelAccount;
   uint64_t assign_failed_ = 0;
   std::vector<bool> has_syscalls_ = std::vector<bool>(OUTLIER_ACCOUNTS, false);

@@ -21,17 +21,24 @@ std::string CommText(const char (&comm)[OUTLIER_COMM_BYTES]) { return std::strin
 
 void OrderRecords(std::vector<outlier_process>* records) {
   const auto key = [](const outlier_process& record) { return ProcessKey{record.pid, record.start_time_ns}; };
-  const auto follows = [&](const auto& a, const auto& b) { return key(b) < key(a) || key(a) == key(b); };
-  if (std::adjacent_find(records->begin(), records->end(), follows) == records->end()) return;
-  // A process of several threads is told at its last one, so some records are late. Keys are cheaper to move than records.
-  std::vector<std::pair<ProcessKey, uint32_t>> order;
-  order.reserve(records->size());
-  for (const outlier_process& record : *records) order.emplace_back(key(record), static_cast<uint32_t>(order.size()));
-  std::sort(order.begin(), order.end());
-  std::vector<outlier_process> ordered;
-  ordered.reserve(records->size());
-  for (const auto& [ignored, index] : order) ordered.push_back((*records)[index]);
-  records->swap(ordered);
+  // A process of several threads is told at its last one, so a few records are late: taken out, sorted, and merged in from behind.
+  std::vector<outlier_process> late;
+  size_t in_order = 0;
+  for (const outlier_process& record : *records) {
+    if (in_order > 0 && !(key((*records)[in_order - 1]) < key(record))) {
+      late.push_back(record);
+    } else if (&record == &(*records)[in_order]) {
+      ++in_order;
+    } else {
+      (*records)[in_order++] = record;
+    }
+  }
+  if (late.empty()) return;
+  std::stable_sort(late.begin(), late.end(), [&](const auto& a, const auto& b) { return key(a) < key(b); });
+  for (size_t to = records->size(), left = late.size(); left > 0;) {
+    const bool next_is_late = in_order == 0 || !(key(late[left - 1]) < key((*records)[in_order - 1]));
+    (*records)[--to] = next_is_late ? late[--left] : (*records)[--in_order];
+  }
   // Of equal keys the later record stays: seen from behind, the first.
   const auto end = std::unique(records->rbegin(), records->rend(), [&](const auto& a, const auto& b) { return key(a) == key(b); });
   records->erase(records->begin(), end.base());

@@ -23,7 +23,6 @@ void WriteProcesses(const std::vector<ProcessSample>& previous, const std::vecto
     const size_t end = std::min(begin + kBlock, rows.size());
     Columns(out, [&](Column* column, auto get) { WritePart(rows, begin, end, before, get, column); });
   }
-  Columns(out, [&](Column* column, auto) { ClearIfZeros(column); });
   size_t next = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
     const ProcessSample* old = before(i);
