@@ -10,9 +10,10 @@ namespace outlier::models::mahalanobis {
 namespace {
 
 constexpr double kShrink = 0.2;        // of the off-diagonal moments
-constexpr double kNugget = 0.01;       // added to each second moment: a z of 0.1 is nothing
+constexpr double kNugget = 0.16;       // added to each second moment: a z of 0.4 is nothing
 constexpr double kRenew = 30.0;        // ticks between factorisations
-constexpr double kMostTaught = 4.0;    // d^2 from which an observation is pulled in
+constexpr double kMostTaught = 8.0;    // d^2 from which an observation is pulled in
+constexpr double kTailMemory = 4.0;    // half-lives of the moments: extremes are rare
 constexpr double kMostNumber = 1e6;
 constexpr double kLeastPivot = 1e-9;
 constexpr double kUnit = 1.2;          // d is about 0.8 for Gaussian numbers after shrinkage: near 1 suits the tail's prior
@@ -95,7 +96,7 @@ class Mahalanobis final : public Model {
       const int below = width_ - c - 1;
       const double y = solved_(c) / column[0];
       square += y * y;
-      varied += moments[0] > kNugget ? 1.0 : 0.0;
+      varied += moments[0] > 0.0 ? 1.0 : 0.0;
       solved_.tail(below) -= y * Eigen::Map<const Eigen::ArrayXd>(column + 1, below);
       column += below + 1;
       moments += below + 1;
@@ -135,15 +136,17 @@ class Mahalanobis final : public Model {
     } else if (Factored(group)) {
       const double square = SquareDistance(group, x);
       Tail tail = TailOf(group);
-      tail.Learn(std::min(kUnit * std::sqrt(square), kMostZ), TailGain(learned, alpha_));
+      tail.Learn(std::min(kUnit * std::sqrt(square), kMostZ), TailGain(learned, alpha_ / kTailMemory));
       Keep(tail, group);
       if (square > kMostTaught) pulled = std::sqrt(kMostTaught / square);
     }
     x_ = pulled * x.max(-kMostNumber).min(kMostNumber);
-    const double alpha = std::max(alpha_, 1.0 / (learned + 1.0));
+    // Prior: numbers of unit variance, uncorrelated, worth 2 x width observations; for those that ever were not zero.
+    const double alpha = std::max(alpha_, 1.0 / (learned + 2.0 * width_ + 1.0));
     double* column = group + kHeads;
     for (int c = 0; c < width_; ++c) {
       const int length = width_ - c;
+      if (column[0] == 0.0 && x_(c) != 0.0) column[0] = 1.0;
       Eigen::Map<Eigen::ArrayXd> moments(column, length);
       moments += alpha * (x_(c) * x_.tail(length) - moments);
       column += length;

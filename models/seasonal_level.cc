@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kHours = 24;
 constexpr double kDay = 86400.0;
-constexpr double kShortMemory = 1.0 / 32.0;  // of the half-life
+constexpr double kShortMemory = 1.0 / 48.0;  // of the half-life
 constexpr double kProfileHalfLife = 7 * kDay;
 constexpr double kProfileGain = 0.9;
 constexpr double kProfileGate = 0.9;         // mean square with profile over without: less, and it is used
@@ -81,7 +81,7 @@ class SeasonalLevel final : public Model {
       if (!out->ready(i) || !mask(i) || !std::isfinite(x(0, i))) continue;
       const double value = Clamped(x(0, i));
       const double z = ClippedZ(value - v.expected, v.scale), near_z = ClippedZ(value - r.near_level, v.near_scale);
-      out->z(i) = std::abs(z) < std::abs(near_z) ? z : near_z;
+      out->z(i) = std::copysign(std::min(std::abs(z), std::abs(near_z)), z);
       out->tail_probability(i) =
           std::max(r.tail.Probability(std::abs(z), shape_), r.near_tail.Probability(std::abs(near_z), shape_));
     }

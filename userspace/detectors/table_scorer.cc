@@ -19,13 +19,13 @@ constexpr double kMostDeviate = 8.0;      // of one column in a group: beyond it
 constexpr double kUsual = 2.0;            // decades: 1 in 100 is everyday
 constexpr double kMostDecades = 30.0;     // of one column
 constexpr int kTop = 3;
-constexpr double kMeanWeight = 4.0, kBodyWeight = 0.05;
-constexpr double kFastRows = 4.0, kSlowRows = 20.0, kSlowShare = 0.3;  // half-lives: half a row costs .1 VUS-PR
+constexpr double kMeanWeight = 4.0, kJointWeight = 1.5, kBodyWeight = 0.02;
+constexpr double kFastRows = 4.0, kSlowRows = 20.0, kSlowShare = 0.4;  // half-lives: half a row costs .1 VUS-PR
 constexpr int kNamed = 5;
 constexpr double kNamesFade = 10.0;       // rows after which a departure counts half
 constexpr double kTailWeight = 200.0;     // rows the prior of the score's tail is worth
 constexpr double kOwnGain = 1e-4;         // least weight of a row
-constexpr double kOwnWeight = 0.3;        // of the score's own tail against the prior
+constexpr double kOwnWeight = 0.4;        // of the score's own tail against the prior
 constexpr double kTailShape = 0.25;
 // Prior of the smoothed evidence of normal rows: passed by 1 in 100, mean excess beyond; alike on tables of 1 to 38 columns.
 constexpr double kEvidence = 6.0;         // units of the tail one unit of evidence is worth
@@ -115,6 +115,7 @@ void TableScorer::Judge() {
     deviates_(row, group) = std::clamp(level_scores_.z(c), -kMostDeviate, kMostDeviate);  // 0 where missing
     deviates_(group_columns_ + row, group) = std::clamp(step_scores_.z(c), -kMostDeviate, kMostDeviate);
   }
+  group_mask_.setConstant(level_scores_.ready.any());
   joint_->Score(deviates_, group_mask_, &joint_scores_);
   joint_->Update(deviates_, group_mask_);
 }
@@ -132,7 +133,7 @@ double TableScorer::Combine() {
     body += std::min(surprise_(c), kUsual);
     sorted_.push_back(surprise_(c));
     const double z = std::max(std::abs(level_scores_.z(c)), std::abs(step_scores_.z(c)));
-    if (surprise_(c) >= kUsual) departure_(c) = std::max(departure_(c), z);
+    departure_(c) = std::max(departure_(c), z);
   }
   if (sorted_.empty()) return 0.0;
   const size_t top = std::min<size_t>(kTop, sorted_.size());
@@ -141,7 +142,7 @@ double TableScorer::Combine() {
   const double joint = std::min(-std::log10(joint_scores_.tail_probability.minCoeff()), kMostDecades);
   const double n = static_cast<double>(sorted_.size());
   return std::log1p(kMeanWeight * excess / n) + std::log1p(std::max(most - kUsual, 0.0)) +
-         std::log1p(std::max(joint - kUsual, 0.0)) + kBodyWeight * body / n;
+         kJointWeight * std::log1p(std::max(joint - kUsual, 0.0)) + kBodyWeight * body / n;
 }
 
 double TableScorer::Calibrate(double evidence) {

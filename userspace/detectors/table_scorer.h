@@ -2,7 +2,7 @@
 //
 // Every column has a seasonal_level and a step model with calibrated tails; groups of up to 16 columns have a mahalanobis model
 // of both z. One row's evidence is
-//   log1p(4 m) + log1p(t - 2) + log1p(g - 2) + 0.05 b,
+//   log1p(4 m) + log1p(t - 2) + 1.5 log1p(g - 2) + 0.02 b,
 // m: mean over columns of the decades (-log10 p) beyond 2, t: mean of the three largest decades, g: the largest of the groups',
 // b: mean of the decades up to 2, which only orders unremarkable rows. It is smoothed twice, half-lives 4 and 20 rows, and
 // becomes a tail probability by the score's own tail, most of which stays the prior: one threshold has to suit all tables.
