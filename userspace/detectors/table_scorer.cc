@@ -29,7 +29,7 @@ constexpr double kOwnWeight = 0.4;        // of the score's own tail against the
 constexpr double kTailShape = 0.25;
 // Prior of the smoothed evidence of normal rows: passed by 1 in 100, mean excess beyond; alike on tables of 1 to 38 columns.
 constexpr double kEvidence = 6.0;         // units of the tail one unit of evidence is worth
-constexpr double kHundredth = 0.3 * kEvidence, kExcess = 0.22 * kEvidence;
+constexpr double kHundredth = 0.28 * kEvidence, kExcess = 0.22 * kEvidence;
 
 models::Options OptionsOf(double interval, double half_life_days, double warm_up_rows) {
   models::Options options;
