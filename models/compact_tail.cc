@@ -1,15 +1,10 @@
 #include "models/compact_tail.h"
 
-#include <algorithm>
-#include <array>
-#include <cmath>
-
 namespace outlier::models {
 namespace {
 
-constexpr double kDeviates[] = {0.0, 0.6744897501960817, 1.6448536269514722, 2.5758293035489004};
-constexpr int kIntervals = 1024;
-constexpr double kStep = kDeviates[3] / kIntervals;
+using compact_tail::kIntervals;
+constexpr double kStep = tail_law::kHundredthDeviate / kIntervals;
 
 constexpr double Exponential(double x) {  // x in [-4, 0]: the series of exp(-x), inverted
   double term = 1.0, sum = 1.0;
@@ -34,29 +29,19 @@ constexpr std::array<float, kIntervals + 2> NormalTails() {
   return out;
 }
 
-constexpr std::array<float, kIntervals + 2> kTails = NormalTails();
-
 }  // namespace
 
-double CompactTail::Probability(double a, double prior_shape) const {
-  if (a > hundredth) return Wide().Probability(a, prior_shape);
-  double deviate;
-  if (a <= half) {
-    deviate = kDeviates[1] * a / half;
-  } else if (a <= tenth) {
-    deviate = kDeviates[1] + (kDeviates[2] - kDeviates[1]) * (a - half) / (tenth - half);
-  } else {
-    deviate = kDeviates[2] + (kDeviates[3] - kDeviates[2]) * (a - tenth) / (hundredth - tenth);
-  }
-  const double place = deviate / kStep;
-  const int k = std::min(static_cast<int>(place), kIntervals);
-  return kTails[k] + (place - k) * (kTails[k + 1] - kTails[k]);
+namespace compact_tail {
+constexpr std::array<float, kIntervals + 2> kNormalTails = NormalTails();
 }
 
-void CompactTail::Learn(double a, double gain) {
-  Tail wide = Wide();
-  wide.Learn(a, std::max(gain, kLeastGain));
-  *this = Of(wide);
+void CompactTail::LearnExcess(float a, float gain) {
+  using namespace tail_law;
+  const float over = std::min(a - hundredth, static_cast<float>(kMostExcess) * excess);
+  const float weight = std::min(static_cast<float>(kExcessGain) * gain, 0.5f);
+  hundredth += static_cast<float>(0.99 * kHundredthGain) * gain * excess;
+  excess = std::max(excess + weight * (over - excess), static_cast<float>(kLeastExcess));
+  excess_square = std::max(excess_square + weight * (over * over - excess_square), excess * excess);
 }
 
 bool IsFinite(const CompactTail& tail) {

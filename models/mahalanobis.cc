@@ -13,6 +13,7 @@ constexpr double kShrink = 0.2;        // of the off-diagonal moments
 constexpr double kNugget = 0.16;       // added to each second moment: a z of 0.4 is nothing
 constexpr double kRenew = 30.0;        // ticks between factorisations
 constexpr double kMostTaught = 8.0;    // d^2 from which an observation is pulled in
+constexpr double kTailPrior = 200.0;   // observations
 constexpr double kTailMemory = 4.0;    // half-lives of the moments: extremes are rare
 constexpr double kMostNumber = 1e6;
 constexpr double kLeastPivot = 1e-9;
@@ -136,7 +137,7 @@ class Mahalanobis final : public Model {
     } else if (Factored(group)) {
       const double square = SquareDistance(group, x);
       Tail tail = TailOf(group);
-      tail.Learn(std::min(kUnit * std::sqrt(square), kMostZ), TailGain(learned, alpha_ / kTailMemory));
+      tail.Learn(std::min(kUnit * std::sqrt(square), kMostZ), std::max(alpha_ / kTailMemory, 1.0 / (learned + kTailPrior)));
       Keep(tail, group);
       if (square > kMostTaught) pulled = std::sqrt(kMostTaught / square);
     }

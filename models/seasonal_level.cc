@@ -47,7 +47,8 @@ class SeasonalLevel final : public Model {
         gain_(options.half_life_seconds / options.tick_seconds, warm_up_),
         near_gain_(kShortMemory * options.half_life_seconds / options.tick_seconds, warm_up_),
         hours_a_tick_(options.tick_seconds / kDay * kHours),
-        profile_gain_(-std::expm1(-M_LN2 * kHours * options.tick_seconds / kProfileHalfLife)) {}
+        profile_gain_(-std::expm1(-M_LN2 * kHours * options.tick_seconds / kProfileHalfLife)),
+        profile_settled_((hours_a_tick_ / profile_gain_ + 1.0) * kHours) {}
   std::string_view name() const override { return "seasonal_level"; }
   int width() const override { return 1; }
   int64_t series() const override { return table_.series(); }
@@ -105,13 +106,21 @@ class SeasonalLevel final : public Model {
   View See(const Record& r) const {
     View v;
     const double hours = r.ticks * hours_a_tick_;
-    v.hour = static_cast<int>(static_cast<int64_t>(hours) % kHours);
+    v.hour = static_cast<int>(static_cast<uint32_t>(std::min(hours, 4e9)) % kHours);
     v.seasonal = hours > kHours && r.variance < kProfileGate * r.plain_variance;
     v.floor = std::max(floor_, kRangeShare * (r.high - r.low));
     v.expected = r.level + (v.seasonal ? r.profile[v.hour] : 0.0f);
     v.scale = std::max(std::sqrt(v.seasonal ? r.variance : r.plain_variance), v.floor);
     v.near_scale = std::max(std::sqrt(r.near_variance), v.floor);
     return v;
+  }
+
+  // One over the values of this hour so far, as if none had been missing, until that is the least.
+  double ProfileGain(uint32_t ticks) const {
+    const double hours = ticks * hours_a_tick_;
+    if (hours >= profile_settled_) return profile_gain_;
+    const double visits = std::floor(hours / kHours) + hours - std::floor(hours);
+    return std::max(profile_gain_, 1.0 / (visits / hours_a_tick_ + 3.0));
   }
 
   void Begin(double x, Record* r) const {
@@ -126,17 +135,14 @@ class SeasonalLevel final : public Model {
     const bool settling = gain_.Settling(r->learned);
     const double error = x - v.expected, plain = x - r->level, seasonal = plain - r->profile[v.hour], near = x - r->near_level;
     if (!settling) {
-      const double gain = TailGain(r->learned, gain_.least());
+      const double gain = gain_.OfTail(r->learned);
       r->tail.Learn(std::abs(ClippedZ(error, v.scale)), gain);
       r->near_tail.Learn(std::abs(ClippedZ(near, v.near_scale)), gain);
     }
     const double gain = gain_.At(r->learned), near_gain = near_gain_.At(r->learned);
     const double seasonal_error = Winsorised(seasonal, std::max(std::sqrt(r->variance), v.floor));
     if (!settling) {
-      // Values of this hour so far, as if none had been missing.
-      const double hours = r->ticks * hours_a_tick_, visits = std::floor(hours / kHours) + hours - std::floor(hours);
-      const double weight = std::max(profile_gain_, 1.0 / (visits / hours_a_tick_ + 3.0));
-      const double moved = r->profile[v.hour] + weight * kProfileGain * seasonal_error;
+      const double moved = r->profile[v.hour] + ProfileGain(r->ticks) * kProfileGain * seasonal_error;
       r->profile[v.hour] = static_cast<float>(std::clamp(moved, -kMostProfile, kMostProfile));
     }
     r->level += gain * Winsorised(error, v.scale);
@@ -153,7 +159,7 @@ class SeasonalLevel final : public Model {
 
   double floor_, shape_, warm_up_;
   Gain gain_, near_gain_;
-  double hours_a_tick_, profile_gain_;
+  double hours_a_tick_, profile_gain_, profile_settled_;
   RecordTable<Record> table_{"seasonal_level", 1};
 };
 

@@ -87,7 +87,7 @@ class Step final : public Model {
   void Learn(double difference, Record* r) const {
     const double scale = Scale(*r);
     if (r->learned == 0) r->tail = CompactTail::Of(Tail::Prior(shape_));
-    if (!gain_.Settling(r->learned)) r->tail.Learn(std::abs(ClippedZ(difference, scale)), TailGain(r->learned, gain_.least()));
+    if (!gain_.Settling(r->learned)) r->tail.Learn(std::abs(ClippedZ(difference, scale)), gain_.OfTail(r->learned));
     Spread(Winsorised(difference, scale), gain_.At(r->learned), &r->variance);
     const double kept = r->largest * (1.0 - kLargestForgets * gain_.least());
     r->largest = static_cast<float>(std::min(std::max(kept, std::abs(difference)), kMostLargest));

@@ -13,17 +13,21 @@ namespace outlier::models {
 class Gain {
  public:
   // In values; half_life > 0.
-  Gain(double half_life, double warm_up) : least_(-std::expm1(-M_LN2 / half_life)), settle_(std::floor(warm_up / 4.0)) {}
+  Gain(double half_life, double warm_up)
+      : least_(-std::expm1(-M_LN2 / half_life)), settle_(std::floor(warm_up / 4.0)), constant_(settle_ + 1.0 / least_) {}
   double least() const { return least_; }
   bool Settling(double learned) const { return learned < settle_; }
-  double At(double learned) const { return Settling(learned) ? 1.0 / 3.0 : std::max(least_, 1.0 / (learned - settle_ + 3.0)); }
+  double At(double learned) const {
+    if (learned >= constant_) return least_;
+    return Settling(learned) ? 1.0 / 3.0 : std::max(least_, 1.0 / (learned - settle_ + 3.0));
+  }
+  // Of one observed |z|: the prior of a tail is worth 200 values.
+  double OfTail(double learned) const { return learned >= constant_ ? least_ : std::max(least_, 1.0 / (learned + kTailPrior)); }
 
  private:
-  double least_, settle_;
+  static constexpr double kTailPrior = 200.0;
+  double least_, settle_, constant_;  // values from which on the weight is the least
 };
-
-// Of one observed |z|: the prior of a tail is worth 200 values.
-inline double TailGain(double learned, double least) { return std::max(least, 1.0 / (learned + 200.0)); }
 
 inline double Clamped(double x) { return std::clamp(x, -1e100, 1e100); }  // its square is finite
 inline double ClippedZ(double error, double scale) { return std::clamp(error / scale, -kMostZ, kMostZ); }
