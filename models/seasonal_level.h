@@ -9,8 +9,8 @@
 // uniform there; a shift is told while it is new, and what the long memory alone still minds is not.
 // z: the smaller size of the two, in the direction of the long one; within +-1000.
 //
-// Scale >= max(prior.scale_floor, 2 % of the seen range, which forgets slowly): a series that lies flat between bursts does
-// not make the next burst a wonder. prior.relative_floor, cold_seconds and relearn_seconds do not matter here.
+// Scale >= max(prior.scale_floor, 2 % of the seen range, which forgets slowly): where a series lies flat between
+// bursts, the next one is at most 50 scales away. prior.relative_floor, cold_seconds and relearn_seconds do not matter here.
 // The day is counted in ticks since a series was first seen. expected: of the long memory; lower, upper: the union of both
 // intervals. width 1; x any finite number (no profile beyond 1e37); ready after warm_up_seconds. O(1), 200 bytes a series.
 #pragma once
