@@ -8,20 +8,9 @@
 namespace outlier::models {
 namespace {
 
-// Normal deviates passed by |N(0,1)| with probability 1/2, 1/10, 1/100.
-constexpr double kHalfDeviate = 0.6744897501960817;
-constexpr double kTenthDeviate = 1.6448536269514722;
-constexpr double kHundredthDeviate = 2.5758293035489004;
+using namespace tail_law;
 
 constexpr double kShrink = 0.7, kLeastShape = 0.02, kMostShape = 0.6;  // DETECTION: measured on SMD, KPI, ASD
-// A series on its scale floor has |z| near 0 always; these keep its law from shrinking below a light-tailed one with the
-// floor as standard deviation, because the floor is the least credible spread.
-constexpr double kLeastHalf = 0.2, kLeastTenth = 0.8, kLeastHundredth = 1.5, kLeastExcess = 0.2;
-// Robbins-Monro gains: the reciprocal density at the knot of a standard normal, 1/0.64, 1/0.21; for the last,
-// 0.6 mean excess / 0.01: that density is known only through the excess, and less than half of it would not converge.
-constexpr double kHalfGain = 1.6, kTenthGain = 4.8, kHundredthGain = 60.0;
-constexpr double kExcessGain = 10.0;    // excesses come once in a hundred observations
-constexpr double kMostExcess = 8.0;     // one observation's excess, in mean excesses
 
 }  // namespace
 

@@ -22,6 +22,22 @@ struct Tail {
   void Learn(double a, double gain);
 };
 
+// The law's numbers, for models/compact_tail.h too.
+namespace tail_law {
+// Normal deviates passed by |N(0,1)| with probability 1/2, 1/10, 1/100.
+inline constexpr double kHalfDeviate = 0.6744897501960817;
+inline constexpr double kTenthDeviate = 1.6448536269514722;
+inline constexpr double kHundredthDeviate = 2.5758293035489004;
+// A series on its scale floor has |z| near 0 always; these keep its law from shrinking below a light-tailed one with the
+// floor as standard deviation, because the floor is the least credible spread.
+inline constexpr double kLeastHalf = 0.2, kLeastTenth = 0.8, kLeastHundredth = 1.5, kLeastExcess = 0.2;
+// Robbins-Monro gains: the reciprocal density at the knot of a standard normal, 1/0.64, 1/0.21; for the last,
+// 0.6 mean excess / 0.01: that density is known only through the excess, and less than half of it would not converge.
+inline constexpr double kHalfGain = 1.6, kTenthGain = 4.8, kHundredthGain = 60.0;
+inline constexpr double kExcessGain = 10.0;  // excesses come once in a hundred observations
+inline constexpr double kMostExcess = 8.0;   // one observation's excess, in mean excesses
+}  // namespace tail_law
+
 inline constexpr double kLeastProbability = 1e-300;  // p is never 0
 inline constexpr double kMostZ = 1000.0;             // |z| is clipped: a larger one says nothing more
 

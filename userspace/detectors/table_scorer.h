@@ -1,8 +1,12 @@
 // TableScorer: the engine over someone's own table, a row a tick, all columns one workload (`outlierctl score`).
 //
-// Every column has a level and a difference model with calibrated tails. Their -log10 p are combined (mean excess over 2,
-// and the mean of the three largest), smoothed with a half-life of three rows, and calibrated by the score's own tail, half
-// of which stays the prior. Nothing depends on later rows. Deterministic; not thread-safe.
+// Every column has a seasonal_level and a step model with calibrated tails; groups of up to 16 columns have a mahalanobis model
+// of both z. One row's evidence is
+//   log1p(4 m) + log1p(t - 2) + 1.5 log1p(g - 2) + 0.02 b,
+// m: mean over columns of the decades (-log10 p) beyond 2, t: mean of the three largest decades, g: the largest of the groups',
+// b: mean of the decades up to 2, which only orders unremarkable rows. It is smoothed twice, half-lives 4 and 20 rows, and
+// becomes a tail probability by the score's own tail, most of which stays the prior: one threshold has to suit all tables.
+// Nothing depends on later rows. Deterministic; not thread-safe; a row allocates nothing but its names.
 #pragma once
 #include <memory>
 #include <span>
@@ -19,7 +23,9 @@ class TableScorer {
   struct Row {
     double tail_probability = 1.0;      // (0, 1]
     double score = 0.0;                 // 0-100: 100 (1 - 10^(-surprise/3)), surprise = decades beyond 1 in 100
-    std::vector<std::string> features;  // up to five most surprising columns, most surprising first
+    // Up to five columns that were beyond 1 in 100 lately: those that went furthest from normal first, in z of value or step,
+    // a z of the past counting less the longer it is ago. So the names a few rows after an alarm are those of its onset.
+    std::vector<std::string> features;
   };
 
   // `interval_seconds` > 0: distance between rows.
@@ -30,21 +36,24 @@ class TableScorer {
   Row Score(std::span<const double> values, std::span<const bool> present, bool learn_only);
 
  private:
+  void Judge();
   double Combine();
   double Calibrate(double combined);
-  std::vector<std::string> MostSurprising() const;
+  std::vector<std::string> MostSurprising();
 
   std::vector<std::string> columns_;
-  std::unique_ptr<models::Model> level_, difference_;
-  models::Assessment level_scores_, difference_scores_;
-  Eigen::ArrayXXd x_;
-  Eigen::Array<bool, Eigen::Dynamic, 1> mask_;
-  Eigen::ArrayXd surprise_;   // a column's largest -log10 p
+  int64_t groups_, group_columns_;
+  std::unique_ptr<models::Model> level_, step_, joint_;
+  models::Assessment level_scores_, step_scores_, joint_scores_;
+  Eigen::ArrayXXd x_, deviates_;  // 1 x columns; width of joint_ x groups
+  Eigen::Array<bool, Eigen::Dynamic, 1> mask_, group_mask_;
+  Eigen::ArrayXd surprise_;       // a column's largest -log10 p
+  Eigen::ArrayXd departure_;      // a column's largest |z| lately
   std::vector<double> sorted_;
-  double smoothed_ = 0.0;
-  bool started_ = false;
-  models::Tail own_;          // of the smoothed score, in units of its prior spread
+  std::vector<int> order_;
+  double fast_ = 0.0, slow_ = 0.0;
   double rows_ = 0.0;
+  models::Tail own_;              // of the smoothed evidence, in units of its prior
 };
 
 }  // namespace outlier

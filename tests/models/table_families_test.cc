@@ -1,0 +1,204 @@
+// The laws that seasonal_level, step, mahalanobis and CompactTail name in their headers.
+#include <gtest/gtest.h>
+
+#include "models/compact_tail.h"
+#include "models/special.h"
+#include "tests/models/world.h"
+
+namespace outlier::models {
+namespace {
+
+struct Law {
+  const char* name;
+  std::function<double(std::mt19937_64&)> draw;
+};
+
+const Law kLaws[] = {
+    {"gaussian", [](std::mt19937_64& r) { return 50 + 7 * std::normal_distribution<double>()(r); }},
+    {"laplace", [](std::mt19937_64& r) { return (r() % 2 ? 1 : -1) * std::exponential_distribution<double>(0.5)(r); }},
+    {"student with 4 degrees", [](std::mt19937_64& r) { return 3 * std::student_t_distribution<double>(4)(r); }},
+};
+
+Options Hosts() {
+  Options options;
+  options.tick_seconds = 60;
+  options.half_life_seconds = 16 * 86400.0;
+  options.warm_up_seconds = 3600;
+  options.prior.scale_floor = 1e-6;
+  return options;
+}
+
+// Kolmogorov (1933): largest distance between the distribution of p and the uniform one.
+double Distance(std::vector<double> p) {
+  std::sort(p.begin(), p.end());
+  double most = 0;
+  for (size_t k = 0; k < p.size(); ++k) {
+    most = std::max({most, (k + 1.0) / p.size() - p[k], p[k] - static_cast<double>(k) / p.size()});
+  }
+  return most;
+}
+
+std::vector<double> Probabilities(std::string_view model, const Law& law, int learn, int n) {
+  std::mt19937_64 random(20);
+  Watch watch(model, Hosts());
+  for (int t = 0; t < learn; ++t) watch.Tick(law.draw(random));
+  std::vector<double> p(n);
+  for (double& value : p) value = watch.Tick(law.draw(random)).p;
+  return p;
+}
+
+double Below(const std::vector<double>& p, double level) {
+  return std::count_if(p.begin(), p.end(), [&](double v) { return v <= level; }) / static_cast<double>(p.size());
+}
+
+TEST(CompactTail, IsTheLawOfTailInBodyTailAndLearning) {
+  std::mt19937_64 random(1);
+  Tail wide = Tail::Prior(0.25);
+  CompactTail narrow = CompactTail::Of(wide);
+  for (int t = 0; t < 20000; ++t) {
+    const double a = std::abs(std::student_t_distribution<double>(5)(random));
+    if (t % 50 == 0) {
+      for (double probe = 0.0; probe < 30; probe += 0.37) {
+        ASSERT_NEAR(narrow.Probability(probe, 0.25), wide.Probability(probe, 0.25), 2e-4 + 0.02 * wide.Probability(probe, 0.25));
+      }
+    }
+    wide.Learn(a, 1e-3);
+    narrow.Learn(a, 1e-3);
+  }
+  EXPECT_NEAR(narrow.hundredth, wide.hundredth, 0.01 * wide.hundredth);
+}
+
+TEST(CompactTail, BodyIsTheNormalTailToAMillionth) {
+  CompactTail tail = CompactTail::Of(Tail::Prior(0.25));
+  for (double a = 0.0; a < 2.57; a += 0.01) EXPECT_NEAR(tail.Probability(a, 0.25), NormalTwoSidedTail(a), 1.5e-6) << a;
+  EXPECT_EQ(tail.Probability(0.0, 0.25), 1.0);
+}
+
+TEST(CompactTail, LearnsAtTheLeastGainInSinglePrecision) {
+  std::mt19937_64 random(2);
+  CompactTail tail = CompactTail::Of(Tail::Prior(0.25));
+  // Twice as wide as the prior believes: every quantile has to move, 1e-9 or not.
+  for (int t = 0; t < 2000000; ++t) tail.Learn(2.0 * std::abs(std::normal_distribution<double>()(random)), 1e-9);
+  EXPECT_NEAR(tail.half, 2 * 0.6745, 0.1);
+  EXPECT_NEAR(tail.tenth, 2 * 1.645, 0.2);
+  EXPECT_NEAR(tail.hundredth, 2 * 2.576, 0.4);
+}
+
+TEST(SeasonalLevel, ProbabilitiesAreNearlyUniformAndNeverTooSmallUnderTheNull) {
+  for (const Law& law : kLaws) {
+    const std::vector<double> p = Probabilities("seasonal_level", law, 20000, 40000);
+    // The larger of two p of one steady series: above the diagonal, by as much as the memories differ.
+    EXPECT_LT(Distance(p), 0.05) << law.name;
+    EXPECT_LT(Below(p, 0.5), 0.515) << law.name;
+    EXPECT_LT(Below(p, 0.01), 0.0115) << law.name;
+    EXPECT_GT(Below(p, 0.01), 0.005) << law.name;
+    EXPECT_LT(Below(p, 1e-3), 0.0025) << law.name;
+  }
+}
+
+TEST(Step, ProbabilitiesAreUniformUnderTheNullInBodyAndTail) {
+  for (const Law& law : kLaws) {
+    const std::vector<double> p = Probabilities("step", law, 20000, 40000);
+    EXPECT_LT(Distance(p), 0.03) << law.name;
+    EXPECT_NEAR(Below(p, 0.01), 0.01, 0.003) << law.name;
+    EXPECT_LT(Below(p, 1e-3), 0.0025) << law.name;
+  }
+}
+
+// Correlated numbers of one group.
+Eigen::ArrayXXd Group(std::mt19937_64& random, int width) {
+  std::normal_distribution<double> normal;
+  Eigen::ArrayXXd x(width, 1);
+  const double common = normal(random);
+  for (int k = 0; k < width; ++k) x(k, 0) = 0.9 * common + 0.4 * normal(random);
+  return x;
+}
+
+TEST(Mahalanobis, ProbabilitiesAreUniformUnderTheNullInBodyAndTail) {
+  Options options = Hosts();
+  options.width = 6;
+  std::mt19937_64 random(3);
+  Watch watch("mahalanobis", options);
+  for (int t = 0; t < 20000; ++t) watch.Tick(Group(random, 6));
+  std::vector<double> p(40000);
+  for (double& value : p) value = watch.Tick(Group(random, 6)).p;
+  // Distances have no normal body; the knots are what is promised.
+  EXPECT_NEAR(Below(p, 0.5), 0.5, 0.03);
+  EXPECT_NEAR(Below(p, 0.1), 0.1, 0.015);
+  EXPECT_NEAR(Below(p, 0.01), 0.01, 0.003);
+}
+
+TEST(Mahalanobis, FindsNumbersThatPartCompanyThoughEachIsUsual) {
+  Options options = Hosts();
+  options.width = 6;
+  std::mt19937_64 random(4);
+  Watch watch("mahalanobis", options);
+  for (int t = 0; t < 5000; ++t) watch.Tick(Group(random, 6));
+  Eigen::ArrayXXd together = Eigen::ArrayXXd::Constant(6, 1, 1.5), apart = together;
+  apart.bottomRows(3) *= -1;
+  EXPECT_GT(watch.Tick(together).p, 0.05);
+  EXPECT_LT(watch.Tick(apart).p, 5e-3);
+}
+
+TEST(Mahalanobis, EqualsTheQuadraticFormOfTheInverse) {
+  // After long learning of independent unit numbers S is near 1.16 I: d = 1.2 |x| / sqrt(1.16 k).
+  Options options = Hosts();
+  options.width = 4;
+  std::mt19937_64 random(5);
+  std::normal_distribution<double> normal;
+  Watch watch("mahalanobis", options);
+  for (int t = 0; t < 20000; ++t) watch.Tick(Eigen::ArrayXXd::NullaryExpr(4, 1, [&] { return normal(random); }));
+  const Verdict v = watch.Tick(Eigen::ArrayXXd::Constant(4, 1, 2.0));
+  EXPECT_NEAR(v.z, 1.2 * 2.0 / std::sqrt(1.16), 0.15);
+}
+
+double Daily(int minute) { return 100 + 40 * std::sin(2 * M_PI * minute / 1440.0); }
+
+TEST(SeasonalLevel, KnowsTheHoursAndMindsTheRightValueAtTheWrongHour) {
+  std::mt19937_64 random(6);
+  std::normal_distribution<double> normal;
+  Watch watch("seasonal_level", Hosts());
+  int t = 0;
+  for (; t < 20 * 1440; ++t) watch.Tick(Daily(t) + normal(random));
+  // A quarter past midnight and six hours later: near their own hour's level, not the other's.
+  EXPECT_NEAR(watch.Ask(100).expected, Daily(t), 12);
+  EXPECT_GT(watch.Ask(Daily(t)).p, 0.02);
+  EXPECT_LT(watch.Ask(Daily(t) + 60).p, 1e-3);
+}
+
+TEST(SeasonalLevel, TellsAShiftWhileItIsNewAndAcceptsItWithinADay) {
+  std::mt19937_64 random(7);
+  std::normal_distribution<double> normal;
+  Watch watch("seasonal_level", Hosts());
+  for (int t = 0; t < 14 * 1440; ++t) watch.Tick(50 + normal(random));
+  EXPECT_LT(watch.Tick(62 + normal(random)).p, 1e-4);
+  for (int t = 0; t < 1440; ++t) watch.Tick(62 + normal(random));
+  int told = 0;
+  for (int t = 0; t < 200; ++t) told += watch.Tick(62 + normal(random)).p < 1e-2;
+  EXPECT_LT(told, 10);
+}
+
+TEST(SeasonalLevel, NothingInsideTheSeenRangeIsFurtherThanFiftyScales) {
+  Watch watch("seasonal_level", Hosts());
+  for (int t = 0; t < 2000; ++t) watch.Tick(0);
+  EXPECT_EQ(watch.Tick(100).z, 1000);
+  for (int t = 0; t < 200; ++t) watch.Tick(0);
+  const Verdict again = watch.Tick(100);
+  EXPECT_LE(again.z, 51);  // the range has forgotten a little
+  EXPECT_GT(again.z, 20);
+}
+
+TEST(Step, MindsASuddenChangeOfAWanderingLevelAndNoTickAfterAGap) {
+  std::mt19937_64 random(8);
+  std::normal_distribution<double> normal;
+  Watch watch("step", Hosts());
+  double x = 0;
+  for (int t = 0; t < 5000; ++t) watch.Tick(x += normal(random));
+  EXPECT_LT(watch.Ask(x + 10).p, 1e-4);
+  EXPECT_GT(watch.Ask(x + 1).p, 0.05);
+  watch.Gap();
+  EXPECT_EQ(watch.Ask(x + 1000).p, 1.0);
+}
+
+}  // namespace
+}  // namespace outlier::models
