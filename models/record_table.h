@@ -4,6 +4,7 @@
 //
 // Element: trivially copyable, without padding, all zero when fresh, with bool IsFinite(const Element&) beside it.
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <type_traits>

@@ -16,6 +16,7 @@
 namespace outlier {
 namespace {
 
+constexpr int64_t kProgressRows = 5000;     // a fraction of a second
 constexpr size_t kLongestLine = 16 << 20;  // a line beyond this is not a table
 
 std::string Lower(std::string_view text) {
@@ -160,17 +161,19 @@ void ScoreWriter::Write(const TableScorer::Row& row) {
   *out_ << fmt::format("{},{:.6g},{:.2f},{}\n", row_++, row.tail_probability, row.score, Quoted(names));
 }
 
-absl::Status ScoreTable(const std::string& path, double interval_seconds, std::ostream* out) {
+absl::Status ScoreTable(const std::string& path, double interval_seconds, std::ostream* out,
+                        const std::function<void(int64_t rows)>& progress) {
   absl::StatusOr<CsvTable> table = CsvTable::Open(path);
   if (!table.ok()) return table.status();
   TableScorer scorer(table->features(), interval_seconds);
   ScoreWriter writer(out);
   CsvTable::Row row;
-  for (;;) {
+  for (int64_t rows = 1;; ++rows) {
     const absl::StatusOr<bool> more = table->Next(&row);
     if (!more.ok()) return more.status();
     if (!*more) break;
     writer.Write(scorer.Score(row.values, std::span<const bool>(row.present.get(), row.values.size()), !row.is_test));
+    if (progress && rows % kProgressRows == 0) progress(rows);
   }
   out->flush();
   if (!out->good()) return absl::UnavailableError("cannot write the scores: the output does not accept them");

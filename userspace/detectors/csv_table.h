@@ -1,5 +1,6 @@
 // CSV tables for `outlierctl score`: a streaming reader of FILE.csv[.gz] and a writer of scores.
 #pragma once
+#include <functional>
 #include <memory>
 #include <ostream>
 #include <string>
@@ -65,7 +66,8 @@ class ScoreWriter {
   int64_t row_ = 0;
 };
 
-// The whole of `outlierctl score FILE`.
-absl::Status ScoreTable(const std::string& path, double interval_seconds, std::ostream* out);
+// The whole of `outlierctl score FILE`. `progress`, where given, hears the number of rows done now and then.
+absl::Status ScoreTable(const std::string& path, double interval_seconds, std::ostream* out,
+                        const std::function<void(int64_t rows)>& progress = nullptr);
 
 }  // namespace outlier

@@ -6,7 +6,7 @@
 // m: mean over columns of the decades (-log10 p) beyond 2, t: mean of the three largest decades, g: the largest of the groups',
 // b: mean of the decades up to 2, which only orders unremarkable rows. It is smoothed twice, half-lives 4 and 20 rows, and
 // becomes a tail probability by the score's own tail, most of which stays the prior: one threshold has to suit all tables.
-// Nothing depends on later rows. Deterministic; not thread-safe; a row allocates nothing but its names.
+// Nothing depends on later rows. Deterministic; not thread-safe.
 #pragma once
 #include <memory>
 #include <span>

@@ -1,5 +1,8 @@
 // outlierctl score: the engine over someone's own table.
 #include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
 
 #include "userspace/detectors/csv_table.h"
 #include "userspace/outlierctl/commands.h"
@@ -25,7 +28,13 @@ void AddScore(CLI::App& app, Context& context) {
       const auto interval = DurationOption("--interval", options->interval);
       if (!interval.ok()) return interval.status();
       if (*interval <= 0) return absl::InvalidArgumentError(fmt::format("--interval '{}': must be more than nothing", options->interval));
-      return ScoreTable(options->file, static_cast<double>(*interval) * 1e-9, &context.out);
+      // For a person who waits; over a file or a pipe nobody reads it. Not where the rows themselves run over the terminal.
+      const bool watched = isatty(STDERR_FILENO) == 1 && !context.terminal;
+      const auto progress = [](int64_t rows) { fmt::print(stderr, "\rrow {}", rows); };
+      const absl::Status status = ScoreTable(options->file, static_cast<double>(*interval) * 1e-9, &context.out,
+                                             watched ? std::function<void(int64_t)>(progress) : nullptr);
+      if (watched) fmt::print(stderr, "\r\033[K");
+      return status;
     };
   });
 }
