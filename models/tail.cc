@@ -10,7 +10,7 @@ namespace {
 
 using namespace tail_law;
 
-constexpr double kShrink = 0.7, kLeastShape = 0.02, kMostShape = 0.6;  // DETECTION: measured on SMD, KPI, ASD
+constexpr double kShrink = 0.7, kLeastShape = 0.02, kMostShape = 0.6;  // measured on labelled tables of servers
 
 }  // namespace
 
