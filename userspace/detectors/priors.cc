@@ -12,10 +12,10 @@ SignalPrior Utilization(std::string_view signal) {
   SignalPrior out;
   if (signal == "process.cpu.run_delay") {
     // Waiting for a CPU comes and goes with the neighbours: 0.1 s/s is everyday (z below 8), 0.2 s/s held, which is what a
-    // service of 40 ms in 100 feels when its core is taken, is not (z about 10). ln(1 + x/0.05) in steps of 0.15 keeps it
+    // service of 40 ms in 100 feels when its core is taken, is not (z about 12). ln(1 + x/0.05) in steps of 0.12 keeps it
     // below the CPU use of the process that causes it.
     out.transform = {Law::kLog, 0.05};
-    out.prior.scale_floor = 0.15;
+    out.prior.scale_floor = 0.12;
   } else {
     // A twentieth of a core is housekeeping. A floor of 0.1 there is 5 millicores near zero and 10 % of a busy core.
     out.transform = {Law::kLog, 0.05};

@@ -133,6 +133,8 @@ class Service {
     if (order == "grow-child") {
       if (fork() == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        // Where the one before it has not given all its memory back, the limit is met while both are small: the child is to go.
+        std::ofstream("/proc/self/oom_score_adj") << 1000;
         Grow();
       }
       return;  // the parent goes on as it was
