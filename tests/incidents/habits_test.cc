@@ -25,7 +25,7 @@ class HabitsTest : public ::testing::Test {
   }
   double Tick(const GroupStrengths& now) {
     now_ns_ += kSecond;
-    habits_.Observe(0, now, now_ns_);
+    habits_.Observe(0, now, Combine(now) >= 1, now_ns_);
     return Combine(habits_.Unusual(0, now, now_ns_));
   }
   void MakeHabit() {
@@ -73,6 +73,11 @@ TEST_F(HabitsTest, SpellsWithAShortGapAreOne) {
   }
 }
 
+TEST_F(HabitsTest, WhatWasTooWeakToBeToldIsNothingToGetUsedTo) {
+  for (int i = 0; i < 10; ++i) Excursion(0.9, 20);
+  EXPECT_EQ(Excursion(1.1, 20), 20);
+}
+
 TEST_F(HabitsTest, FadesWithinWeeks) {
   MakeHabit();
   now_ns_ += 21 * kDay;
@@ -111,7 +116,7 @@ TEST_F(HabitsTest, AFalseAlarmSaysNothingOfWhatWasLongAgo) {
 
 TEST_F(HabitsTest, OfOneWorkloadAreNotThoseOfAnother) {
   MakeHabit();
-  habits_.Observe(1, Departs(2), now_ns_);
+  habits_.Observe(1, Departs(2), true, now_ns_);
   EXPECT_EQ(Combine(habits_.Unusual(1, Departs(2), now_ns_)), 2);
 }
 

@@ -21,15 +21,18 @@ double Faded(double value, uint64_t from_ns, uint64_t to_ns) {
 }  // namespace
 
 void Habits::End(Habit* h) {
-  h->times = Faded(h->times, h->ended_ns, h->last_ns) + 1.0;
-  h->peak = std::max(Faded(h->peak, h->ended_ns, h->last_ns), h->now_peak);
-  h->stay_ns = std::max(Faded(h->stay_ns, h->ended_ns, h->last_ns), static_cast<double>(h->last_ns - h->since_ns));
-  h->ended_ns = h->last_ns;
+  if (h->now_told) {
+    h->times = Faded(h->times, h->ended_ns, h->last_ns) + 1.0;
+    h->peak = std::max(Faded(h->peak, h->ended_ns, h->last_ns), h->now_peak);
+    h->stay_ns = std::max(Faded(h->stay_ns, h->ended_ns, h->last_ns), static_cast<double>(h->last_ns - h->since_ns));
+    h->ended_ns = h->last_ns;
+  }
   h->since_ns = 0;
   h->now_peak = 0;
+  h->now_told = false;
 }
 
-void Habits::Observe(size_t slot, const GroupStrengths& now, uint64_t now_ns) {
+void Habits::Observe(size_t slot, const GroupStrengths& now, bool told, uint64_t now_ns) {
   OfSlot& own = slots_[slot];
   for (int group = 0; group < kEvidenceGroups; ++group) {
     if (now.strength[group] < kDeparts) continue;
@@ -38,6 +41,7 @@ void Habits::Observe(size_t slot, const GroupStrengths& now, uint64_t now_ns) {
     if (habit.since_ns == 0) habit.since_ns = now_ns;
     habit.last_ns = now_ns;
     habit.now_peak = std::max(habit.now_peak, now.strength[group]);
+    habit.now_told |= told;
     own.active |= 1u << index;
   }
   for (size_t index = 0; own.active >> index != 0; ++index) {

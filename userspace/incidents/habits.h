@@ -17,8 +17,9 @@ class Habits {
  public:
   void Resize(size_t slots) { slots_.resize(slots); }
   void Forget(size_t slot) { slots_[slot] = {}; }
-  // The departures of one slot at one tick, `now_ns` since boot, ascending.
-  void Observe(size_t slot, const GroupStrengths& now, uint64_t now_ns);
+  // The departures of one slot at one tick, `now_ns` since boot, ascending. `told`: together they are strong enough to be told; an
+  // excursion that never was is no news to get used to.
+  void Observe(size_t slot, const GroupStrengths& now, bool told, uint64_t now_ns);
   // The same without what is usual for this slot. After Observe of the same tick.
   GroupStrengths Unusual(size_t slot, const GroupStrengths& now, uint64_t now_ns) const;
   // A person's word on an incident: what departs, or departed in the last hour, is usual from now on, or is no habit at all.
@@ -37,8 +38,9 @@ class Habits {
     uint64_t since_ns = 0;    // of the excursion now, 0 = none
     uint64_t last_ns = 0;     // when it was last seen departing
     double now_peak = 0;
+    bool now_told = false;
     template <class Archive>
-    void Serialize(Archive& a) { a(times, peak, stay_ns, ended_ns, since_ns, last_ns, now_peak); }
+    void Serialize(Archive& a) { a(times, peak, stay_ns, ended_ns, since_ns, last_ns, now_peak, now_told); }
   };
   struct OfSlot {
     std::array<Habit, 2 * kEvidenceGroups> habits;  // by group, then direction

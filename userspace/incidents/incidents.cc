@@ -97,7 +97,7 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
     const std::vector<Strength> strengths = evidence_.Of(static_cast<int>(slot), scores, ignored);
     const GroupStrengths groups = evidence_.Groups(strengths, scores);
     const double strength = Combine(groups);
-    habits_.Observe(slot, groups, tick.boot_time_ns);
+    habits_.Observe(slot, groups, strength >= kOpens, tick.boot_time_ns);
     scores_[slot] = strength > 0 ? ScoreOf(strength) : 0;
     warm_[slot] = std::any_of(scores.detectors.begin(), scores.detectors.end(), [&](const DetectorScores& d) {
       return features_[d.feature].kind == FeatureKind::kBytes && d.ready(slot);
