@@ -109,8 +109,8 @@ struct outlier_process {
 };
 #define OUTLIER_PROCESS_KERNEL_THREAD 1u
 #define OUTLIER_PROCESS_RSS_APPROXIMATE 2u /* the per-CPU parts of the counters could not be read */
-#define OUTLIER_PROCESS_BRIEF 8u           /* user, name and resident sizes are not told: they are those of the record before */
 #define OUTLIER_PROCESS_STALE 4u           /* threads came or went during the scan: counters of the previous tick */
+#define OUTLIER_PROCESS_BRIEF 8u           /* user, name and resident sizes are not told: they are those of the record before */
 
 #define OUTLIER_EVENT_EXEC 1u
 #define OUTLIER_EVENT_END 2u

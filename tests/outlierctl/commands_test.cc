@@ -63,7 +63,7 @@ TEST_F(Commands, ADaemonThatTakesItsTimeToAcceptIsWaitedFor) {
   ASSERT_EQ(bind(listener, reinterpret_cast<const sockaddr*>(&name), sizeof name), 0);
   ASSERT_EQ(listen(listener, 1), 0);
   std::thread daemon([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(700));
+    std::this_thread::sleep_for(std::chrono::milliseconds(700));  // the slowness under test: longer than one attempt used to be
     feed_.Serve(accept(listener, nullptr, nullptr));
   });
   const Outcome outcome = RunCtl("unix://" + path, {"status"});

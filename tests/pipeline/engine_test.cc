@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
+
 #include <functional>
 
 #include "tests/pipeline/simulated_host.h"
@@ -320,6 +322,42 @@ TEST(Engine, DamagedStateIsRefusedAndChangesNothing) {
   }
   EXPECT_EQ(engine->Load("").code(), absl::StatusCode::kDataLoss);
   EXPECT_EQ(engine->Save(), good);
+}
+
+// Burns a core twice, with a person's word on the first incident in between; returns how often service-0 was told of.
+int OpenedAround(std::optional<Command::Kind> word) {
+  const auto engine = MakeEngine();
+  SimulatedHost host(3);
+  int opened = 0;
+  std::string id;
+  const auto run = [&](double cores, int ticks) {
+    host.at(0).cores = cores;
+    for (int i = 0; i < ticks; ++i) {
+      const TickInput input = host.Tick();
+      for (const v1::IncidentChange& change : Changes(engine.get(), std::span(&input, 1))) {
+        if (change.kind() != v1::IncidentChange::OPENED) continue;
+        ++opened;
+        id = change.incident().id();
+      }
+    }
+  };
+  run(0.02, 60);
+  run(1.0, 20);
+  if (word) {
+    Command command;
+    command.kind = *word;
+    command.incident_id = id;
+    host.Send(command);
+  }
+  run(0.02, 60);
+  run(1.0, 20);
+  return opened;
+}
+
+TEST(Engine, TellsOfItsLikeAgainButNotAfterAFalseAlarm) {
+  EXPECT_EQ(OpenedAround(std::nullopt), 2);
+  EXPECT_EQ(OpenedAround(Command::Kind::kUseful), 2);
+  EXPECT_EQ(OpenedAround(Command::Kind::kFalseAlarm), 1);
 }
 
 }  // namespace

@@ -68,8 +68,8 @@ void Habits::Accept(size_t slot, uint64_t now_ns) {
   for (Habit& habit : slots_[slot].habits) {
     if (habit.since_ns == 0 && (habit.ended_ns == 0 || habit.ended_ns + kRecentNs < now_ns)) continue;
     habit.times = std::max(Faded(habit.times, habit.ended_ns, now_ns), 2.0 * kTimes);
-    habit.peak = std::max(habit.peak, habit.now_peak);
-    if (habit.since_ns != 0) habit.stay_ns = std::max(habit.stay_ns, static_cast<double>(now_ns - habit.since_ns));
+    habit.peak = std::max(Faded(habit.peak, habit.ended_ns, now_ns), habit.now_peak);
+    habit.stay_ns = std::max(Faded(habit.stay_ns, habit.ended_ns, now_ns), static_cast<double>(habit.since_ns != 0 ? now_ns - habit.since_ns : 0));
     habit.ended_ns = now_ns;
   }
 }

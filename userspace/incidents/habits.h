@@ -24,7 +24,7 @@ class Habits {
   GroupStrengths Unusual(size_t slot, const GroupStrengths& now, uint64_t now_ns) const;
   // A person's word on an incident: what departs, or departed in the last hour, is usual from now on, or is no habit at all.
   void Accept(size_t slot, uint64_t now_ns);
-  void Reject(size_t slot) { slots_[slot] = {}; }
+  void Reject(size_t slot) { Forget(slot); }
 
   template <class Archive>
   void Serialize(Archive& a) { a(slots_); }

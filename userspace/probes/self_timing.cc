@@ -8,7 +8,7 @@ namespace {
 
 using namespace std::chrono_literals;
 constexpr auto kWindow = 20ms;
-// Each window patches the kernel's text twice on every CPU, which costs 0.7 ms here: often at first, then rarely.
+// Each window patches the kernel's text twice on every CPU, which cost 1.4 ms on two CPUs: often at first, then rarely.
 constexpr auto kFirstPause = 500ms, kPause = 4000ms;
 constexpr int kFirstWindows = 10;
 constexpr double kSmoothing = 0.2;
