@@ -5,6 +5,7 @@
 
 #include "models/series_table.h"
 #include "models/special.h"
+#include "models/table_model.h"
 #include "models/tail.h"
 
 namespace outlier::models::gamma_poisson {
@@ -17,25 +18,13 @@ constexpr double kForgiveSeconds = 10.0; // an excursion shorter than this that 
 constexpr double kDispersionWeight = 30.0;  // ticks that phi = 1 is worth at the start
 constexpr double kRelearnWeight = 60.0;  // seconds of belief in a rate that was accepted after a long hold
 
-class GammaPoisson final : public Model {
+class GammaPoisson final : public TableModel<SeriesTable> {
  public:
   explicit GammaPoisson(const Options& options)
-      : prior_(options.prior), tick_(options.tick_seconds), discount_(std::exp2(-options.tick_seconds / options.half_life_seconds)),
+      : TableModel(SeriesTable("gamma_poisson", 1, kFields)),
+        prior_(options.prior), tick_(options.tick_seconds), discount_(std::exp2(-options.tick_seconds / options.half_life_seconds)),
         warm_ticks_(options.warm_up_seconds / options.tick_seconds), cold_ticks_(options.cold_seconds / options.tick_seconds),
-        relearn_ticks_(options.relearn_seconds / options.tick_seconds), table_("gamma_poisson", 1, kFields) {}
-  std::string_view name() const override { return "gamma_poisson"; }
-  int width() const override { return 1; }
-  int64_t series() const override { return table_.series(); }
-  void Resize(int64_t series) override { table_.Resize(series); }
-  void Forget(int64_t series) override { table_.Forget(series); }
-  int64_t state_bytes_per_series() const override { return table_.bytes_per_series(); }
-  void Save(std::string* out) const override { table_.Save(out); }
-  bool Load(std::string_view bytes) override {
-    SeriesTable loaded = table_;
-    if (!loaded.Load(&bytes) || !bytes.empty()) return false;
-    table_ = std::move(loaded);
-    return true;
-  }
+        relearn_ticks_(options.relearn_seconds / options.tick_seconds) {}
 
   void Score(const Values& x, const SeriesMask& mask, Assessment* out) const override {
     for (int64_t i = 0; i < series(); ++i) {
@@ -136,7 +125,6 @@ class GammaPoisson final : public Model {
 
   Prior prior_;
   double tick_, discount_, warm_ticks_, cold_ticks_, relearn_ticks_;
-  SeriesTable table_;
 };
 
 }  // namespace

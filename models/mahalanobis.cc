@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "models/record_table.h"
+#include "models/table_model.h"
 #include "models/winsor.h"
 
 namespace outlier::models::mahalanobis {
@@ -19,32 +20,23 @@ constexpr double kMostNumber = 1e6;
 constexpr double kLeastPivot = 1e-9;
 constexpr double kUnit = 1.2;          // d is about 0.8 for Gaussian numbers after shrinkage: near 1 suits the tail's prior
 
+// Elements of a symmetric matrix of this width, at least 1.
+int Packed(int width) { return std::max(width, 1) * (std::max(width, 1) + 1) / 2; }
+
 enum Head { kLearned, kHalf, kTenth, kHundredth, kExcess, kExcessSquare, kHeads };
 
-class Mahalanobis final : public Model {
+class Mahalanobis final : public TableModel<RecordTable<double>> {
  public:
   explicit Mahalanobis(const Options& options)
-      : width_(std::max(options.width, 1)),
-        packed_(width_ * (width_ + 1) / 2),
+      : TableModel(RecordTable<double>("mahalanobis", 1, kHeads + 2 * Packed(options.width))),
+        width_(std::max(options.width, 1)),
+        packed_(Packed(width_)),
         shape_(options.prior.tail_shape),
         warm_up_(std::max(std::ceil(options.warm_up_seconds / options.tick_seconds), 2.0 * width_ + 1.0)),
         alpha_(-std::expm1(-M_LN2 * options.tick_seconds / options.half_life_seconds)),
-        table_("mahalanobis", 1, kHeads + 2 * packed_),
         x_(Eigen::ArrayXd::Zero(width_)),
         solved_(Eigen::ArrayXd::Zero(width_)) {}
-  std::string_view name() const override { return "mahalanobis"; }
   int width() const override { return width_; }
-  int64_t series() const override { return table_.series(); }
-  void Resize(int64_t series) override { table_.Resize(series); }
-  void Forget(int64_t series) override { table_.Forget(series); }
-  int64_t state_bytes_per_series() const override { return table_.bytes_per_series(); }
-  void Save(std::string* out) const override { table_.Save(out); }
-  bool Load(std::string_view bytes) override {
-    RecordTable<double> loaded = table_;
-    if (!loaded.Load(&bytes) || !bytes.empty()) return false;
-    table_ = std::move(loaded);
-    return true;
-  }
 
   void Score(const Values& x, const SeriesMask& mask, Assessment* out) const override {
     for (int64_t i = 0; i < series(); ++i) {
@@ -158,7 +150,6 @@ class Mahalanobis final : public Model {
 
   int width_, packed_;
   double shape_, warm_up_, alpha_;
-  RecordTable<double> table_;
   Eigen::ArrayXd x_;
   mutable Eigen::ArrayXd solved_;  // workspace
 };

@@ -24,6 +24,7 @@ class RecordTable {
   // `family` must outlive the table (a literal). `elements` >= 1 a series.
   RecordTable(std::string_view family, uint32_t version, int elements = 1) : family_(family), version_(version), elements_(elements) {}
 
+  std::string_view family() const { return family_; }
   int64_t series() const { return static_cast<int64_t>(cells_.size()) / elements_; }
   void Resize(int64_t series) { cells_.resize(series * elements_); }
   void Forget(int64_t series) { std::fill_n(at(series), elements_, Element{}); }

@@ -5,6 +5,7 @@
 
 #include "models/compact_tail.h"
 #include "models/record_table.h"
+#include "models/table_model.h"
 #include "models/winsor.h"
 
 namespace outlier::models::seasonal_level {
@@ -38,10 +39,11 @@ bool IsFinite(const Record& r) {
   return finite;
 }
 
-class SeasonalLevel final : public Model {
+class SeasonalLevel final : public TableModel<RecordTable<Record>> {
  public:
   explicit SeasonalLevel(const Options& options)
-      : floor_(options.prior.scale_floor),
+      : TableModel(RecordTable<Record>("seasonal_level", 1)),
+        floor_(options.prior.scale_floor),
         shape_(options.prior.tail_shape),
         warm_up_(std::max(2.0, std::ceil(options.warm_up_seconds / options.tick_seconds))),
         gain_(options.half_life_seconds / options.tick_seconds, warm_up_),
@@ -49,19 +51,6 @@ class SeasonalLevel final : public Model {
         hours_a_tick_(options.tick_seconds / kDay * kHours),
         profile_gain_(-std::expm1(-M_LN2 * kHours * options.tick_seconds / kProfileHalfLife)),
         profile_settled_((hours_a_tick_ / profile_gain_ + 1.0) * kHours) {}
-  std::string_view name() const override { return "seasonal_level"; }
-  int width() const override { return 1; }
-  int64_t series() const override { return table_.series(); }
-  void Resize(int64_t series) override { table_.Resize(series); }
-  void Forget(int64_t series) override { table_.Forget(series); }
-  int64_t state_bytes_per_series() const override { return table_.bytes_per_series(); }
-  void Save(std::string* out) const override { table_.Save(out); }
-  bool Load(std::string_view bytes) override {
-    RecordTable<Record> loaded = table_;
-    if (!loaded.Load(&bytes) || !bytes.empty()) return false;
-    table_ = std::move(loaded);
-    return true;
-  }
 
   void Score(const Values& x, const SeriesMask& mask, Assessment* out) const override {
     for (int64_t i = 0; i < series(); ++i) {
@@ -160,7 +149,6 @@ class SeasonalLevel final : public Model {
   double floor_, shape_, warm_up_;
   Gain gain_, near_gain_;
   double hours_a_tick_, profile_gain_, profile_settled_;
-  RecordTable<Record> table_{"seasonal_level", 1};
 };
 
 }  // namespace

@@ -13,6 +13,7 @@ class SeriesTable {
   // `family` must outlive the table (a literal). `fields` values a series, all zero when fresh.
   SeriesTable(std::string_view family, uint32_t version, int fields) : family_(family), version_(version), cells_(0, fields) {}
 
+  std::string_view family() const { return family_; }
   int64_t series() const { return cells_.rows(); }
   int fields() const { return static_cast<int>(cells_.cols()); }
   void Resize(int64_t series);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "models/series_table.h"
+#include "models/table_model.h"
 #include "models/tail.h"
 
 namespace outlier::models::silence {
@@ -17,26 +18,14 @@ constexpr double kSteadySpread = 0.5;     // standard deviation of active ticks 
 constexpr double kLeastActive = 10.0;     // active ticks
 constexpr double kMostValue = 1e100;
 
-class Silence final : public Model {
+class Silence final : public TableModel<SeriesTable> {
  public:
   explicit Silence(const Options& options)
-      : floor_(options.prior.scale_floor), tick_(options.tick_seconds),
+      : TableModel(SeriesTable("silence", 1, kFields)),
+        floor_(options.prior.scale_floor), tick_(options.tick_seconds),
         alpha_(-std::expm1(-M_LN2 * options.tick_seconds / options.half_life_seconds)),
         warm_ticks_(std::max(2.0, std::ceil(options.warm_up_seconds / options.tick_seconds))),
-        relearn_ticks_(options.relearn_seconds / options.tick_seconds), table_("silence", 1, kFields) {}
-  std::string_view name() const override { return "silence"; }
-  int width() const override { return 1; }
-  int64_t series() const override { return table_.series(); }
-  void Resize(int64_t series) override { table_.Resize(series); }
-  void Forget(int64_t series) override { table_.Forget(series); }
-  int64_t state_bytes_per_series() const override { return table_.bytes_per_series(); }
-  void Save(std::string* out) const override { table_.Save(out); }
-  bool Load(std::string_view bytes) override {
-    SeriesTable loaded = table_;
-    if (!loaded.Load(&bytes) || !bytes.empty()) return false;
-    table_ = std::move(loaded);
-    return true;
-  }
+        relearn_ticks_(options.relearn_seconds / options.tick_seconds) {}
 
   void Score(const Values& x, const SeriesMask& mask, Assessment* out) const override {
     for (int64_t i = 0; i < series(); ++i) {
@@ -119,7 +108,6 @@ class Silence final : public Model {
   }
 
   double floor_, tick_, alpha_, warm_ticks_, relearn_ticks_;
-  SeriesTable table_;
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "models/compact_tail.h"
 #include "models/record_table.h"
+#include "models/table_model.h"
 #include "models/winsor.h"
 
 namespace outlier::models::step {
@@ -27,26 +28,14 @@ bool IsFinite(const Record& r) {
   return std::isfinite(r.previous) && std::isfinite(r.variance) && std::isfinite(r.largest) && IsFinite(r.tail);
 }
 
-class Step final : public Model {
+class Step final : public TableModel<RecordTable<Record>> {
  public:
   explicit Step(const Options& options)
-      : floor_(options.prior.scale_floor),
+      : TableModel(RecordTable<Record>("step", 1)),
+        floor_(options.prior.scale_floor),
         shape_(options.prior.tail_shape),
         warm_up_(std::max(2.0, std::ceil(options.warm_up_seconds / options.tick_seconds))),
         gain_(options.half_life_seconds / options.tick_seconds, warm_up_) {}
-  std::string_view name() const override { return "step"; }
-  int width() const override { return 1; }
-  int64_t series() const override { return table_.series(); }
-  void Resize(int64_t series) override { table_.Resize(series); }
-  void Forget(int64_t series) override { table_.Forget(series); }
-  int64_t state_bytes_per_series() const override { return table_.bytes_per_series(); }
-  void Save(std::string* out) const override { table_.Save(out); }
-  bool Load(std::string_view bytes) override {
-    RecordTable<Record> loaded = table_;
-    if (!loaded.Load(&bytes) || !bytes.empty()) return false;
-    table_ = std::move(loaded);
-    return true;
-  }
 
   void Score(const Values& x, const SeriesMask& mask, Assessment* out) const override {
     for (int64_t i = 0; i < series(); ++i) {
@@ -96,7 +85,6 @@ class Step final : public Model {
 
   double floor_, shape_, warm_up_;
   Gain gain_;
-  RecordTable<Record> table_{"step", 1};
 };
 
 }  // namespace
