@@ -309,7 +309,7 @@ void Incidents::Follow(const WorkloadTick& tick, const std::vector<const Restart
   const bool fact_is_fresh = open->last_fact_ns != 0 && tick.boot_time_ns < open->last_fact_ns + fact_calm;
   open->calm_ticks = departure.strength < kCalm && !fact_is_fresh ? open->calm_ticks + 1 : 0;
   if (open->calm_ticks >= (open->has_fact && departure.strengths.empty() ? 1 : kCalmTicks)) {
-    Resolve(tick, alive ? "back to normal" : "the workload has ended", open, changes);
+    Resolve(tick, !alive ? "the workload has ended" : IsStillAway(*open) ? AcceptedText(tick, *open) : "back to normal", open, changes);
     return;
   }
   if (open->calm_ticks == 0) Refresh(tick, open);
@@ -338,6 +338,19 @@ void Incidents::Follow(const WorkloadTick& tick, const std::vector<const Restart
     open->news.clear();
     open->last_told_ns = tick.boot_time_ns;
   }
+}
+
+// Whether the signal that told most is where it was while it departed: then it was the baseline that moved.
+bool Incidents::IsStillAway(const OpenIncident& open) const {
+  if (open.peaks.empty() || open.has_fact || !open.disturbed.signal().empty()) return false;
+  const Peak& lead = open.peaks.front();
+  const std::optional<double> now = history_.Value(static_cast<int>(open.slot), lead.feature, 0);
+  return now && (lead.z > 0 ? *now > lead.upper : *now < lead.lower);
+}
+
+std::string Incidents::AcceptedText(const WorkloadTick& tick, const OpenIncident& open) const {
+  const double seconds = static_cast<double>(tick.boot_time_ns - std::min(open.onset_ns, tick.boot_time_ns)) * 1e-9;
+  return fmt::format("its new level has lasted {} and is normal from now on", HumanDuration(seconds));
 }
 
 void Incidents::Resolve(const WorkloadTick& tick, const std::string& why, OpenIncident* open, Changes* changes) {

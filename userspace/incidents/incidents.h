@@ -68,6 +68,8 @@ class Incidents {
   void Follow(const WorkloadTick& tick, const std::vector<const RestartFact*>& facts, const Departure& departure,
               const FeatureTick& features, const ScoreTick& scores, OpenIncident* open, Changes* changes);
   void Refresh(const WorkloadTick& tick, OpenIncident* open);
+  bool IsStillAway(const OpenIncident& open) const;
+  std::string AcceptedText(const WorkloadTick& tick, const OpenIncident& open) const;
   void Resolve(const WorkloadTick& tick, const std::string& why, OpenIncident* open, Changes* changes);
   void Relate(OpenIncident* open);
   void Obey(const Command& command, const WorkloadTick& tick, Changes* changes);
