@@ -15,12 +15,10 @@ constexpr double kMostWeeks = 4.0;         // of a workload's past that count
 constexpr double kFades = 0.25;            // of the strongest mark, a week
 constexpr double kAlike = 0.15;            // difference of the marks of peers
 constexpr double kYoungWeeks = 60.0 / kSecondsPerWeek;
-// Of workloads that never departed, measured on simulated hosts (docs/false-alarms.md): excursions a workload that has been
-// watched for T has yet to show, and the mean of their marks.
-constexpr double kPriorNumber = 0.02;
-constexpr double kPriorSpread = 0.18;
+// How fast marks fall off, on simulated hosts without bursts (docs/false-alarms.md) and on a quiet host: 0.06 to 0.12.
+constexpr double kPriorSpread = 0.08;
 constexpr double kPriorWeight = 3.0;       // excursions
-constexpr double kKinds = 12.0;            // groups, sudden and held, that a workload shows in practice
+constexpr double kKinds = 6.0;             // groups, sudden and held, in which a workload departs in practice
 constexpr double kRepeatWeeks = 1.0;       // the prior of repetitions: none in this time
 constexpr double kFalseAlarm = 50.0;
 constexpr uint64_t kRecentNs = 3600ull * 1'000'000'000;
@@ -59,7 +57,7 @@ void Recurrences::End(Excursions* kind) {
   kind->number *= faded;
   kind->peers *= faded;
   kind->strongest = std::max(kind->strongest - kFades * weeks, 0.0);
-  if (kind->number > 0.0 && kind->peak <= kind->strongest + kAlike) repeats_[BinOf(kind->peak, kRepeatBins)] += 1.0;
+  if (kind->number > 0.0) repeats_[BinOf(kind->peak, kRepeatBins)] += 1.0;
   if (kind->peak > kind->strongest + kAlike) kind->peers = 0.0;
   if (kind->peak > kind->strongest - kAlike) kind->peers += 1.0;
   kind->strongest = std::max(kind->strongest, kind->peak);
@@ -90,7 +88,7 @@ void Recurrences::Observe(size_t slot, const GroupStrengths& now, uint64_t now_n
   }
 }
 
-// Repetitions on the host about as strong or stronger.
+// Departures on the host, about as strong or stronger, of workloads that had departed so before.
 double Recurrences::Repeats(double mark) const {
   double sum = 0.0;
   for (int bin = BinOf(mark, kRepeatBins); bin < kRepeatBins; ++bin) sum += repeats_[bin];
@@ -99,19 +97,19 @@ double Recurrences::Repeats(double mark) const {
 
 double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, uint64_t now_ns) const {
   const double watched = static_cast<double>(now_ns - std::min(slot.born_ns, now_ns)) / kNsPerWeek;
-  const double weeks = std::min(watched, kMostWeeks) + kYoungWeeks;
-  const double several = workloads_ * kKinds * Correction();
+  const double exceeds = workloads_ * kKinds * Correction() / (std::min(watched, kMostWeeks) + kYoungWeeks);
+  const double first = exceeds * std::exp(-mark / kPriorSpread);
   const Excursions* kind = Find(slot, index);
-  if (kind == nullptr || kind->number == 0.0) return several * kPriorNumber / weeks * std::exp(-mark / kPriorSpread) * (kind == nullptr ? 1.0 : kind->offset);
+  if (kind == nullptr) return first;
+  if (kind->number == 0.0) return first * kind->offset;
   const double since = static_cast<double>(now_ns - std::min(kind->ended_ns, now_ns)) / kNsPerWeek;
   const double strongest = std::max(kind->strongest - kFades * since, 0.0);
-  if (mark <= strongest + kAlike) {
-    const double own = Faded(mark > strongest - kAlike ? kind->peers : kind->number, kind->ended_ns, now_ns);
-    return std::max(own, Repeats(mark)) / (std::min(seconds_ / kSecondsPerWeek, kMostWeeks) + kRepeatWeeks) * kind->offset;
-  }
   const double spread = std::sqrt(std::max(kind->square - kind->mean * kind->mean, 0.0));
   const double shrunk = (kind->number * spread + kPriorWeight * kPriorSpread) / (kind->number + kPriorWeight);
-  return several / weeks * std::exp(-(mark - strongest) / std::max(shrunk, kPriorSpread)) * kind->offset;
+  const double beyond = exceeds * std::exp(-std::max(mark - strongest, 0.0) / std::max(shrunk, kPriorSpread));
+  const double own = Faded(mark > strongest - kAlike ? kind->peers : kind->number, kind->ended_ns, now_ns);
+  const double seen = std::max(own, Repeats(mark)) / (std::min(seconds_ / kSecondsPerWeek, kMostWeeks) + kRepeatWeeks);
+  return std::max(first, std::min(beyond, seen)) * kind->offset;
 }
 
 double Recurrences::PerWeek(size_t slot, const GroupStrengths& now, const std::array<bool, 2 * kEvidenceGroups>& counts, uint64_t now_ns) const {

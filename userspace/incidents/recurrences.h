@@ -4,12 +4,14 @@
 //
 // An excursion is a spell in which a kind of evidence of one workload departs in one direction; its mark is ln of its peak
 // strength over the least one counted. Marks are taken as issued and never revised. For a departure with mark y:
-//  - beyond all marks of its kind in T weeks of this workload: the next of n exchangeable marks exceeds the largest m with
+//  - first(y): of a workload that never departed so in T weeks. The next of n exchangeable marks exceeds the largest m with
 //    probability 1/(n+1), hence at a rate of about 1/T, and falls off exponentially beyond (peaks over a threshold, Pickands
-//    1975) with the spread s of the marks, not less than the prior's: r = exp(-(y - m)/s) / T. Of a workload without any such
-//    excursion, the prior speaks: r = kPriorRate exp(-y/kPriorSpread). Any of the host's workloads and kinds could be the one that
-//    brings it (union bound): R = r x workloads x kinds x f.
-//  - within the marks, it is a repetition: R = the rate of its like at this workload, or of repetitions on the host if larger.
+//    1975): exp(-(y - m)/s) / T, with m = 0 here. Any of the host's workloads and kinds could be the one that brings it (union
+//    bound): times workloads, kinds and f.
+//  - beyond(y): the same of one that did, m being its strongest mark and s the spread of its marks, shrunk to the prior's.
+//  - seen(y): how often its like came, at this workload, or at any workload of the host that had departed so before.
+// R = max(first, min(beyond, seen)): a repetition is as common as it was seen to be, but what is stronger than ever may be rarer,
+// and what is weak is common whoever does it.
 // f in [1, 10] is the slow controller: in ten-minute windows, the rarest R as issued should be between 20 and 200 in
 // 180 windows a week; where it is in more, the law is too bold and R grows by that ratio. Rarer windows, which may be true
 // incidents, are not counted, so that real trouble does not make it deaf.
