@@ -16,6 +16,11 @@ const Registration kModels[] = {
 };
 const int kModelCount = static_cast<int>(sizeof kModels / sizeof kModels[0]);
 
+void Model::Step(const Values& x, const SeriesMask& mask, Assessment* out) {
+  Score(x, mask, out);
+  Update(x, mask);
+}
+
 void Assessment::Resize(int64_t series) {
   tail_probability.setOnes(series);
   z.setZero(series);

@@ -3,9 +3,9 @@
 //
 // A model holds `series()` independent baselines in structure-of-arrays form. One call handles one tick of all series:
 // `x` has width() rows and series() columns, `mask(i)` says whether series i was observed (absence is a mask, never NaN
-// or 0; an infinity or NaN counts as masked). Score is const and is called before Update with the same x, so a tick is judged by what was learned before it;
-// a batch of T ticks is T such pairs, hence gives exactly what T batches of one tick give.
-// Nothing is allocated in Score and Update; Resize allocates. Not thread-safe; independent instances are independent.
+// or 0; an infinity or NaN counts as masked). Score is const and is called before Update with the same x, so a tick is judged by what was
+// learned before it; Step is both. A batch of T ticks is T such pairs, hence gives exactly what T batches of one tick give.
+// Nothing is allocated in Score, Update and Step; Resize allocates. Not thread-safe; independent instances are independent.
 #pragma once
 #include <Eigen/Core>
 #include <cstdint>
@@ -58,6 +58,8 @@ class Model {
   virtual void Forget(int64_t series) = 0;   // back to the prior
   virtual void Score(const Values& x, const SeriesMask& mask, Assessment* out) const = 0;
   virtual void Update(const Values& x, const SeriesMask& mask) = 0;
+  // Score, then Update, to the bit. A family overrides it where one pass over the state is cheaper than two.
+  virtual void Step(const Values& x, const SeriesMask& mask, Assessment* out);
   virtual int64_t state_bytes_per_series() const = 0;
   // Restores give equal bits. Load returns false, and changes nothing, for bytes that Save of this class did not write.
   virtual void Save(std::string* out) const = 0;

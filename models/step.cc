@@ -28,9 +28,9 @@ bool IsFinite(const Record& r) {
   return std::isfinite(r.previous) && std::isfinite(r.variance) && std::isfinite(r.largest) && IsFinite(r.tail);
 }
 
-class Step final : public TableModel<RecordTable<Record>> {
+class Change final : public TableModel<RecordTable<Record>> {
  public:
-  explicit Step(const Options& options)
+  explicit Change(const Options& options)
       : TableModel(RecordTable<Record>("step", 1)),
         floor_(options.prior.scale_floor),
         shape_(options.prior.tail_shape),
@@ -89,6 +89,6 @@ class Step final : public TableModel<RecordTable<Record>> {
 
 }  // namespace
 
-std::unique_ptr<Model> Make(const Options& options) { return std::make_unique<Step>(options); }
+std::unique_ptr<Model> Make(const Options& options) { return std::make_unique<Change>(options); }
 
 }  // namespace outlier::models::step
