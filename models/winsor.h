@@ -1,37 +1,58 @@
-// Winsorised exponentially weighted estimates: what seasonal_level and step have in common. Pure, inline: the hot path.
+// Winsorised exponentially weighted estimates of four series at once: what seasonal_level and step have in common. The hot path.
 //
 // An innovation enters at most 3 scales large (Huber 1964). Weights are alpha_t = max(alpha, 1/(t+3)) after a settling time
 // at 1/3 a value, a quarter of the warm-up, in which the start of a series is forgotten (models/baseline.h does the same).
+// A spread is kept in single precision and relative to itself, so that no square overflows; its weight is at least that of a
+// tail's observation, because a smaller increment would be lost.
 #pragma once
 #include <algorithm>
 #include <cmath>
 
-#include "models/tail.h"
+#include "models/lane_tail.h"
+#include "models/lanes.h"
 
 namespace outlier::models {
+
+inline constexpr double kMostValue = 1e33;      // larger numbers count as this: a thousand of its scales are finite
+inline constexpr float kLeastScale = 1e-30f;    // and one over this
 
 class Gain {
  public:
   // In values; half_life > 0.
   Gain(double half_life, double warm_up)
-      : least_(-std::expm1(-M_LN2 / half_life)), settle_(std::floor(warm_up / 4.0)), constant_(settle_ + 1.0 / least_) {}
-  double least() const { return least_; }
-  bool Settling(double learned) const { return learned < settle_; }
-  double At(double learned) const {
-    if (learned >= constant_) return least_;
-    return Settling(learned) ? 1.0 / 3.0 : std::max(least_, 1.0 / (learned - settle_ + 3.0));
-  }
+      : least_(static_cast<float>(-std::expm1(-M_LN2 / half_life))), settle_(static_cast<float>(std::floor(warm_up / 4.0))) {}
+  float least() const { return least_; }
+  // `learned`: values so far.
+  OUTLIER_INLINE Lanes At(Lanes learned) const { return Max(1.0f / Max(learned - settle_ + 3.0f, 3.0f), least_); }
+  OUTLIER_INLINE LaneMask Settled(Lanes learned) const { return learned >= settle_; }
   // Of one observed |z|: the prior of a tail is worth 200 values.
-  double OfTail(double learned) const { return learned >= constant_ ? least_ : std::max(least_, 1.0 / (learned + kTailPrior)); }
+  OUTLIER_INLINE Lanes OfTail(Lanes learned) const {
+    return Where(Settled(learned), Max(1.0f / (learned + kTailPrior), std::max(least_, LaneTail::kLeastGain)));
+  }
 
  private:
-  static constexpr double kTailPrior = 200.0;
-  double least_, settle_, constant_;  // values from which on the weight is the least
+  static constexpr float kTailPrior = 200.0f;
+  float least_, settle_;
 };
 
-inline double Clamped(double x) { return std::clamp(x, -1e100, 1e100); }  // its square is finite
-inline double ClippedZ(double error, double scale) { return std::clamp(error / scale, -kMostZ, kMostZ); }
-inline double Winsorised(double error, double scale) { return std::clamp(error, -3.0 * scale, 3.0 * scale); }
-inline void Spread(double error, double gain, double* variance) { *variance += gain * ((1.0 - gain) * error * error - *variance); }
+// One value's distance from what was expected, in scales.
+struct Innovation {
+  Lanes scale, z;  // |z| at most kMostZ
+  Lanes share;     // of the scale that is spread, the rest being its floor
+
+  OUTLIER_INLINE static Innovation Of(Lanes error, Lanes spread, Lanes floor) {
+    const Lanes scale = Max(spread, floor), inverse = 1.0f / scale;
+    return {scale, Within(error * inverse, static_cast<float>(kMostZ)), spread * inverse};
+  }
+  OUTLIER_INLINE Lanes Winsorised() const { return Within(z, kMostTaught) * scale; }
+  // The standard deviation with this innovation in it.
+  OUTLIER_INLINE Lanes Spread(Lanes gain) const {
+    const Lanes taught = Within(z, kMostTaught), weight = Max(gain, LaneTail::kLeastGain);
+    return Max(scale * Sqrt((1.0f - weight) * (share * share + weight * taught * taught)), kLeastScale);
+  }
+
+ private:
+  static constexpr float kMostTaught = 3.0f;
+};
 
 }  // namespace outlier::models

@@ -1,0 +1,139 @@
+// LaneModel: the frame of a family that judges and learns four series at once: goes through the blocks of a LaneTable, once for a Step,
+// and cares for what is missing, new or beyond the last series.
+//
+// Family has, all const and without a branch that one lane decides for another:
+//   View See(const Block&, const WideLanes& x)      what judging and learning both need; x is finite, within kMostValue
+//   Verdict Tell(const Block&, const View&)
+//   double FarProbability(const Block&, const View&, int lane)   of a lane in Verdict::far
+//   LaneMask Knows(const Block&)                    lanes that can learn by Learn; the others begin
+//   void Learn(const WideLanes& x, const View&, Block*)
+//   void Begin(int lane, double x, Block*)
+//   void Miss(int lane, Block*)                     of a lane without a value; keeps a fresh lane zero
+#pragma once
+#include <cstring>
+
+#include "models/lane_table.h"
+#include "models/table_model.h"
+#include "models/winsor.h"
+
+namespace outlier::models {
+
+template <class Family, class Block>
+class LaneModel : public TableModel<LaneTable<Block>> {
+ public:
+  void Score(const Values& x, const SeriesMask& mask, Assessment* out) const final {
+    out->rate.setZero();
+    for (int64_t first = 0; first < table_.series(); first += kLanes) {
+      const Block& block = table_.block(first);
+      const Input in = Read(x, mask, first);
+      Tell(block, family().See(block, in.x), in, first, out);
+    }
+  }
+  void Update(const Values& x, const SeriesMask& mask) final {
+    for (int64_t first = 0; first < table_.series(); first += kLanes) {
+      Block& block = table_.block(first);
+      const Input in = Read(x, mask, first);
+      Learn(family().See(block, in.x), in, &block);
+    }
+  }
+  void Step(const Values& x, const SeriesMask& mask, Assessment* out) final {
+    out->rate.setZero();
+    for (int64_t first = 0; first < table_.series(); first += kLanes) {
+      Block& block = table_.block(first);
+      const Input in = Read(x, mask, first);
+      const auto view = family().See(block, in.x);
+      Tell(block, view, in, first, out);
+      Learn(view, in, &block);
+    }
+  }
+
+ protected:
+  struct Verdict {
+    Lanes tail_probability, z;
+    LaneMask ready, far;  // far: the probability is less, and FarProbability says it
+    WideLanes expected, lower, upper;
+  };
+  using TableModel<LaneTable<Block>>::TableModel;
+
+ private:
+  using TableModel<LaneTable<Block>>::table_;
+  struct Input {
+    WideLanes x;
+    LaneMask present;
+    bool complete;  // all present
+  };
+  const Family& family() const { return static_cast<const Family&>(*this); }
+
+  OUTLIER_INLINE Input Read(const Values& x, const SeriesMask& mask, int64_t first) const {
+    Input in{};
+    const int64_t stride = x.outerStride(), left = table_.series() - first;
+    const double* value = x.data() + first * stride;
+    const bool* wanted = mask.data() + first;
+    if (left >= kLanes) {
+      in.x = {LanePair{value[0], value[stride]}, LanePair{value[2 * stride], value[3 * stride]}};
+      constexpr bool kAll[kLanes] = {true, true, true, true};
+      in.complete = in.x.finite() && std::memcmp(wanted, kAll, sizeof kAll) == 0;
+    }
+    if (in.complete) {
+      in.present = LaneMask{-1, -1, -1, -1};
+    } else {
+      for (int lane = 0; lane < kLanes && lane < left; ++lane) {
+        const double v = value[lane * stride];
+        in.present[lane] = wanted[lane] && std::isfinite(v) ? -1 : 0;
+        in.x.Set(lane, v);
+      }
+    }
+    in.x = in.x.Within(kMostValue);
+    return in;
+  }
+
+  template <class View>
+  OUTLIER_INLINE void Tell(const Block& block, const View& view, const Input& in, int64_t first, Assessment* out) const {
+    const Verdict v = family().Tell(block, view);
+    const LaneMask told = in.present & v.ready, far = told & v.far;
+    const int64_t left = table_.series() - first;
+    Put(WideLanes::Of(told ? v.tail_probability : AllLanes(1.0f)), left, &out->tail_probability(first));
+    Put(WideLanes::Of(Where(told, v.z)), left, &out->z(first));
+    Put(v.expected, left, &out->expected(first));
+    Put(v.lower, left, &out->lower(first));
+    Put(v.upper, left, &out->upper(first));
+    for (int lane = 0; lane < kLanes && lane < left; ++lane) out->ready(first + lane) = v.ready[lane] != 0;
+    if (!Any(far)) return;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      if (far[lane] != 0) out->tail_probability(first + lane) = family().FarProbability(block, view, lane);
+    }
+  }
+  OUTLIER_INLINE static void Put(const WideLanes& values, int64_t left, double* out) {
+    if (left >= kLanes) {
+      std::memcpy(out, &values, sizeof values);
+    } else {
+      for (int lane = 0; lane < left; ++lane) out[lane] = values.at(lane);
+    }
+  }
+
+  template <class View>
+  OUTLIER_INLINE void Learn(const View& view, const Input& in, Block* block) {
+    const LaneMask taught = in.present & family().Knows(*block);
+    if (!Any(~taught)) {
+      family().Learn(in.x, view, block);
+    } else {
+      LearnSome(view, in, taught, block);
+    }
+  }
+  template <class View>
+  [[gnu::noinline]] void LearnSome(const View& view, const Input& in, LaneMask taught, Block* block) {
+    const Block before = *block;
+    if (Any(taught)) family().Learn(in.x, view, block);  // what it does to the other lanes is undone
+    for (int lane = 0; lane < kLanes; ++lane) {
+      if (taught[lane] != 0) continue;
+      LaneTable<Block>::CopyLane(before, lane, block);
+      if (in.present[lane] != 0) {
+        family().Begin(lane, in.x.at(lane), block);
+      } else {
+        family().Miss(lane, block);
+      }
+    }
+  }
+};
+
+}  // namespace outlier::models

@@ -1,0 +1,65 @@
+// LaneTail: the law of models/tail.h for four series at once, in 20 bytes a series.
+//
+// Single precision holds the three quantiles and two moments; so that an increment is never lost to rounding, the weight of one
+// observation is at least kLeastGain (a memory of about 1e5 observations), or 0. The body's normal probability is Hastings' (1955;
+// Abramowitz & Stegun 7.1.28): absolute error below 5e-7, never below what the tail beyond begins with, so p stays decreasing. Beyond
+// the 1 % quantile models/tail.h itself is used, one series at a time: rare.
+#pragma once
+#include "models/lanes.h"
+#include "models/tail.h"
+
+namespace outlier::models {
+
+struct LaneTail {
+  static constexpr float kLeastGain = 1e-5f;
+
+  Lanes half, tenth, hundredth, excess, excess_square;
+
+  // Makes one lane the prior.
+  void Begin(int lane, const Tail& prior) {
+    half[lane] = static_cast<float>(prior.half);
+    tenth[lane] = static_cast<float>(prior.tenth);
+    hundredth[lane] = static_cast<float>(prior.hundredth);
+    excess[lane] = static_cast<float>(prior.excess);
+    excess_square[lane] = static_cast<float>(prior.excess_square);
+  }
+  Tail At(int lane) const { return {half[lane], tenth[lane], hundredth[lane], excess[lane], excess_square[lane]}; }
+
+  // P(|z| > a), in [0.01, 1], for a at most `hundredth`; 0.01 beyond. a >= 0.
+  OUTLIER_INLINE Lanes BodyProbability(Lanes a) const {
+    using namespace tail_law;
+    // Piecewise linear between the knots: each piece is full below its end.
+    const Lanes deviate = static_cast<float>(kHalfDeviate) * Min(a, half) / half +
+                          static_cast<float>(kTenthDeviate - kHalfDeviate) * Max(Min(a, tenth) - half, 0.0f) / (tenth - half) +
+                          static_cast<float>(kHundredthDeviate - kTenthDeviate) * Max(Min(a, hundredth) - tenth, 0.0f) / (hundredth - tenth);
+    // Of x = deviate / sqrt(2).
+    constexpr float c[] = {0.0705230784 / 1.4142135623730951,    0.0422820123 / 2.0, 0.0092705272 / 2.8284271247461903,
+                           0.0001520143 / 4.0, 0.0002765672 / 5.656854249492381, 0.0000430638 / 8.0};
+    Lanes power =
+        1.0f / (1.0f + deviate * (c[0] + deviate * (c[1] + deviate * (c[2] + deviate * (c[3] + deviate * (c[4] + deviate * c[5]))))));
+    for (int k = 0; k < 4; ++k) power *= power;
+    return Max(power, 0.010000001f);
+  }
+
+  // `gain`: the weight of this observation, 0 = none. a >= 0.
+  OUTLIER_INLINE void Learn(Lanes a, Lanes gain) {
+    using namespace tail_law;
+    // The sign chooses between the two steps: +1/2 or -1/2, +9/10 or -1/10.
+    half += static_cast<float>(kHalfGain / kHalfDeviate) * gain * half * CopySign(AllLanes(0.5f), a - half);
+    tenth += static_cast<float>(kTenthGain / kTenthDeviate) * gain * tenth * (0.4f + CopySign(AllLanes(0.5f), a - tenth));
+    const LaneMask beyond = a > hundredth;
+    const Lanes over = Min(a - hundredth, static_cast<float>(kMostExcess) * excess);
+    hundredth -= static_cast<float>(0.01 * kHundredthGain) * gain * excess;
+    if (Any(beyond)) {
+      hundredth += Where(beyond, static_cast<float>(kHundredthGain) * gain * excess);
+      const Lanes weight = Where(beyond, Min(static_cast<float>(kExcessGain) * gain, 0.5f));
+      excess = Max(excess + weight * (over - excess), static_cast<float>(kLeastExcess));
+      excess_square = Max(excess_square + weight * (over * over - excess_square), excess * excess);
+    }
+    half = Max(half, static_cast<float>(kLeastHalf));
+    tenth = Max(Max(tenth, static_cast<float>(kLeastTenth)), 1.05f * half);
+    hundredth = Max(Max(hundredth, static_cast<float>(kLeastHundredth)), 1.05f * tenth);
+  }
+};
+
+}  // namespace outlier::models
