@@ -50,11 +50,8 @@ class Difference final : public Model {
       const Judgement j = seen ? state_.baseline.Judge(i, Clamp(x(0, i)) - previous, floor) : state_.baseline.Idle(i, floor);
       out->tail_probability(i) = j.tail_probability;
       out->z(i) = j.z;
-      out->expected(i) = previous + j.expected;
-      out->lower(i) = previous + j.lower;
-      out->upper(i) = previous + j.upper;
-      out->rate(i) = 0.0;
       out->ready(i) = j.ready;
+      out->Expect(i, previous + j.expected, previous + j.lower, previous + j.upper);
     }
   }
   void Update(const Values& x, const SeriesMask& mask) override {

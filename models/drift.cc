@@ -81,11 +81,8 @@ class Drift final : public Model {
       const bool seen = mask(i) && std::isfinite(x(0, i));
       out->tail_probability(i) = seen ? Probability(i) : 1.0;
       out->z(i) = seen ? at(kZ, i) : 0.0;
-      out->rate(i) = seen ? at(kRate, i) : 0.0;
-      out->expected(i) = anchor;
-      out->lower(i) = anchor - width;
-      out->upper(i) = anchor + width;
       out->ready(i) = Ready(i);
+      out->Expect(i, anchor, anchor - width, anchor + width, seen ? at(kRate, i) : 0.0);
     }
   }
 

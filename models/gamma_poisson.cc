@@ -29,11 +29,8 @@ class GammaPoisson final : public TableModel<SeriesTable> {
   void Score(const Values& x, const SeriesMask& mask, Assessment* out) const override {
     for (int64_t i = 0; i < series(); ++i) {
       const Belief b = BeliefOf(i);
-      out->expected(i) = b.mean;
-      out->lower(i) = 0.0;
       const double most = b.mean + kInside * std::sqrt(b.variance);
-      out->upper(i) = table_.at(kAge, i) < cold_ticks_ ? std::max(most, table_.at(kHigh, i)) : most;
-      out->rate(i) = 0.0;
+      out->Expect(i, b.mean, 0.0, table_.at(kAge, i) < cold_ticks_ ? std::max(most, table_.at(kHigh, i)) : most);
       out->ready(i) = table_.at(kAge, i) >= warm_ticks_;
       out->tail_probability(i) = 1.0;
       out->z(i) = 0.0;

@@ -64,12 +64,10 @@ class HistogramShape final : public Model {
       const Verdict v = seen ? Judge(i, x) : Verdict{};
       out->tail_probability(i) = v.p;
       out->z(i) = v.z;
-      out->rate(i) = 0.0;
       out->ready(i) = ready;
+      if (!out->wants_expected()) continue;
       const double total = state_.past.col(i).sum();
-      out->expected(i) = Quantile(i, 0.5, total);
-      out->lower(i) = Quantile(i, kCentral, total);
-      out->upper(i) = Quantile(i, 1.0 - kCentral, total);
+      out->Expect(i, Quantile(i, 0.5, total), Quantile(i, kCentral, total), Quantile(i, 1.0 - kCentral, total));
     }
   }
   void Update(const Values& x, const SeriesMask& mask) override {

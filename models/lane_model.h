@@ -4,6 +4,7 @@
 // Family has, all const and without a branch that one lane decides for another:
 //   View See(const Block&, const WideLanes& x)      what judging and learning both need; x is finite, within kMostValue
 //   Verdict Tell(const Block&, const View&)
+//   Interval Expect(const Block&, const View&)
 //   double FarProbability(const Block&, const View&, int lane)   of a lane in Verdict::far
 //   LaneMask Knows(const Block&)                    lanes that can learn by Learn; the others begin
 //   void Learn(const WideLanes& x, const View&, Block*)
@@ -22,11 +23,11 @@ template <class Family, class Block>
 class LaneModel : public TableModel<LaneTable<Block>> {
  public:
   void Score(const Values& x, const SeriesMask& mask, Assessment* out) const final {
-    out->rate.setZero();
+    const Columns columns(out);
     for (int64_t first = 0; first < table_.series(); first += kLanes) {
       const Block& block = table_.block(first);
       const Input in = Read(x, mask, first);
-      Tell(block, family().See(block, in.x), in, first, out);
+      Tell(block, family().See(block, in.x), in, first, columns);
     }
   }
   void Update(const Values& x, const SeriesMask& mask) final {
@@ -37,12 +38,12 @@ class LaneModel : public TableModel<LaneTable<Block>> {
     }
   }
   void Step(const Values& x, const SeriesMask& mask, Assessment* out) final {
-    out->rate.setZero();
+    const Columns columns(out);
     for (int64_t first = 0; first < table_.series(); first += kLanes) {
       Block& block = table_.block(first);
       const Input in = Read(x, mask, first);
       const auto view = family().See(block, in.x);
-      Tell(block, view, in, first, out);
+      Tell(block, view, in, first, columns);
       Learn(view, in, &block);
     }
   }
@@ -51,6 +52,8 @@ class LaneModel : public TableModel<LaneTable<Block>> {
   struct Verdict {
     Lanes tail_probability, z;
     LaneMask ready, far;  // far: the probability is less, and FarProbability says it
+  };
+  struct Interval {
     WideLanes expected, lower, upper;
   };
   using TableModel<LaneTable<Block>>::TableModel;
@@ -87,25 +90,47 @@ class LaneModel : public TableModel<LaneTable<Block>> {
     return in;
   }
 
+  // Where an Assessment's columns lie: without this the compiler looks it up for every block.
+  struct Columns {
+    explicit Columns(Assessment* out)
+        : tail_probability(out->tail_probability.data()), z(out->z.data()), expected(out->expected.data()), lower(out->lower.data()),
+          upper(out->upper.data()), ready(out->ready.data()), wants_expected(out->wants_expected()) {
+      out->rate.setZero();
+    }
+    double *tail_probability, *z, *expected, *lower, *upper;
+    bool* ready;
+    bool wants_expected;
+  };
+
   template <class View>
-  OUTLIER_INLINE void Tell(const Block& block, const View& view, const Input& in, int64_t first, Assessment* out) const {
+  OUTLIER_INLINE void Tell(const Block& block, const View& view, const Input& in, int64_t first, const Columns& out) const {
     const Verdict v = family().Tell(block, view);
     const LaneMask told = in.present & v.ready, far = told & v.far;
     const int64_t left = table_.series() - first;
-    Put(WideLanes::Of(told ? v.tail_probability : AllLanes(1.0f)), left, &out->tail_probability(first));
-    Put(WideLanes::Of(Where(told, v.z)), left, &out->z(first));
-    Put(v.expected, left, &out->expected(first));
-    Put(v.lower, left, &out->lower(first));
-    Put(v.upper, left, &out->upper(first));
-    for (int lane = 0; lane < kLanes && lane < left; ++lane) out->ready(first + lane) = v.ready[lane] != 0;
-    if (!Any(far)) return;
-    for (int lane = 0; lane < kLanes; ++lane) {
-      if (far[lane] != 0) out->tail_probability(first + lane) = family().FarProbability(block, view, lane);
+    Put(WideLanes::Of(told ? v.tail_probability : AllLanes(1.0f)), left, out.tail_probability + first);
+    Put(WideLanes::Of(Where(told, v.z)), left, out.z + first);
+    if (left >= kLanes && !Any(~v.ready)) {
+      std::memset(out.ready + first, true, kLanes);
+    } else {
+      for (int lane = 0; lane < kLanes && lane < left; ++lane) out.ready[first + lane] = v.ready[lane] != 0;
+    }
+    if (Any(far)) {
+      for (int lane = 0; lane < kLanes; ++lane) {
+        if (far[lane] != 0) out.tail_probability[first + lane] = family().FarProbability(block, view, lane);
+      }
+    }
+    if (out.wants_expected) {
+      const Interval interval = family().Expect(block, view);
+      Put(interval.expected, left, out.expected + first);
+      Put(interval.lower, left, out.lower + first);
+      Put(interval.upper, left, out.upper + first);
     }
   }
   OUTLIER_INLINE static void Put(const WideLanes& values, int64_t left, double* out) {
+    using AnyPair = double __attribute__((vector_size(16), aligned(8)));
     if (left >= kLanes) {
-      std::memcpy(out, &values, sizeof values);
+      *reinterpret_cast<AnyPair*>(out) = values.low;
+      *reinterpret_cast<AnyPair*>(out + 2) = values.high;
     } else {
       for (int lane = 0; lane < left; ++lane) out[lane] = values.at(lane);
     }

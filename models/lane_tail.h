@@ -25,18 +25,21 @@ struct LaneTail {
   }
   Tail At(int lane) const { return {half[lane], tenth[lane], hundredth[lane], excess[lane], excess_square[lane]}; }
 
-  // P(|z| > a), in [0.01, 1], for a at most `hundredth`; 0.01 beyond. a >= 0.
-  OUTLIER_INLINE Lanes BodyProbability(Lanes a) const {
+  // The size of the normal number that is as rare as |z| = a, for a at most `hundredth`; beyond, that of `hundredth`. a >= 0.
+  OUTLIER_INLINE Lanes Deviate(Lanes a) const {
     using namespace tail_law;
     // Piecewise linear between the knots: each piece is full below its end.
-    const Lanes deviate = static_cast<float>(kHalfDeviate) * Min(a, half) / half +
-                          static_cast<float>(kTenthDeviate - kHalfDeviate) * Max(Min(a, tenth) - half, 0.0f) / (tenth - half) +
-                          static_cast<float>(kHundredthDeviate - kTenthDeviate) * Max(Min(a, hundredth) - tenth, 0.0f) / (hundredth - tenth);
-    // Of x = deviate / sqrt(2).
+    return static_cast<float>(kHalfDeviate) * Min(a, half) / half +
+           static_cast<float>(kTenthDeviate - kHalfDeviate) * Max(Min(a, tenth) - half, 0.0f) / (tenth - half) +
+           static_cast<float>(kHundredthDeviate - kTenthDeviate) * Max(Min(a, hundredth) - tenth, 0.0f) / (hundredth - tenth);
+  }
+  // P(|N(0,1)| > deviate), in [0.01, 1].
+  OUTLIER_INLINE static Lanes Probability(Lanes deviate) {
+    // Of deviate / sqrt(2).
     constexpr float c[] = {0.0705230784 / 1.4142135623730951,    0.0422820123 / 2.0, 0.0092705272 / 2.8284271247461903,
                            0.0001520143 / 4.0, 0.0002765672 / 5.656854249492381, 0.0000430638 / 8.0};
-    Lanes power =
-        1.0f / (1.0f + deviate * (c[0] + deviate * (c[1] + deviate * (c[2] + deviate * (c[3] + deviate * (c[4] + deviate * c[5]))))));
+    const Lanes square = deviate * deviate;
+    Lanes power = 1.0f / ((1.0f + c[0] * deviate) + square * ((c[1] + c[2] * deviate) + square * ((c[3] + c[4] * deviate) + c[5] * square)));
     for (int k = 0; k < 4; ++k) power *= power;
     return Max(power, 0.010000001f);
   }

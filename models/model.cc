@@ -21,14 +21,16 @@ void Model::Step(const Values& x, const SeriesMask& mask, Assessment* out) {
   Update(x, mask);
 }
 
-void Assessment::Resize(int64_t series) {
+void Assessment::ResizeToJudge(int64_t series) {
   tail_probability.setOnes(series);
   z.setZero(series);
-  expected.setZero(series);
-  lower.setZero(series);
-  upper.setZero(series);
-  rate.setZero(series);
   ready.setConstant(series, false);
+  for (Eigen::ArrayXd* column : {&expected, &lower, &upper, &rate}) column->resize(0);
+}
+
+void Assessment::Resize(int64_t series) {
+  ResizeToJudge(series);
+  for (Eigen::ArrayXd* column : {&expected, &lower, &upper, &rate}) column->setZero(series);
 }
 
 }  // namespace outlier::models

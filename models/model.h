@@ -18,15 +18,25 @@ namespace outlier::models {
 using Values = Eigen::Ref<const Eigen::ArrayXXd>;
 using SeriesMask = Eigen::Ref<const Eigen::Array<bool, Eigen::Dynamic, 1>>;
 
-// Results of one tick, one entry a series; caller-owned, sized series().
+// Results of one tick, one entry a series; caller-owned, sized series(). Who needs no more than the judgement leaves the columns of
+// what was expected empty: models then do not write them, which is half of what they write.
 struct Assessment {
   Eigen::ArrayXd tail_probability;  // (0, 1]: P(at least this extreme | baseline); 1 where masked or not ready
   Eigen::ArrayXd z;                 // signed, + = up; robust z, or the z that has this tail probability; finite
+  Eigen::Array<bool, Eigen::Dynamic, 1> ready;
   Eigen::ArrayXd expected;          // in the unit of x
   Eigen::ArrayXd lower, upper;      // central interval outside of which p < 0.01 of the baseline, unit of x
   Eigen::ArrayXd rate;              // growth per second for drift, else 0
-  Eigen::Array<bool, Eigen::Dynamic, 1> ready;
   void Resize(int64_t series);
+  void ResizeToJudge(int64_t series);  // the last four stay empty
+  bool wants_expected() const { return expected.size() > 0; }
+  void Expect(int64_t i, double expected_value, double from, double to, double growth = 0.0) {
+    if (!wants_expected()) return;
+    expected(i) = expected_value;
+    lower(i) = from;
+    upper(i) = to;
+    rate(i) = growth;
+  }
 };
 
 // What is believed of a series before it is seen: by kind of signal. Documented with its reason beside each kind.

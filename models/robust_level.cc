@@ -46,11 +46,8 @@ class RobustLevel final : public Model {
       const Judgement j = seen ? baseline_.Judge(i, x(0, i), Floor(i)) : baseline_.Idle(i, Floor(i));
       out->tail_probability(i) = j.tail_probability;
       out->z(i) = j.z;
-      out->expected(i) = j.expected;
-      out->lower(i) = j.lower;
-      out->upper(i) = j.upper;
-      out->rate(i) = 0.0;
       out->ready(i) = j.ready;
+      out->Expect(i, j.expected, j.lower, j.upper);
     }
   }
   void Update(const Values& x, const SeriesMask& mask) override {

@@ -36,10 +36,10 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
         shape_(options.prior.tail_shape),
         warm_up_(std::max(2.0f, static_cast<float>(std::ceil(options.warm_up_seconds / options.tick_seconds)))),
         gain_(options.half_life_seconds / options.tick_seconds, warm_up_),
-        near_gain_(kShortMemory * options.half_life_seconds / options.tick_seconds, warm_up_),
+        near_least_(Gain(kShortMemory * options.half_life_seconds / options.tick_seconds, warm_up_).least()),
         hours_a_tick_(options.tick_seconds / kDay * kHours),
         profile_gain_(std::max(static_cast<float>(-std::expm1(-M_LN2 * kHours * options.tick_seconds / kProfileHalfLife)), LaneTail::kLeastGain)),
-        range_gain_(std::max(kRangeForgets * gain_.least(), LaneTail::kLeastGain)) {}
+        range_gain_(std::max(kRangeForgets * gain_.least()[0], LaneTail::kLeastGain)) {}
 
  private:
   friend LaneModel;
@@ -75,14 +75,15 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
     const Lanes a = Abs(v.chosen.z), near_a = Abs(v.near.z);
     out.ready = b.learned >= warm_up_;
     out.z = CopySign(Min(a, near_a), v.chosen.z);
-    out.tail_probability = Max(b.tail.BodyProbability(a), b.near_tail.BodyProbability(near_a));
+    out.tail_probability = LaneTail::Probability(Min(b.tail.Deviate(a), b.near_tail.Deviate(near_a)));  // the larger of the two
     out.far = (a > b.tail.hundredth) & (near_a > b.near_tail.hundredth);
+    return out;
+  }
+  OUTLIER_INLINE Interval Expect(const Block& b, const View& v) const {
     const Lanes profile = Where(v.seasonal, v.profile), away = (b.near_level - b.level).Narrow();
     const Lanes width = v.chosen.scale * b.tail.hundredth, near_width = v.near.scale * b.near_tail.hundredth;
-    out.expected = b.level + WideLanes::Of(profile);
-    out.lower = b.level + WideLanes::Of(Min(profile - width, away - near_width));
-    out.upper = b.level + WideLanes::Of(Max(profile + width, away + near_width));
-    return out;
+    return {b.level + WideLanes::Of(profile), b.level + WideLanes::Of(Min(profile - width, away - near_width)),
+            b.level + WideLanes::Of(Max(profile + width, away + near_width))};
   }
   double FarProbability(const Block& b, const View& v, int lane) const {
     return std::max(b.tail.At(lane).Probability(std::abs(v.chosen.z[lane]), shape_),
@@ -95,7 +96,7 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
     const Lanes tail_gain = gain_.OfTail(b->learned);
     b->tail.Learn(Abs(v.chosen.z), tail_gain);
     b->near_tail.Learn(Abs(v.near.z), tail_gain);
-    const Lanes gain = gain_.At(b->learned), near_gain = near_gain_.At(b->learned);
+    const Lanes young = gain_.OfYoung(b->learned), gain = Max(young, gain_.least()), near_gain = Max(young, near_least_);
     // One over the values of this hour so far, as if none had been missing, until the least is more.
     const Lanes profile_gain = Where(gain_.Settled(b->learned), Max(1.0f / (v.of_hour + 3.0f), profile_gain_));
     const Lanes profile = v.profile + kProfileGain * profile_gain * v.with.Winsorised();
@@ -147,7 +148,8 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
   float floor_;
   double shape_;
   float warm_up_;
-  Gain gain_, near_gain_;
+  Gain gain_;
+  Lanes near_least_;
   double hours_a_tick_;
   float profile_gain_, range_gain_;
 };

@@ -32,11 +32,8 @@ class Silence final : public TableModel<SeriesTable> {
       const double typical = table_.at(kTypical, i), spread = std::sqrt(table_.at(kVariance, i));
       out->tail_probability(i) = 1.0;
       out->z(i) = 0.0;
-      out->expected(i) = typical;
-      out->lower(i) = kQuietShare * typical;
-      out->upper(i) = typical + 3.0 * spread;
-      out->rate(i) = 0.0;
       out->ready(i) = Ready(i);
+      out->Expect(i, typical, kQuietShare * typical, typical + 3.0 * spread);
       if (!mask(i) || !std::isfinite(x(0, i)) || !out->ready(i) || !Quiet(i, x(0, i))) continue;
       const double seconds = Beyond(i, table_.at(kSpell, i) + 1.0) * tick_;
       if (seconds <= 0.0) continue;

@@ -28,7 +28,7 @@ class Change final : public LaneModel<Change, Block> {
         shape_(options.prior.tail_shape),
         warm_up_(std::max(2.0f, static_cast<float>(std::ceil(options.warm_up_seconds / options.tick_seconds)))),
         gain_(options.half_life_seconds / options.tick_seconds, warm_up_),
-        largest_gain_(std::max(kLargestForgets * gain_.least(), LaneTail::kLeastGain)) {}
+        largest_gain_(std::max(kLargestForgets * gain_.least()[0], LaneTail::kLeastGain)) {}
 
  private:
   friend LaneModel;
@@ -48,13 +48,13 @@ class Change final : public LaneModel<Change, Block> {
     out.ready = b.learned >= warm_up_;
     // Without a difference there is nothing to tell.
     out.z = Where(Knows(b), v.innovation.z);
-    out.tail_probability = b.tail.BodyProbability(Where(Knows(b), a));
+    out.tail_probability = LaneTail::Probability(b.tail.Deviate(Where(Knows(b), a)));
     out.far = Knows(b) & (a > b.tail.hundredth);
-    const WideLanes width = WideLanes::Of(v.innovation.scale * b.tail.hundredth);
-    out.expected = b.previous;
-    out.lower = b.previous - width;
-    out.upper = b.previous + width;
     return out;
+  }
+  OUTLIER_INLINE Interval Expect(const Block& b, const View& v) const {
+    const WideLanes width = WideLanes::Of(v.innovation.scale * b.tail.hundredth);
+    return {b.previous, b.previous - width, b.previous + width};
   }
   double FarProbability(const Block& b, const View& v, int lane) const {
     return b.tail.At(lane).Probability(std::abs(v.innovation.z[lane]), shape_);
@@ -64,7 +64,7 @@ class Change final : public LaneModel<Change, Block> {
 
   OUTLIER_INLINE void Learn(const WideLanes& x, const View& v, Block* b) const {
     b->tail.Learn(Abs(v.innovation.z), gain_.OfTail(b->learned));
-    b->spread = v.innovation.Spread(gain_.At(b->learned));
+    b->spread = v.innovation.Spread(Max(gain_.OfYoung(b->learned), gain_.least()));
     b->largest = Max(Max(b->largest * (1.0f - largest_gain_), Abs(v.difference)), kLeastScale);
     b->learned += 1.0f;
     b->previous = x;

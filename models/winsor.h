@@ -20,19 +20,22 @@ class Gain {
  public:
   // In values; half_life > 0.
   Gain(double half_life, double warm_up)
-      : least_(static_cast<float>(-std::expm1(-M_LN2 / half_life))), settle_(static_cast<float>(std::floor(warm_up / 4.0))) {}
-  float least() const { return least_; }
+      : least_(AllLanes(static_cast<float>(-std::expm1(-M_LN2 / half_life)))),
+        least_of_tail_(Max(least_, LaneTail::kLeastGain)),
+        settle_(AllLanes(static_cast<float>(std::floor(warm_up / 4.0)))) {}
+  // Of a value: the larger of these two.
+  Lanes least() const { return least_; }
   // `learned`: values so far.
-  OUTLIER_INLINE Lanes At(Lanes learned) const { return Max(1.0f / Max(learned - settle_ + 3.0f, 3.0f), least_); }
+  OUTLIER_INLINE Lanes OfYoung(Lanes learned) const { return 1.0f / Max(learned - settle_ + 3.0f, 3.0f); }
   OUTLIER_INLINE LaneMask Settled(Lanes learned) const { return learned >= settle_; }
   // Of one observed |z|: the prior of a tail is worth 200 values.
   OUTLIER_INLINE Lanes OfTail(Lanes learned) const {
-    return Where(Settled(learned), Max(1.0f / (learned + kTailPrior), std::max(least_, LaneTail::kLeastGain)));
+    return Where(Settled(learned), Max(1.0f / (learned + kTailPrior), least_of_tail_));
   }
 
  private:
   static constexpr float kTailPrior = 200.0f;
-  float least_, settle_;
+  Lanes least_, least_of_tail_, settle_;
 };
 
 // One value's distance from what was expected, in scales.

@@ -124,6 +124,21 @@ TEST_P(EveryModel, StepsAsItScoresAndThenLearnsToTheBit) {
   }
 }
 
+TEST_P(EveryModel, JudgesTheSameForOneWhoDoesNotAskWhatWasExpected) {
+  auto asked = Make(), unasked = Make();
+  Assessment all, judgement;
+  all.Resize(kSeries);
+  judgement.ResizeToJudge(kSeries);
+  for (const Tick& tick : World(asked->width(), 13)) {
+    asked->Step(tick.x, tick.mask, &all);
+    unasked->Step(tick.x, tick.mask, &judgement);
+    ASSERT_TRUE((all.tail_probability == judgement.tail_probability).all());
+    ASSERT_TRUE((all.z == judgement.z).all());
+    ASSERT_TRUE((all.ready == judgement.ready).all());
+    ASSERT_FALSE(judgement.wants_expected());
+  }
+}
+
 TEST_P(EveryModel, GivesProbabilitiesAndFiniteNumbersOnAMixedWorld) {
   auto model = Make();
   for (const Tick& tick : World(model->width(), 2)) {

@@ -74,8 +74,8 @@ TableScorer::TableScorer(std::vector<std::string> columns, double interval_secon
   models::Options joint = OptionsOf(interval_seconds, kGroupHalfLifeDays, kGroupWarmUpRows);
   joint.width = static_cast<int>(2 * group_columns_);
   joint_ = Make("mahalanobis", joint, groups_);
-  for (models::Assessment* a : {&level_scores_, &step_scores_}) a->Resize(n);
-  joint_scores_.Resize(groups_);
+  for (models::Assessment* a : {&level_scores_, &step_scores_}) a->ResizeToJudge(n);
+  joint_scores_.ResizeToJudge(groups_);
   x_.setZero(1, n);
   deviates_.setZero(2 * group_columns_, groups_);
   mask_.setConstant(n, false);
