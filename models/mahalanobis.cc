@@ -5,7 +5,7 @@
 
 #include "models/record_table.h"
 #include "models/table_model.h"
-#include "models/winsor.h"
+#include "models/tail.h"
 
 namespace outlier::models::mahalanobis {
 namespace {

@@ -32,14 +32,16 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
  public:
   explicit SeasonalLevel(const Options& options)
       : LaneModel(LaneTable<Block>("seasonal_level", 2)),
-        floor_(std::max(static_cast<float>(options.prior.scale_floor), kLeastScale)),
+        floor_(Max(AllLanes(static_cast<float>(options.prior.scale_floor)), kLeastScale)),
         shape_(options.prior.tail_shape),
-        warm_up_(std::max(2.0f, static_cast<float>(std::ceil(options.warm_up_seconds / options.tick_seconds)))),
-        gain_(options.half_life_seconds / options.tick_seconds, warm_up_),
-        near_least_(Gain(kShortMemory * options.half_life_seconds / options.tick_seconds, warm_up_).least()),
+        warm_up_(WarmUp(options)),
+        gain_(options.half_life_seconds / options.tick_seconds, warm_up_[0]),
+        near_least_(Gain(kShortMemory * options.half_life_seconds / options.tick_seconds, warm_up_[0]).least()),
         hours_a_tick_(options.tick_seconds / kDay * kHours),
-        profile_gain_(std::max(static_cast<float>(-std::expm1(-M_LN2 * kHours * options.tick_seconds / kProfileHalfLife)), LaneTail::kLeastGain)),
-        range_gain_(std::max(kRangeForgets * gain_.least()[0], LaneTail::kLeastGain)) {}
+        ticks_an_hour_(AllLanes(static_cast<float>(1.0 / hours_a_tick_))),
+        profile_gain_(Max(AllLanes(static_cast<float>(-std::expm1(-M_LN2 * kHours * options.tick_seconds / kProfileHalfLife))),
+                          LaneTail::kLeastGain)),
+        range_keeps_(1.0f - Max(kRangeForgets * gain_.least(), LaneTail::kLeastGain)) {}
 
  private:
   friend LaneModel;
@@ -57,7 +59,7 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
     const Lanes whole = Float(Whole(hours));
     const Lanes days = Float(Whole(whole * kDaysAnHour));
     v.hour = whole - static_cast<float>(kHours) * days;
-    v.of_hour = (days + (hours - whole)) * static_cast<float>(1.0 / hours_a_tick_);
+    v.of_hour = (days + (hours - whole)) * ticks_an_hour_;
     v.profile = ProfileAt(b, v.hour);
     v.seasonal = (hours > static_cast<float>(kHours)) & (b.spread < kProfileGate * b.plain_spread);
     v.error = (x - b.level).Narrow();
@@ -107,8 +109,8 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
     b->spread = v.with.Spread(gain);
     b->plain_spread = v.without.Spread(gain);
     b->near_spread = v.near.Spread(near_gain);
-    b->below = Max(Max((b->below + moved) * (1.0f - range_gain_), -error), kLeastScale);
-    b->above = Max(Max((b->above - moved) * (1.0f - range_gain_), error), kLeastScale);
+    b->below = Max(Max((b->below + moved) * range_keeps_, -error), kLeastScale);
+    b->above = Max(Max((b->above - moved) * range_keeps_, error), kLeastScale);
     b->learned += 1.0f;
     b->ticks = b->ticks + WideLanes::Of(AllLanes(1.0f));
   }
@@ -145,13 +147,13 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
 
   // Rounded up, so that no multiple of 24 hours falls into the day before.
   static constexpr float kDaysAnHour = 0.0416666679f;
-  float floor_;
+  Lanes floor_;
   double shape_;
-  float warm_up_;
+  Lanes warm_up_;
   Gain gain_;
   Lanes near_least_;
   double hours_a_tick_;
-  float profile_gain_, range_gain_;
+  Lanes ticks_an_hour_, profile_gain_, range_keeps_;
 };
 
 }  // namespace

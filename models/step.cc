@@ -24,11 +24,11 @@ class Change final : public LaneModel<Change, Block> {
  public:
   explicit Change(const Options& options)
       : LaneModel(LaneTable<Block>("step", 2)),
-        floor_(std::max(static_cast<float>(options.prior.scale_floor), kLeastScale)),
+        floor_(Max(AllLanes(static_cast<float>(options.prior.scale_floor)), kLeastScale)),
         shape_(options.prior.tail_shape),
-        warm_up_(std::max(2.0f, static_cast<float>(std::ceil(options.warm_up_seconds / options.tick_seconds)))),
-        gain_(options.half_life_seconds / options.tick_seconds, warm_up_),
-        largest_gain_(std::max(kLargestForgets * gain_.least()[0], LaneTail::kLeastGain)) {}
+        warm_up_(WarmUp(options)),
+        gain_(options.half_life_seconds / options.tick_seconds, warm_up_[0]),
+        largest_keeps_(1.0f - Max(kLargestForgets * gain_.least(), LaneTail::kLeastGain)) {}
 
  private:
   friend LaneModel;
@@ -65,7 +65,7 @@ class Change final : public LaneModel<Change, Block> {
   OUTLIER_INLINE void Learn(const WideLanes& x, const View& v, Block* b) const {
     b->tail.Learn(Abs(v.innovation.z), gain_.OfTail(b->learned));
     b->spread = v.innovation.Spread(Max(gain_.OfYoung(b->learned), gain_.least()));
-    b->largest = Max(Max(b->largest * (1.0f - largest_gain_), Abs(v.difference)), kLeastScale);
+    b->largest = Max(Max(b->largest * largest_keeps_, Abs(v.difference)), kLeastScale);
     b->learned += 1.0f;
     b->previous = x;
   }
@@ -78,11 +78,11 @@ class Change final : public LaneModel<Change, Block> {
 
   void Miss(int lane, Block* b) const { b->has[lane] = 0.0f; }
 
-  float floor_;
+  Lanes floor_;
   double shape_;
-  float warm_up_;
+  Lanes warm_up_;
   Gain gain_;
-  float largest_gain_;
+  Lanes largest_keeps_;
 };
 
 }  // namespace

@@ -10,11 +10,17 @@
 
 #include "models/lane_tail.h"
 #include "models/lanes.h"
+#include "models/model.h"
 
 namespace outlier::models {
 
 inline constexpr double kMostValue = 1e33;      // larger numbers count as this: a thousand of its scales are finite
 inline constexpr float kLeastScale = 1e-30f;    // and one over this
+
+// Values.
+inline Lanes WarmUp(const Options& options) {
+  return AllLanes(std::max(2.0f, static_cast<float>(std::ceil(options.warm_up_seconds / options.tick_seconds))));
+}
 
 class Gain {
  public:
