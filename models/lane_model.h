@@ -72,12 +72,12 @@ class LaneModel : public TableModel<LaneTable<Block>> {
     const int64_t stride = x.outerStride(), left = table_.series() - first;
     const double* value = x.data() + first * stride;
     const bool* wanted = mask.data() + first;
-    if (left >= kLanes) {
+    if (left >= kLanes) [[likely]] {
       in.x = {LanePair{value[0], value[stride]}, LanePair{value[2 * stride], value[3 * stride]}};
       constexpr bool kAll[kLanes] = {true, true, true, true};
       in.complete = in.x.finite() && std::memcmp(wanted, kAll, sizeof kAll) == 0;
     }
-    if (in.complete) {
+    if (in.complete) [[likely]] {
       in.present = LaneMask{-1, -1, -1, -1};
     } else {
       for (int lane = 0; lane < kLanes && lane < left; ++lane) {
@@ -109,12 +109,12 @@ class LaneModel : public TableModel<LaneTable<Block>> {
     const int64_t left = table_.series() - first;
     Put(WideLanes::Of(told ? v.tail_probability : AllLanes(1.0f)), left, out.tail_probability + first);
     Put(WideLanes::Of(Where(told, v.z)), left, out.z + first);
-    if (left >= kLanes && !Any(~v.ready)) {
+    if (left >= kLanes && !Any(~v.ready)) [[likely]] {
       std::memset(out.ready + first, true, kLanes);
     } else {
       for (int lane = 0; lane < kLanes && lane < left; ++lane) out.ready[first + lane] = v.ready[lane] != 0;
     }
-    if (Any(far)) {
+    if (Any(far)) [[unlikely]] {
       for (int lane = 0; lane < kLanes; ++lane) {
         if (far[lane] != 0) out.tail_probability[first + lane] = family().FarProbability(block, view, lane);
       }
@@ -128,7 +128,7 @@ class LaneModel : public TableModel<LaneTable<Block>> {
   }
   OUTLIER_INLINE static void Put(const WideLanes& values, int64_t left, double* out) {
     using AnyPair = double __attribute__((vector_size(16), aligned(8)));
-    if (left >= kLanes) {
+    if (left >= kLanes) [[likely]] {
       *reinterpret_cast<AnyPair*>(out) = values.low;
       *reinterpret_cast<AnyPair*>(out + 2) = values.high;
     } else {
@@ -139,7 +139,7 @@ class LaneModel : public TableModel<LaneTable<Block>> {
   template <class View>
   OUTLIER_INLINE void Learn(const View& view, const Input& in, Block* block) {
     const LaneMask taught = in.present & family().Knows(*block);
-    if (!Any(~taught)) {
+    if (!Any(~taught)) [[likely]] {
       family().Learn(in.x, view, block);
     } else {
       LearnSome(view, in, taught, block);

@@ -53,7 +53,7 @@ struct LaneTail {
     const LaneMask beyond = a > hundredth;
     const Lanes over = Min(a - hundredth, static_cast<float>(kMostExcess) * excess);
     hundredth -= static_cast<float>(0.01 * kHundredthGain) * gain * excess;
-    if (Any(beyond)) {
+    if (Any(beyond)) [[unlikely]] {
       hundredth += Where(beyond, static_cast<float>(kHundredthGain) * gain * excess);
       const Lanes weight = Where(beyond, Min(static_cast<float>(kExcessGain) * gain, 0.5f));
       excess = Max(excess + weight * (over - excess), static_cast<float>(kLeastExcess));

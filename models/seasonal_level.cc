@@ -133,12 +133,12 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
   OUTLIER_INLINE static bool Together(Lanes hour) { return !Any(hour != AllLanes(hour[0])); }
   OUTLIER_INLINE static Lanes ProfileAt(const Block& b, Lanes hour) {
     const LaneMask at = Whole(hour);
-    if (Together(hour)) return b.profile[at[0]];
+    if (Together(hour)) [[likely]] return b.profile[at[0]];
     return Lanes{b.profile[at[0]][0], b.profile[at[1]][1], b.profile[at[2]][2], b.profile[at[3]][3]};
   }
   OUTLIER_INLINE static void SetProfile(Lanes hour, Lanes profile, Block* b) {
     const LaneMask at = Whole(hour);
-    if (Together(hour)) {
+    if (Together(hour)) [[likely]] {
       b->profile[at[0]] = profile;
     } else {
       for (int lane = 0; lane < kLanes; ++lane) b->profile[at[lane]][lane] = profile[lane];
