@@ -17,19 +17,19 @@ namespace {
 constexpr int kWarmUp = 200;             // ticks
 constexpr int64_t kLeastDraws = 200000;  // so many that no branch predictor knows them by heart
 
-// `judge`: nobody asks what was expected, as in `outlierctl score`.
-void Tick(benchmark::State& state, const std::vector<std::string_view>& names, bool judge) {
+// `table`: as in `outlierctl score`, a row a minute, and nobody asks what was expected. Else as in the daemon.
+void Tick(benchmark::State& state, const std::vector<std::string_view>& names, bool table) {
   const int64_t series = state.range(0);
   Options options;
-  options.tick_seconds = 60;  // series born at different ticks are in different hours of their day
-  options.warm_up_seconds = 3600;
+  options.tick_seconds = table ? 60 : 1;  // series born at different minutes are in different hours of their day
+  options.warm_up_seconds = 60 * options.tick_seconds;
   options.width = 52;
   std::vector<std::unique_ptr<Model>> models;
   std::vector<Assessment> out(names.size());
   for (int i = 0; i < kModelCount; ++i) {
     if (std::find(names.begin(), names.end(), kModels[i].name) == names.end()) continue;
     Assessment& a = out[models.size()];
-    judge ? a.ResizeToJudge(series) : a.Resize(series);
+    table ? a.ResizeToJudge(series) : a.Resize(series);
     models.push_back(kModels[i].make(options));
     models.back()->Resize(series);
   }
@@ -55,8 +55,8 @@ void Tick(benchmark::State& state, const std::vector<std::string_view>& names, b
   });
 }
 
-void Register(const std::string& title, std::vector<std::string_view> names, bool judge, std::initializer_list<int64_t> sizes) {
-  auto* it = benchmark::RegisterBenchmark(title.c_str(), [=](benchmark::State& state) { Tick(state, names, judge); });
+void Register(const std::string& title, std::vector<std::string_view> names, bool table, std::initializer_list<int64_t> sizes) {
+  auto* it = benchmark::RegisterBenchmark(title.c_str(), [=](benchmark::State& state) { Tick(state, names, table); });
   for (const int64_t series : sizes) it->Arg(series);
 }
 
