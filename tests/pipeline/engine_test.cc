@@ -15,6 +15,7 @@ namespace {
 config::v1::Config ShortWarmUp() {
   config::v1::Config config;
   config.set_tick(kSecondNs);
+  config.mutable_budgets()->set_false_alarms_per_week(1);
   config.mutable_detection()->set_warm_up(45 * kSecondNs);
   config.mutable_detection()->set_half_life(86400 * kSecondNs);
   return config;
