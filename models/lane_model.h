@@ -15,7 +15,7 @@
 
 #include "models/lane_table.h"
 #include "models/table_model.h"
-#include "models/winsor.h"
+#include "models/innovation.h"
 
 namespace outlier::models {
 

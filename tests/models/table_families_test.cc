@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "models/special.h"
-#include "models/winsor.h"
+#include "models/innovation.h"
 #include "tests/models/world.h"
 
 namespace outlier::models {
