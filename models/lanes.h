@@ -71,7 +71,10 @@ struct WideLanes {
     return nothing[0] + nothing[1] == 0.0;
   }
   double at(int lane) const { return lane < 2 ? low[lane] : high[lane - 2]; }
-  void Set(int lane, double value) { (lane < 2 ? low[lane] : high[lane - 2]) = value; }
+  void Set(int lane, double value) {
+    LanePair& pair = lane < 2 ? low : high;
+    pair[lane % 2] = value;
+  }
 };
 
 }  // namespace outlier::models

@@ -218,6 +218,37 @@ TEST(SeasonalLevel, KnowsTheHoursAndMindsTheRightValueAtTheWrongHour) {
   EXPECT_LT(watch.Ask(Daily(t) + 60).p, 1e-3);
 }
 
+TEST(SeasonalLevel, NeighboursInOtherHoursOfTheirDayKeepToThemselves) {
+  constexpr int kSeries = 6, kTicks = 10 * 144;
+  Options options = Hosts();
+  options.tick_seconds = 600;
+  auto together = MakeModel("seasonal_level", options);
+  together->Resize(kSeries);
+  Assessment all;
+  all.Resize(kSeries);
+  std::vector<Watch> alone;
+  for (int i = 0; i < kSeries; ++i) alone.emplace_back("seasonal_level", options);
+  std::mt19937_64 random(9);
+  std::normal_distribution<double> normal;
+  Eigen::Array<bool, Eigen::Dynamic, 1> born(kSeries);
+  Eigen::ArrayXXd x(1, kSeries);
+  for (int t = 0; t < kTicks; ++t) {
+    for (int i = 0; i < kSeries; ++i) {
+      born(i) = t >= 11 * i;  // an hour has six ticks
+      x(0, i) = Daily(10 * t) + normal(random);
+    }
+    together->Step(x, born, &all);
+    for (int i = 0; i < kSeries; ++i) {
+      if (!born(i)) continue;
+      const Verdict v = alone[i].Tick(x(0, i));
+      ASSERT_EQ(v.p, all.tail_probability(i)) << t;
+      ASSERT_EQ(v.z, all.z(i)) << t;
+      ASSERT_EQ(v.expected, all.expected(i)) << t;
+    }
+  }
+  EXPECT_NEAR(all.expected(kSeries - 1), Daily(10 * kTicks), 15);
+}
+
 TEST(SeasonalLevel, TellsAShiftWhileItIsNewAndAcceptsItWithinADay) {
   std::mt19937_64 random(7);
   std::normal_distribution<double> normal;
