@@ -25,7 +25,8 @@ struct Block {
   Lanes spread, plain_spread, near_spread;  // of the residual with and without profile; of the short memory
   Lanes below, above;                 // how far the seen range reaches from the level
   LaneTail tail, near_tail;
-  Lanes profile[kHours];
+  Lanes season;                       // of this hour: in its place in the profile only when the hour has passed, so that a tick
+  Lanes profile[kHours];              // leaves the rest of the profile in memory
 };
 
 class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
@@ -47,8 +48,7 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
   friend LaneModel;
   struct View {
     Lanes error;       // of the long memory without its profile
-    Lanes hour, of_hour;  // ticks of this hour so far, on all days
-    Lanes profile;     // of this hour
+    Lanes whole, of_hour;  // hours since first seen; ticks of this hour of the day so far, on all days
     LaneMask seasonal; // it is used
     Innovation with, without, chosen, near;
   };
@@ -56,15 +56,13 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
   OUTLIER_INLINE View See(const Block& b, const WideLanes& x) const {
     View v;
     const Lanes hours = (b.ticks * hours_a_tick_).Narrow();
-    const Lanes whole = Float(Whole(hours));
-    const Lanes days = Float(Whole(whole * kDaysAnHour));
-    v.hour = whole - static_cast<float>(kHours) * days;
-    v.of_hour = (days + (hours - whole)) * ticks_an_hour_;
-    v.profile = ProfileAt(b, v.hour);
+    v.whole = Float(Whole(hours));
+    const Lanes days = Float(Whole(v.whole * kDaysAnHour));
+    v.of_hour = (days + (hours - v.whole)) * ticks_an_hour_;
     v.seasonal = (hours > static_cast<float>(kHours)) & (b.spread < kProfileGate * b.plain_spread);
     v.error = (x - b.level).Narrow();
     const Lanes floor = Max(kRangeShare * (b.below + b.above), floor_);
-    v.with = Innovation::Of(v.error - v.profile, b.spread, floor);
+    v.with = Innovation::Of(v.error - b.season, b.spread, floor);
     v.without = Innovation::Of(v.error, b.plain_spread, floor);
     v.near = Innovation::Of((x - b.near_level).Narrow(), b.near_spread, floor);
     v.chosen.scale = v.seasonal ? v.with.scale : v.without.scale;
@@ -82,7 +80,7 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
     return out;
   }
   OUTLIER_INLINE Interval Expect(const Block& b, const View& v) const {
-    const Lanes profile = Where(v.seasonal, v.profile), away = (b.near_level - b.level).Narrow();
+    const Lanes profile = Where(v.seasonal, b.season), away = (b.near_level - b.level).Narrow();
     const Lanes width = v.chosen.scale * b.tail.hundredth, near_width = v.near.scale * b.near_tail.hundredth;
     return {b.level + WideLanes::Of(profile), b.level + WideLanes::Of(Min(profile - width, away - near_width)),
             b.level + WideLanes::Of(Max(profile + width, away + near_width))};
@@ -101,8 +99,7 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
     const Lanes young = gain_.OfYoung(b->learned), gain = Max(young, gain_.least()), near_gain = Max(young, near_least_);
     // One over the values of this hour so far, as if none had been missing, until the least is more.
     const Lanes profile_gain = Where(gain_.Settled(b->learned), Max(1.0f / (v.of_hour + 3.0f), profile_gain_));
-    const Lanes profile = v.profile + kProfileGain * profile_gain * v.with.Winsorised();
-    SetProfile(v.hour, Within(profile, static_cast<float>(kMostValue)), b);
+    b->season = Within(b->season + kProfileGain * profile_gain * v.with.Winsorised(), static_cast<float>(kMostValue));
     const Lanes moved = gain * v.chosen.Winsorised(), error = v.error - moved;
     b->level = b->level + WideLanes::Of(moved);
     b->near_level = b->near_level + WideLanes::Of(near_gain * v.near.Winsorised());
@@ -113,6 +110,12 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
     b->above = Max(Max((b->above - moved) * range_keeps_, error), kLeastScale);
     b->learned += 1.0f;
     b->ticks = b->ticks + WideLanes::Of(AllLanes(1.0f));
+    const LaneMask passed = Whole((b->ticks * hours_a_tick_).Narrow()) != Whole(v.whole);
+    if (Any(passed)) [[unlikely]] {
+      for (int lane = 0; lane < kLanes; ++lane) {
+        if (passed[lane] != 0) TurnHour(lane, v.whole[lane], b);
+      }
+    }
   }
 
   void Begin(int lane, double x, Block* b) const {
@@ -126,24 +129,20 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
   }
 
   void Miss(int lane, Block* b) const {
-    if (b->learned[lane] > 0.0f) b->ticks.Set(lane, b->ticks.at(lane) + 1.0);
+    if (b->learned[lane] == 0.0f) return;
+    const float hours = Hours(lane, *b);
+    b->ticks.Set(lane, b->ticks.at(lane) + 1.0);
+    if (Hours(lane, *b) != hours) TurnHour(lane, hours, b);
   }
 
-  // Neighbours are mostly in the same hour of their day: then the four values lie together.
-  OUTLIER_INLINE static bool Together(Lanes hour) { return !Any(hour != AllLanes(hour[0])); }
-  OUTLIER_INLINE static Lanes ProfileAt(const Block& b, Lanes hour) {
-    const LaneMask at = Whole(hour);
-    if (Together(hour)) [[likely]] return b.profile[at[0]];
-    return Lanes{b.profile[at[0]][0], b.profile[at[1]][1], b.profile[at[2]][2], b.profile[at[3]][3]};
+  // Whole hours since first seen, as See counts them.
+  float Hours(int lane, const Block& b) const { return Float(Whole((b.ticks * hours_a_tick_).Narrow()))[lane]; }
+  // Keeps what is known of the hour that has passed and takes up what is known of the one that begins.
+  void TurnHour(int lane, float passed, Block* b) const {
+    b->profile[HourOfDay(passed)][lane] = b->season[lane];
+    b->season[lane] = b->profile[HourOfDay(Hours(lane, *b))][lane];
   }
-  OUTLIER_INLINE static void SetProfile(Lanes hour, Lanes profile, Block* b) {
-    const LaneMask at = Whole(hour);
-    if (Together(hour)) [[likely]] {
-      b->profile[at[0]] = profile;
-    } else {
-      for (int lane = 0; lane < kLanes; ++lane) b->profile[at[lane]][lane] = profile[lane];
-    }
-  }
+  static int HourOfDay(float hours) { return static_cast<int>(std::fmod(hours, static_cast<float>(kHours))); }
 
   // Rounded up, so that no multiple of 24 hours falls into the day before.
   static constexpr float kDaysAnHour = 0.0416666679f;

@@ -13,7 +13,7 @@
 // bursts, the next one is at most 50 scales away. prior.relative_floor, cold_seconds and relearn_seconds do not matter here.
 // The day is counted in ticks since a series was first seen. expected: of the long memory; lower, upper: the union of both
 // intervals. width 1; x any finite number, beyond 1e33 as 1e33; ready after warm_up_seconds. Levels are doubles; scales, range and
-// tails are single precision and remember at most some 1e5 values. O(1), 184 bytes a series, four series at once (models/lane_model.h).
+// tails are single precision and remember at most some 1e5 values. O(1), 188 bytes a series, four series at once (models/lane_model.h).
 #pragma once
 #include <memory>
 
