@@ -7,9 +7,9 @@
 //   Interval Expect(const Block&, const View&)
 //   double FarProbability(const Block&, const View&, int lane)   of a lane in Verdict::far
 //   LaneMask Knows(const Block&)                    lanes that can learn by Learn; the others begin
-//   void Learn(const WideLanes& x, const View&, Block*)
+//   void Learn(const WideLanes& x, const View&, Block*, Seldom*)
 //   void Begin(int lane, double x, Block*)
-//   void Miss(int lane, Block*)                     of a lane without a value; keeps a fresh lane zero
+//   void Miss(int lane, Block*, Seldom*)            of a lane without a value; keeps a fresh lane zero
 #pragma once
 #include <cstring>
 
@@ -34,7 +34,7 @@ class LaneModel : public TableModel<LaneTable<Block>> {
     for (int64_t first = 0; first < table_.series(); first += kLanes) {
       Block& block = table_.block(first);
       const Input in = Read(x, mask, first);
-      Learn(family().See(block, in.x), in, &block);
+      Learn(family().See(block, in.x), in, &block, &table_.seldom(first));
     }
   }
   void Step(const Values& x, const SeriesMask& mask, Assessment* out) final {
@@ -44,11 +44,12 @@ class LaneModel : public TableModel<LaneTable<Block>> {
       const Input in = Read(x, mask, first);
       const auto view = family().See(block, in.x);
       Tell(block, view, in, first, columns);
-      Learn(view, in, &block);
+      Learn(view, in, &block, &table_.seldom(first));
     }
   }
 
  protected:
+  using Seldom = typename LaneTable<Block>::Seldom;
   struct Verdict {
     Lanes tail_probability, z;
     LaneMask ready, far;  // far: the probability is less, and FarProbability says it
@@ -137,25 +138,27 @@ class LaneModel : public TableModel<LaneTable<Block>> {
   }
 
   template <class View>
-  OUTLIER_INLINE void Learn(const View& view, const Input& in, Block* block) {
+  OUTLIER_INLINE void Learn(const View& view, const Input& in, Block* block, Seldom* seldom) {
     const LaneMask taught = in.present & family().Knows(*block);
     if (!Any(~taught)) [[likely]] {
-      family().Learn(in.x, view, block);
+      family().Learn(in.x, view, block, seldom);
     } else {
-      LearnSome(view, in, taught, block);
+      LearnSome(view, in, taught, block, seldom);
     }
   }
   template <class View>
-  [[gnu::noinline]] void LearnSome(const View& view, const Input& in, LaneMask taught, Block* block) {
+  [[gnu::noinline]] void LearnSome(const View& view, const Input& in, LaneMask taught, Block* block, Seldom* seldom) {
     const Block before = *block;
-    if (Any(taught)) family().Learn(in.x, view, block);  // what it does to the other lanes is undone
+    const Seldom seldom_before = *seldom;
+    if (Any(taught)) family().Learn(in.x, view, block, seldom);  // what it does to the other lanes is undone
     for (int lane = 0; lane < kLanes; ++lane) {
       if (taught[lane] != 0) continue;
       LaneTable<Block>::CopyLane(before, lane, block);
+      for (size_t k = 0; k < Block::kSeldom; ++k) (*seldom)[k][lane] = seldom_before[k][lane];
       if (in.present[lane] != 0) {
         family().Begin(lane, in.x.at(lane), block);
       } else {
-        family().Miss(lane, block);
+        family().Miss(lane, block, seldom);
       }
     }
   }

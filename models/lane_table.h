@@ -2,8 +2,10 @@
 // arithmetic on lanes wants them, and what one series needs lies in a few cache lines, so series in memory order stream.
 // Save writes one series after the other: the format knows nothing of blocks. Restores give equal bits.
 //
-// Block: a struct of WideLanes, `Block::kWide` of them, then Lanes; all zero when fresh. Lanes without a series stay zero.
+// Block: a struct of WideLanes, `Block::kWide` of them, then Lanes; all zero when fresh. Lanes without a series stay zero. Apart from
+// the blocks lie `Block::kSeldom` more Lanes each, which most ticks leave alone: so the blocks stream.
 #pragma once
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <type_traits>
@@ -18,10 +20,12 @@ template <class Block>
 class LaneTable {
   static constexpr size_t kWideBytes = Block::kWide * sizeof(WideLanes);
   static constexpr size_t kNarrow = (sizeof(Block) - kWideBytes) / sizeof(Lanes);
-  static constexpr size_t kFields = 2 * Block::kWide + kNarrow;  // of four bytes
+  static constexpr size_t kFields = 2 * Block::kWide + kNarrow + Block::kSeldom;  // of four bytes
   static_assert(std::is_trivially_copyable_v<Block> && sizeof(Block) == kWideBytes + kNarrow * sizeof(Lanes));
 
  public:
+  using Seldom = std::array<Lanes, Block::kSeldom>;
+
   // `family` must outlive the table (a literal).
   LaneTable(std::string_view family, uint32_t version) : family_(family), version_(version) {}
 
@@ -30,11 +34,17 @@ class LaneTable {
   void Resize(int64_t series) {
     for (int64_t i = series; i < series_; ++i) Forget(i);  // the last block may stay
     blocks_.resize((series + kLanes - 1) / kLanes, Block{});
+    seldom_.resize(blocks_.size(), Seldom{});
     series_ = series;
   }
-  void Forget(int64_t series) { CopyLane(Block{}, series % kLanes, &block(series)); }
+  void Forget(int64_t series) {
+    CopyLane(Block{}, series % kLanes, &block(series));
+    for (Lanes& lanes : seldom(series)) lanes[series % kLanes] = 0.0f;
+  }
   Block& block(int64_t series) { return blocks_[series / kLanes]; }
   const Block& block(int64_t series) const { return blocks_[series / kLanes]; }
+  Seldom& seldom(int64_t series) { return seldom_[series / kLanes]; }
+  const Seldom& seldom(int64_t series) const { return seldom_[series / kLanes]; }
   int64_t bytes_per_series() const { return kFields * sizeof(float); }
 
   static void CopyLane(const Block& from, int lane, Block* to) {
@@ -45,6 +55,10 @@ class LaneTable {
     PutHeader({family_, version_, kFields, static_cast<uint64_t>(series_)}, out);
     for (int64_t i = 0; i < series_; ++i) {
       Visit(i % kLanes, [&](size_t at, size_t bytes) { out->append(Bytes(&block(i)) + at, bytes); });
+      for (const Lanes& lanes : seldom(i)) {
+        const float value = lanes[i % kLanes];
+        out->append(reinterpret_cast<const char*>(&value), sizeof value);
+      }
     }
   }
   // Takes this table's bytes from the front of `in`. False and unchanged unless family, version and fields agree, all values are
@@ -62,6 +76,12 @@ class LaneTable {
         finite &= bytes == sizeof(double) ? std::isfinite(Number<double>(rest)) : std::isfinite(Number<float>(rest));
         rest.remove_prefix(bytes);
       });
+      for (Lanes& lanes : loaded.seldom(i)) {
+        const float value = Number<float>(rest);
+        finite &= std::isfinite(value);
+        lanes[i % kLanes] = value;
+        rest.remove_prefix(sizeof value);
+      }
     }
     if (!finite) return false;
     *this = std::move(loaded);
@@ -89,6 +109,7 @@ class LaneTable {
   uint32_t version_;
   int64_t series_ = 0;
   std::vector<Block> blocks_;
+  std::vector<Seldom> seldom_;
 };
 
 }  // namespace outlier::models

@@ -18,15 +18,14 @@ constexpr float kRangeShare = 0.02f;         // least scale as a share of the se
 constexpr float kRangeForgets = 0.3f;        // times the rate of the long memory
 
 struct Block {
-  static constexpr int kWide = 3;
+  static constexpr int kWide = 3, kSeldom = kHours;  // seldom: the profile
   WideLanes level, near_level;
   WideLanes ticks;                    // since first seen: the clock of the day
   Lanes learned;                      // values; beyond 2^24 no weight depends on it
   Lanes spread, plain_spread, near_spread;  // of the residual with and without profile; of the short memory
   Lanes below, above;                 // how far the seen range reaches from the level
   LaneTail tail, near_tail;
-  Lanes season;                       // of this hour: in its place in the profile only when the hour has passed, so that a tick
-  Lanes profile[kHours];              // leaves the rest of the profile in memory
+  Lanes season;                       // the profile of this hour: put in its place there when the hour has passed
 };
 
 class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
@@ -92,7 +91,7 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
 
   OUTLIER_INLINE LaneMask Knows(const Block& b) const { return b.learned > 0.0f; }
 
-  OUTLIER_INLINE void Learn(const WideLanes&, const View& v, Block* b) const {
+  OUTLIER_INLINE void Learn(const WideLanes&, const View& v, Block* b, Seldom* profile) const {
     const Lanes tail_gain = gain_.OfTail(b->learned);
     b->tail.Learn(Abs(v.chosen.z), tail_gain);
     b->near_tail.Learn(Abs(v.near.z), tail_gain);
@@ -113,7 +112,7 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
     const LaneMask passed = Whole((b->ticks * hours_a_tick_).Narrow()) != Whole(v.whole);
     if (Any(passed)) [[unlikely]] {
       for (int lane = 0; lane < kLanes; ++lane) {
-        if (passed[lane] != 0) TurnHour(lane, v.whole[lane], b);
+        if (passed[lane] != 0) TurnHour(lane, v.whole[lane], b, profile);
       }
     }
   }
@@ -128,19 +127,19 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
     b->near_tail.Begin(lane, prior);
   }
 
-  void Miss(int lane, Block* b) const {
+  void Miss(int lane, Block* b, Seldom* profile) const {
     if (b->learned[lane] == 0.0f) return;
     const float hours = Hours(lane, *b);
     b->ticks.Set(lane, b->ticks.at(lane) + 1.0);
-    if (Hours(lane, *b) != hours) TurnHour(lane, hours, b);
+    if (Hours(lane, *b) != hours) TurnHour(lane, hours, b, profile);
   }
 
   // Whole hours since first seen, as See counts them.
   float Hours(int lane, const Block& b) const { return Float(Whole((b.ticks * hours_a_tick_).Narrow()))[lane]; }
   // Keeps what is known of the hour that has passed and takes up what is known of the one that begins.
-  void TurnHour(int lane, float passed, Block* b) const {
-    b->profile[HourOfDay(passed)][lane] = b->season[lane];
-    b->season[lane] = b->profile[HourOfDay(Hours(lane, *b))][lane];
+  void TurnHour(int lane, float passed, Block* b, Seldom* profile) const {
+    (*profile)[HourOfDay(passed)][lane] = b->season[lane];
+    b->season[lane] = (*profile)[HourOfDay(Hours(lane, *b))][lane];
   }
   static int HourOfDay(float hours) { return static_cast<int>(std::fmod(hours, static_cast<float>(kHours))); }
 

@@ -12,7 +12,7 @@ constexpr float kLargestShare = 0.03f;   // least scale as a share of the larges
 constexpr float kLargestForgets = 0.3f;  // times the rate of the scale
 
 struct Block {
-  static constexpr int kWide = 1;
+  static constexpr int kWide = 1, kSeldom = 0;
   WideLanes previous;
   Lanes has;      // 1: `previous` is of the tick before
   Lanes learned;  // differences; beyond 2^24 no weight depends on it
@@ -62,7 +62,7 @@ class Change final : public LaneModel<Change, Block> {
 
   OUTLIER_INLINE LaneMask Knows(const Block& b) const { return b.has > 0.0f; }
 
-  OUTLIER_INLINE void Learn(const WideLanes& x, const View& v, Block* b) const {
+  OUTLIER_INLINE void Learn(const WideLanes& x, const View& v, Block* b, Seldom*) const {
     b->tail.Learn(Abs(v.innovation.z), gain_.OfTail(b->learned));
     b->spread = v.innovation.Spread(Max(gain_.OfYoung(b->learned), gain_.least()));
     b->largest = Max(Max(b->largest * largest_keeps_, Abs(v.difference)), kLeastScale);
@@ -76,7 +76,7 @@ class Change final : public LaneModel<Change, Block> {
     if (b->learned[lane] == 0.0f) b->tail.Begin(lane, Tail::Prior(shape_));
   }
 
-  void Miss(int lane, Block* b) const { b->has[lane] = 0.0f; }
+  void Miss(int lane, Block* b, Seldom*) const { b->has[lane] = 0.0f; }
 
   Lanes floor_;
   double shape_;
