@@ -37,11 +37,20 @@ double Baseline::Limited(int64_t i, double x, double z, double s) const {
   return std::clamp(z, -kMostZ, kMostZ);
 }
 
-Judgement Baseline::Idle(int64_t i, double floor) const {
+Baseline::Look Baseline::See(int64_t i, double x, double floor) const {
+  Look look;
+  look.x = Clamp(x);
+  look.scale = scale(i, floor);
+  look.z = (look.x - table_.at(kLevel, i)) / look.scale;
+  look.limited = Limited(i, look.x, look.z, look.scale);
+  return look;
+}
+
+Judgement Baseline::Expect(int64_t i, double scale) const {
   Judgement out;
   const double age = table_.at(kAge, i);
   if (age <= 0) return out;
-  const double width = scale(i, floor) * table_.at(kHundredth, i);
+  const double width = scale * table_.at(kHundredth, i);
   out.expected = table_.at(kLevel, i);
   out.lower = out.expected - width;
   out.upper = out.expected + width;
@@ -53,12 +62,14 @@ Judgement Baseline::Idle(int64_t i, double floor) const {
   return out;
 }
 
-Judgement Baseline::Judge(int64_t i, double x, double floor) const {
-  Judgement out = Idle(i, floor);
+Judgement Baseline::Idle(int64_t i, double floor) const { return Expect(i, scale(i, floor)); }
+
+Judgement Baseline::Judge(int64_t i, double x, double floor) const { return Tell(i, See(i, x, floor)); }
+
+Judgement Baseline::Tell(int64_t i, const Look& look) const {
+  Judgement out = Expect(i, look.scale);
   if (!out.ready) return out;
-  const double s = scale(i, floor);
-  x = Clamp(x);
-  out.z = Limited(i, x, (x - out.expected) / s, s);
+  out.z = look.limited;
   const Tail tail{table_.at(kHalf, i), table_.at(kTenth, i), table_.at(kHundredth, i), table_.at(kExcess, i), table_.at(kExcessSquare, i)};
   out.tail_probability = tail.Probability(std::abs(out.z), options_.tail_shape);
   return out;
@@ -107,17 +118,24 @@ void Baseline::LearnRange(int64_t i, double x, bool excursion) {
   high = std::max(high + std::min(forget, 1.0) * (level - high), x);
 }
 
-void Baseline::Learn(int64_t i, double x, double floor) {
-  x = Clamp(x);
+void Baseline::Learn(int64_t i, double x, double floor) { Teach(i, See(i, x, floor)); }
+
+Judgement Baseline::Step(int64_t i, double x, double floor) {
+  const Look look = See(i, x, floor);
+  const Judgement out = Tell(i, look);
+  Teach(i, look);
+  return out;
+}
+
+void Baseline::Teach(int64_t i, const Look& look) {
+  const double x = look.x, s = look.scale, error = x - table_.at(kLevel, i);
   double& age = table_.at(kAge, i);
   if (age == 0) {
     Begin(i, x);
     return;
   }
-  const double s = scale(i, floor), error = x - table_.at(kLevel, i), z = error / s;
   const bool settling = age < options_.settle_ticks, warm = age >= options_.warm_up_ticks;
-  const double limited = std::abs(Limited(i, x, z, s));
-  const bool excursion = warm && limited > std::max(kExcursion, table_.at(kHundredth, i));
+  const bool excursion = warm && std::abs(look.limited) > std::max(kExcursion, table_.at(kHundredth, i));
   const bool held = excursion && table_.at(kHold, i) >= options_.teach_ticks;
 
   const double alpha = settling ? kSettleAlpha : std::max(options_.alpha, 1.0 / (age - options_.settle_ticks + 3.0));
@@ -129,7 +147,7 @@ void Baseline::Learn(int64_t i, double x, double floor) {
   magnitude += b * (std::min(std::abs(x), magnitude + kWinsor * s) - magnitude);
   if (!settling && !held) {
     Tail tail{table_.at(kHalf, i), table_.at(kTenth, i), table_.at(kHundredth, i), table_.at(kExcess, i), table_.at(kExcessSquare, i)};
-    tail.Learn(std::min(std::abs(z), kMostZ), std::max(options_.alpha, 1.0 / (age + kTailWeight)));
+    tail.Learn(std::min(std::abs(look.z), kMostZ), std::max(options_.alpha, 1.0 / (age + kTailWeight)));
     table_.at(kHalf, i) = tail.half;
     table_.at(kTenth, i) = tail.tenth;
     table_.at(kHundredth, i) = tail.hundredth;

@@ -50,6 +50,8 @@ class Baseline {
   // Bounds and readiness without an observation.
   Judgement Idle(int64_t series, double floor) const;
   void Learn(int64_t series, double x, double floor);
+  // Judge, then Learn, to the bit.
+  Judgement Step(int64_t series, double x, double floor);
   double magnitude(int64_t series) const { return table_.at(kMagnitude, series); }  // long-run mean of |x|
   double level(int64_t series) const { return table_.at(kLevel, series); }
   double scale(int64_t series, double floor) const;
@@ -60,7 +62,15 @@ class Baseline {
 
  private:
   enum Field { kAge, kLevel, kVariance, kMagnitude, kHalf, kTenth, kHundredth, kExcess, kExcessSquare, kLow, kHigh, kHold, kExtreme, kFields };
+  // One observation beside what is known: `z` as it is, `limited` by what was seen while young.
+  struct Look {
+    double x, scale, z, limited;
+  };
+  Look See(int64_t series, double x, double floor) const;
   double Limited(int64_t series, double x, double z, double scale) const;
+  Judgement Expect(int64_t series, double scale) const;
+  Judgement Tell(int64_t series, const Look& look) const;
+  void Teach(int64_t series, const Look& look);
   void LearnRange(int64_t series, double x, bool excursion);
   void Begin(int64_t series, double x);
   void Relearn(int64_t series, double x);

@@ -4,13 +4,14 @@
 #include <cmath>
 
 #include "models/robust_level.h"
+#include "models/series_model.h"
 
 namespace outlier::models::difference {
 namespace {
 
 constexpr double kMostValue = 1e100;
 
-class Difference final : public Model {
+class Difference final : public SeriesModel<Difference> {
  public:
   explicit Difference(const Options& options)
       : prior_(options.prior), state_{Baseline("difference", 1, TicksOf(options)), SeriesTable("difference.previous", 1, kFields)},
@@ -43,39 +44,47 @@ class Difference final : public Model {
     return true;
   }
 
-  void Score(const Values& x, const SeriesMask& mask, Assessment* out) const override {
-    for (int64_t i = 0; i < series(); ++i) {
-      const double previous = state_.previous.at(kValue, i), floor = Floor(i);
-      const bool seen = mask(i) && std::isfinite(x(0, i)) && state_.previous.at(kHas, i) > 0;
-      const Judgement j = seen ? state_.baseline.Judge(i, Clamp(x(0, i)) - previous, floor) : state_.baseline.Idle(i, floor);
-      out->tail_probability(i) = j.tail_probability;
-      out->z(i) = j.z;
-      out->expected(i) = previous + j.expected;
-      out->lower(i) = previous + j.lower;
-      out->upper(i) = previous + j.upper;
-      out->rate(i) = 0.0;
-      out->ready(i) = j.ready;
-    }
+ private:
+  friend SeriesModel;
+  void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
+    const double floor = Floor(i);
+    Tell(i, Differs(i, x, mask) ? state_.baseline.Judge(i, Change(i, x), floor) : state_.baseline.Idle(i, floor), out);
   }
-  void Update(const Values& x, const SeriesMask& mask) override {
-    for (int64_t i = 0; i < series(); ++i) {
-      double& has = state_.previous.at(kHas, i);
-      if (!mask(i) || !std::isfinite(x(0, i))) {
-        has = 0;
-        continue;
-      }
-      const double value = Clamp(x(0, i));
-      if (has > 0) state_.baseline.Learn(i, value - state_.previous.at(kValue, i), Floor(i));
-      double& count = state_.previous.at(kCount, i);
-      double& magnitude = state_.previous.at(kMagnitude, i);
-      count += 1;
-      magnitude += std::max(alpha_, 1.0 / count) * (std::abs(value) - magnitude);
-      state_.previous.at(kValue, i) = value;
-      has = 1;
-    }
+  void UpdateOne(int64_t i, const Values& x, const SeriesMask& mask) {
+    if (Differs(i, x, mask)) state_.baseline.Learn(i, Change(i, x), Floor(i));
+    Remember(i, x, mask);
+  }
+  void StepOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) {
+    const double floor = Floor(i);
+    Tell(i, Differs(i, x, mask) ? state_.baseline.Step(i, Change(i, x), floor) : state_.baseline.Idle(i, floor), out);
+    Remember(i, x, mask);
   }
 
- private:
+  static bool Seen(int64_t i, const Values& x, const SeriesMask& mask) { return mask(i) && std::isfinite(x(0, i)); }
+  bool Differs(int64_t i, const Values& x, const SeriesMask& mask) const { return Seen(i, x, mask) && state_.previous.at(kHas, i) > 0; }
+  double Change(int64_t i, const Values& x) const { return Clamp(x(0, i)) - state_.previous.at(kValue, i); }
+  void Tell(int64_t i, const Judgement& j, Assessment* out) const {
+    const double previous = state_.previous.at(kValue, i);
+    out->tail_probability(i) = j.tail_probability;
+    out->z(i) = j.z;
+    out->ready(i) = j.ready;
+    out->Expect(i, previous + j.expected, previous + j.lower, previous + j.upper);
+  }
+  void Remember(int64_t i, const Values& x, const SeriesMask& mask) {
+    double& has = state_.previous.at(kHas, i);
+    if (!Seen(i, x, mask)) {
+      has = 0;
+      return;
+    }
+    const double value = Clamp(x(0, i));
+    double& count = state_.previous.at(kCount, i);
+    double& magnitude = state_.previous.at(kMagnitude, i);
+    count += 1;
+    magnitude += std::max(alpha_, 1.0 / count) * (std::abs(value) - magnitude);
+    state_.previous.at(kValue, i) = value;
+    has = 1;
+  }
+
   enum Field { kHas, kValue, kMagnitude, kCount, kFields };
   struct State {
     Baseline baseline;

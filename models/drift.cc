@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "models/robust_level.h"
+#include "models/series_model.h"
 #include "models/tail.h"
 
 namespace outlier::models::drift {
@@ -38,7 +39,7 @@ Growth GrowthOf(const std::array<double, kSteps + 1>& means) {
   return {};
 }
 
-class Drift final : public Model {
+class Drift final : public SeriesModel<Drift> {
  public:
   explicit Drift(const Options& options) : prior_(options.prior), tick_(options.tick_seconds), state_(options) {
     const BaselineOptions ticks = TicksOf(options);
@@ -78,28 +79,22 @@ class Drift final : public Model {
     return true;
   }
 
-  // The statistic moves only when a sub-interval closes, so a tick is judged by the windows closed before it.
-  void Score(const Values& x, const SeriesMask& mask, Assessment* out) const override {
-    for (int64_t i = 0; i < series(); ++i) {
-      const double anchor = at(kAnchor, i), width = 3.0 * std::max(std::sqrt(at(kAnchorVariance, i)), Floor(i));
-      const bool seen = mask(i) && std::isfinite(x(0, i));
-      out->tail_probability(i) = seen ? Probability(i) : 1.0;
-      out->z(i) = seen ? at(kZ, i) : 0.0;
-      out->rate(i) = seen ? at(kRate, i) : 0.0;
-      out->expected(i) = anchor;
-      out->lower(i) = anchor - width;
-      out->upper(i) = anchor + width;
-      out->ready(i) = Ready(i);
-    }
-  }
-
-  void Update(const Values& x, const SeriesMask& mask) override {
-    for (int64_t i = 0; i < series(); ++i) {
-      if (mask(i) && std::isfinite(x(0, i))) Learn(i, std::clamp(x(0, i), -kMostValue, kMostValue));
-    }
-  }
-
  private:
+  friend SeriesModel;
+  // The statistic moves only when a sub-interval closes, so a tick is judged by the windows closed before it.
+  void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
+    const double anchor = at(kAnchor, i), width = 3.0 * std::max(std::sqrt(at(kAnchorVariance, i)), Floor(i));
+    const bool seen = mask(i) && std::isfinite(x(0, i));
+    out->tail_probability(i) = seen ? Probability(i) : 1.0;
+    out->z(i) = seen ? at(kZ, i) : 0.0;
+    out->ready(i) = Ready(i);
+    out->Expect(i, anchor, anchor - width, anchor + width, seen ? at(kRate, i) : 0.0);
+  }
+
+  void UpdateOne(int64_t i, const Values& x, const SeriesMask& mask) {
+    if (mask(i) && std::isfinite(x(0, i))) Learn(i, std::clamp(x(0, i), -kMostValue, kMostValue));
+  }
+
   // The last judgement (kLogP = log p: a fresh row of zeros means p = 1), the level before it, then per scale:
   // sum and count of the open sub-interval, number of closed ones, what the means before the window
   // reached, and a ring of the last kSteps + 1 means: the window.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "models/series_model.h"
 #include "models/series_table.h"
 #include "models/special.h"
 #include "models/table_model.h"
@@ -18,42 +19,36 @@ constexpr double kForgiveSeconds = 10.0; // an excursion shorter than this that 
 constexpr double kDispersionWeight = 30.0;  // ticks that phi = 1 is worth at the start
 constexpr double kRelearnWeight = 60.0;  // seconds of belief in a rate that was accepted after a long hold
 
-class GammaPoisson final : public TableModel<SeriesTable> {
+class GammaPoisson final : public SeriesModel<GammaPoisson, TableModel<SeriesTable>> {
  public:
   explicit GammaPoisson(const Options& options)
-      : TableModel(SeriesTable("gamma_poisson", 1, kFields)),
+      : SeriesModel(SeriesTable("gamma_poisson", 1, kFields)),
         prior_(options.prior), tick_(options.tick_seconds), discount_(std::exp2(-options.tick_seconds / options.half_life_seconds)),
         warm_ticks_(options.warm_up_seconds / options.tick_seconds), cold_ticks_(options.cold_seconds / options.tick_seconds),
         relearn_ticks_(options.relearn_seconds / options.tick_seconds) {}
 
-  void Score(const Values& x, const SeriesMask& mask, Assessment* out) const override {
-    for (int64_t i = 0; i < series(); ++i) {
-      const Belief b = BeliefOf(i);
-      out->expected(i) = b.mean;
-      out->lower(i) = 0.0;
-      const double most = b.mean + kInside * std::sqrt(b.variance);
-      out->upper(i) = table_.at(kAge, i) < cold_ticks_ ? std::max(most, table_.at(kHigh, i)) : most;
-      out->rate(i) = 0.0;
-      out->ready(i) = table_.at(kAge, i) >= warm_ticks_;
-      out->tail_probability(i) = 1.0;
-      out->z(i) = 0.0;
-      if (!Counted(x(0, i), mask(i)) || !out->ready(i)) continue;
-      const double count = std::min(x(0, i), kMostCount);
-      out->z(i) = Z(i, count, b);
-      double p = NegativeBinomialTail(count, b.mean, b.size);
-      // Inside the seen range p is that of a 1-in-100 value at least: z says so.
-      if (Inside(i, count)) p = std::max(p, 0.01);
-      out->tail_probability(i) = std::clamp(p, kLeastProbability, 1.0);
-    }
-  }
-
-  void Update(const Values& x, const SeriesMask& mask) override {
-    for (int64_t i = 0; i < series(); ++i) {
-      if (Counted(x(0, i), mask(i))) Learn(i, std::min(x(0, i), kMostCount));
-    }
-  }
-
  private:
+  friend SeriesModel;
+  void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
+    const Belief b = BeliefOf(i);
+    const double most = b.mean + kInside * std::sqrt(b.variance);
+    out->Expect(i, b.mean, 0.0, table_.at(kAge, i) < cold_ticks_ ? std::max(most, table_.at(kHigh, i)) : most);
+    out->ready(i) = table_.at(kAge, i) >= warm_ticks_;
+    out->tail_probability(i) = 1.0;
+    out->z(i) = 0.0;
+    if (!Counted(x(0, i), mask(i)) || !out->ready(i)) return;
+    const double count = std::min(x(0, i), kMostCount);
+    out->z(i) = Z(i, count, b);
+    double p = NegativeBinomialTail(count, b.mean, b.size);
+    // Inside the seen range p is that of a 1-in-100 value at least: z says so.
+    if (Inside(i, count)) p = std::max(p, 0.01);
+    out->tail_probability(i) = std::clamp(p, kLeastProbability, 1.0);
+  }
+
+  void UpdateOne(int64_t i, const Values& x, const SeriesMask& mask) {
+    if (Counted(x(0, i), mask(i))) Learn(i, std::min(x(0, i), kMostCount));
+  }
+
   // kEvents and kSeconds are what was seen, without the prior; kDispersion is phi - 1; kHigh the seen maximum.
   enum Field { kAge, kEvents, kSeconds, kDispersion, kHigh, kHold, kExtreme, kFields };
   struct Belief {

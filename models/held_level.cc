@@ -5,9 +5,10 @@
 #include <cmath>
 
 #include "models/record_table.h"
+#include "models/series_model.h"
 #include "models/special.h"
 #include "models/table_model.h"
-#include "models/winsor.h"
+#include "models/tail.h"
 
 namespace outlier::models::held_level {
 namespace {
@@ -53,10 +54,13 @@ bool IsFinite(const Record& r) {
   return finite;
 }
 
-class HeldLevel final : public TableModel<RecordTable<Record>> {
+double Clamped(double x) { return std::clamp(x, -1e100, 1e100); }  // its square is finite
+double ClippedZ(double error, double scale) { return std::clamp(error / scale, -kMostZ, kMostZ); }
+
+class HeldLevel final : public SeriesModel<HeldLevel, TableModel<RecordTable<Record>>> {
  public:
   explicit HeldLevel(const Options& options)
-      : TableModel(RecordTable<Record>("held_level", 1)),
+      : SeriesModel(RecordTable<Record>("held_level", 1)),
         prior_(options.prior),
         warm_up_(std::ceil(options.warm_up_seconds / options.tick_seconds)),
         hours_a_tick_(options.tick_seconds / kDay * kHours) {
@@ -72,32 +76,26 @@ class HeldLevel final : public TableModel<RecordTable<Record>> {
     }
   }
 
-  void Score(const Values& x, const SeriesMask& mask, Assessment* out) const override {
-    for (int64_t i = 0; i < series(); ++i) {
-      const Record& r = *table_.at(i);
-      out->ready(i) = r.seen >= warm_up_ && r.probability > 0.0;
-      const bool judged = out->ready(i) && mask(i) && std::isfinite(x(0, i));
-      out->z(i) = judged ? r.held : 0.0;
-      out->tail_probability(i) = judged ? r.probability : 1.0;
-      out->expected(i) = r.expected;
-      out->lower(i) = r.expected - r.width;
-      out->upper(i) = r.expected + r.width;
-      out->rate(i) = 0.0;
-    }
-  }
-
-  void Update(const Values& x, const SeriesMask& mask) override {
-    for (int64_t i = 0; i < series(); ++i) {
-      Record& r = *table_.at(i);
-      if (mask(i) && std::isfinite(x(0, i))) {
-        ++r.seen;
-        Take(Clamped(x(0, i)), &r);
-      }
-      if (r.seen > 0) ++r.age;
-    }
-  }
-
  private:
+  friend SeriesModel;
+  void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
+    const Record& r = *table_.at(i);
+    out->ready(i) = r.seen >= warm_up_ && r.probability > 0.0;
+    const bool judged = out->ready(i) && mask(i) && std::isfinite(x(0, i));
+    out->z(i) = judged ? r.held : 0.0;
+    out->tail_probability(i) = judged ? r.probability : 1.0;
+    out->Expect(i, r.expected, r.expected - r.width, r.expected + r.width);
+  }
+
+  void UpdateOne(int64_t i, const Values& x, const SeriesMask& mask) {
+    Record& r = *table_.at(i);
+    if (mask(i) && std::isfinite(x(0, i))) {
+      ++r.seen;
+      Take(Clamped(x(0, i)), &r);
+    }
+    if (r.seen > 0) ++r.age;
+  }
+
   // The profile at this moment: between the hours' middles, by their weights.
   struct Season {
     int before, after;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "models/robust_level.h"
+#include "models/series_model.h"
 #include "models/special.h"
 #include "models/tail.h"
 
@@ -24,7 +25,7 @@ constexpr double kSmear = 0.02;           // pseudo-count of every bucket: nothi
 constexpr double kCentral = 0.005;        // tail share outside lower and upper
 constexpr double kInside = 2.5758293035489004;
 
-class HistogramShape final : public Model {
+class HistogramShape final : public SeriesModel<HistogramShape> {
  public:
   explicit HistogramShape(const Options& options)
       : width_(std::max(options.width, 2)), ticks_(TicksOf(options)), state_(width_, ticks_) {}
@@ -58,27 +59,35 @@ class HistogramShape final : public Model {
   }
   bool Load(std::string_view bytes) override;
 
-  void Score(const Values& x, const SeriesMask& mask, Assessment* out) const override {
-    for (int64_t i = 0; i < series(); ++i) {
-      const bool ready = Ready(i), seen = ready && Seen(x, mask, i);
-      const Verdict v = seen ? Judge(i, x) : Verdict{};
-      out->tail_probability(i) = v.p;
-      out->z(i) = v.z;
-      out->rate(i) = 0.0;
-      out->ready(i) = ready;
-      const double total = state_.past.col(i).sum();
-      out->expected(i) = Quantile(i, 0.5, total);
-      out->lower(i) = Quantile(i, kCentral, total);
-      out->upper(i) = Quantile(i, 1.0 - kCentral, total);
-    }
+ private:
+  friend SeriesModel;
+  void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
+    Tell(i, Ready(i) && Seen(x, mask, i) ? Judge(i, x) : Verdict{}, out);
   }
-  void Update(const Values& x, const SeriesMask& mask) override {
-    for (int64_t i = 0; i < series(); ++i) {
-      if (Seen(x, mask, i)) Learn(i, x);
-    }
+  void UpdateOne(int64_t i, const Values& x, const SeriesMask& mask) {
+    if (Seen(x, mask, i)) Learn(i, x, Judge(i, x));
+  }
+  void StepOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) {
+    const bool seen = Seen(x, mask, i);
+    const Verdict v = seen ? Judge(i, x) : Verdict{};
+    Tell(i, Ready(i) ? v : Verdict{}, out);
+    if (seen) Learn(i, x, v);
   }
 
- private:
+  struct Verdict {
+    double p = 1.0, z = 0.0;
+    bool complete = false;
+    double octaves = 0.0, floor = kLeastEffect, dispersion = 1.0, g_probability = 1.0;
+  };
+  void Tell(int64_t i, const Verdict& v, Assessment* out) const {
+    out->tail_probability(i) = v.p;
+    out->z(i) = v.z;
+    out->ready(i) = Ready(i);
+    if (!out->wants_expected()) return;
+    const double total = state_.past.col(i).sum();
+    out->Expect(i, Quantile(i, 0.5, total), Quantile(i, kCentral, total), Quantile(i, 1.0 - kCentral, total));
+  }
+
   enum Field { kAge, kWindows, kMerged, kOverdispersion, kZ, kLogP, kHold, kFields };
   struct State {
     State(int width, const BaselineOptions& ticks)
@@ -93,11 +102,6 @@ class HistogramShape final : public Model {
     SeriesTable table;
     Baseline distance;
     Eigen::ArrayXXd past, window;  // [buckets x series]: decayed counts; the window under way
-  };
-  struct Verdict {
-    double p = 1.0, z = 0.0;
-    bool complete = false;
-    double octaves = 0.0, floor = kLeastEffect, dispersion = 1.0, g_probability = 1.0;
   };
 
   double at(int field, int64_t i) const { return state_.table.at(field, i); }
@@ -180,15 +184,14 @@ class HistogramShape final : public Model {
     return BucketLowerSeconds(width_);
   }
 
-  void Learn(int64_t i, const Values& x);
+  void Learn(int64_t i, const Values& x, const Verdict& v);
 
   int width_;
   BaselineOptions ticks_;
   State state_;
 };
 
-void HistogramShape::Learn(int64_t i, const Values& x) {
-  const Verdict v = Judge(i, x);
+void HistogramShape::Learn(int64_t i, const Values& x, const Verdict& v) {
   const bool ready = Ready(i);
   at(kAge, i) += 1;
   state_.window.col(i) += x.col(i);

@@ -5,7 +5,7 @@
 
 #include "models/record_table.h"
 #include "models/table_model.h"
-#include "models/winsor.h"
+#include "models/tail.h"
 
 namespace outlier::models::mahalanobis {
 namespace {
@@ -44,11 +44,8 @@ class Mahalanobis final : public TableModel<RecordTable<double>> {
       const bool ready = group[kLearned] >= warm_up_;
       out->z(i) = 0.0;
       out->tail_probability(i) = 1.0;
-      out->expected(i) = group[kHalf];
-      out->lower(i) = 0.0;
-      out->upper(i) = group[kHundredth];
-      out->rate(i) = 0.0;
       out->ready(i) = ready;
+      out->Expect(i, group[kHalf], 0.0, group[kHundredth]);
       if (!ready || !mask(i) || !x.col(i).isFinite().all()) continue;
       const double distance = std::min(kUnit * std::sqrt(SquareDistance(group, x.col(i))), kMostZ);
       out->z(i) = distance;

@@ -16,14 +16,21 @@ const Registration kModels[] = {
 };
 const int kModelCount = static_cast<int>(sizeof kModels / sizeof kModels[0]);
 
-void Assessment::Resize(int64_t series) {
+void Model::Step(const Values& x, const SeriesMask& mask, Assessment* out) {
+  Score(x, mask, out);
+  Update(x, mask);
+}
+
+void Assessment::ResizeToJudge(int64_t series) {
   tail_probability.setOnes(series);
   z.setZero(series);
-  expected.setZero(series);
-  lower.setZero(series);
-  upper.setZero(series);
-  rate.setZero(series);
   ready.setConstant(series, false);
+  for (Eigen::ArrayXd* column : {&expected, &lower, &upper, &rate}) column->resize(0);
+}
+
+void Assessment::Resize(int64_t series) {
+  ResizeToJudge(series);
+  for (Eigen::ArrayXd* column : {&expected, &lower, &upper, &rate}) column->setZero(series);
 }
 
 }  // namespace outlier::models

@@ -3,9 +3,9 @@
 //
 // A model holds `series()` independent baselines in structure-of-arrays form. One call handles one tick of all series:
 // `x` has width() rows and series() columns, `mask(i)` says whether series i was observed (absence is a mask, never NaN
-// or 0; an infinity or NaN counts as masked). Score is const and is called before Update with the same x, so a tick is judged by what was learned before it;
-// a batch of T ticks is T such pairs, hence gives exactly what T batches of one tick give.
-// Nothing is allocated in Score and Update; Resize allocates. Not thread-safe; independent instances are independent.
+// or 0; an infinity or NaN counts as masked). Score is const and is called before Update with the same x, so a tick is judged by what was
+// learned before it; Step is both. A batch of T ticks is T such pairs, hence gives exactly what T batches of one tick give.
+// Nothing is allocated in Score, Update and Step; Resize allocates. Not thread-safe; independent instances are independent.
 #pragma once
 #include <Eigen/Core>
 #include <cstdint>
@@ -18,15 +18,25 @@ namespace outlier::models {
 using Values = Eigen::Ref<const Eigen::ArrayXXd>;
 using SeriesMask = Eigen::Ref<const Eigen::Array<bool, Eigen::Dynamic, 1>>;
 
-// Results of one tick, one entry a series; caller-owned, sized series().
+// Results of one tick, one entry a series; caller-owned, sized series(). Who needs no more than the judgement leaves the columns of
+// what was expected empty: models then do not write them, which is half of what they write.
 struct Assessment {
   Eigen::ArrayXd tail_probability;  // (0, 1]: P(at least this extreme | baseline); 1 where masked or not ready
   Eigen::ArrayXd z;                 // signed, + = up; robust z, or the z that has this tail probability; finite
+  Eigen::Array<bool, Eigen::Dynamic, 1> ready;
   Eigen::ArrayXd expected;          // in the unit of x
   Eigen::ArrayXd lower, upper;      // central interval outside of which p < 0.01 of the baseline, unit of x
   Eigen::ArrayXd rate;              // growth per second for drift, else 0
-  Eigen::Array<bool, Eigen::Dynamic, 1> ready;
   void Resize(int64_t series);
+  void ResizeToJudge(int64_t series);  // the last four stay empty
+  bool wants_expected() const { return expected.size() > 0; }
+  void Expect(int64_t i, double expected_value, double from, double to, double growth = 0.0) {
+    if (!wants_expected()) return;
+    expected(i) = expected_value;
+    lower(i) = from;
+    upper(i) = to;
+    rate(i) = growth;
+  }
 };
 
 // What is believed of a series before it is seen: by kind of signal. Documented with its reason beside each kind.
@@ -58,6 +68,8 @@ class Model {
   virtual void Forget(int64_t series) = 0;   // back to the prior
   virtual void Score(const Values& x, const SeriesMask& mask, Assessment* out) const = 0;
   virtual void Update(const Values& x, const SeriesMask& mask) = 0;
+  // Score, then Update, to the bit. A family overrides it where one pass over the state is cheaper than two.
+  virtual void Step(const Values& x, const SeriesMask& mask, Assessment* out);
   virtual int64_t state_bytes_per_series() const = 0;
   // Restores give equal bits. Load returns false, and changes nothing, for bytes that Save of this class did not write.
   virtual void Save(std::string* out) const = 0;

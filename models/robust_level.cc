@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "models/series_model.h"
+
 namespace outlier::models {
 
 BaselineOptions TicksOf(const Options& options) {
@@ -22,7 +24,7 @@ BaselineOptions TicksOf(const Options& options) {
 namespace robust_level {
 namespace {
 
-class RobustLevel final : public Model {
+class RobustLevel final : public SeriesModel<RobustLevel> {
  public:
   explicit RobustLevel(const Options& options) : prior_(options.prior), baseline_("robust_level", 1, TicksOf(options)) {}
   std::string_view name() const override { return "robust_level"; }
@@ -40,26 +42,25 @@ class RobustLevel final : public Model {
     return true;
   }
 
-  void Score(const Values& x, const SeriesMask& mask, Assessment* out) const override {
-    for (int64_t i = 0; i < series(); ++i) {
-      const bool seen = mask(i) && std::isfinite(x(0, i));
-      const Judgement j = seen ? baseline_.Judge(i, x(0, i), Floor(i)) : baseline_.Idle(i, Floor(i));
-      out->tail_probability(i) = j.tail_probability;
-      out->z(i) = j.z;
-      out->expected(i) = j.expected;
-      out->lower(i) = j.lower;
-      out->upper(i) = j.upper;
-      out->rate(i) = 0.0;
-      out->ready(i) = j.ready;
-    }
+ private:
+  friend SeriesModel;
+  void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
+    Tell(i, Seen(i, x, mask) ? baseline_.Judge(i, x(0, i), Floor(i)) : baseline_.Idle(i, Floor(i)), out);
   }
-  void Update(const Values& x, const SeriesMask& mask) override {
-    for (int64_t i = 0; i < series(); ++i) {
-      if (mask(i) && std::isfinite(x(0, i))) baseline_.Learn(i, x(0, i), Floor(i));
-    }
+  void UpdateOne(int64_t i, const Values& x, const SeriesMask& mask) {
+    if (Seen(i, x, mask)) baseline_.Learn(i, x(0, i), Floor(i));
+  }
+  void StepOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) {
+    Tell(i, Seen(i, x, mask) ? baseline_.Step(i, x(0, i), Floor(i)) : baseline_.Idle(i, Floor(i)), out);
+  }
+  static bool Seen(int64_t i, const Values& x, const SeriesMask& mask) { return mask(i) && std::isfinite(x(0, i)); }
+  static void Tell(int64_t i, const Judgement& j, Assessment* out) {
+    out->tail_probability(i) = j.tail_probability;
+    out->z(i) = j.z;
+    out->ready(i) = j.ready;
+    out->Expect(i, j.expected, j.lower, j.upper);
   }
 
- private:
   double Floor(int64_t i) const { return std::max(prior_.scale_floor, prior_.relative_floor * baseline_.magnitude(i)); }
   Prior prior_;
   Baseline baseline_;

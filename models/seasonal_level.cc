@@ -3,10 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "models/compact_tail.h"
-#include "models/record_table.h"
-#include "models/table_model.h"
-#include "models/winsor.h"
+#include "models/lane_model.h"
 
 namespace outlier::models::seasonal_level {
 namespace {
@@ -15,140 +12,146 @@ constexpr int kHours = 24;
 constexpr double kDay = 86400.0;
 constexpr double kShortMemory = 1.0 / 48.0;  // of the half-life
 constexpr double kProfileHalfLife = 7 * kDay;
-constexpr double kProfileGain = 0.9;
-constexpr double kProfileGate = 0.9;         // mean square with profile over without: less, and it is used
-constexpr double kRangeShare = 0.02;         // least scale as a share of the seen range
-constexpr double kRangeForgets = 0.3;        // times the rate of the long memory
-constexpr double kMostProfile = 1e37;        // single precision
+constexpr float kProfileGain = 0.9f;
+constexpr float kProfileGate = 0.9486833f;   // root mean square with profile over without: less, and it is used
+constexpr float kRangeShare = 0.02f;         // least scale as a share of the seen range
+constexpr float kRangeForgets = 0.3f;        // times the rate of the long memory
 
-struct Record {
-  double level, near_level;
-  double variance, plain_variance, near_variance;  // of the residual with and without profile; of the short memory
-  double low, high;
-  float profile[kHours];
-  CompactTail tail, near_tail;
-  uint32_t ticks;    // since first seen: the clock of the day
-  uint32_t learned;  // values
+struct Block {
+  static constexpr int kWide = 3, kSeldom = kHours;  // seldom: the profile
+  WideLanes level, near_level;
+  WideLanes ticks;                    // since first seen: the clock of the day
+  Lanes learned;                      // values; beyond 2^24 no weight depends on it
+  Lanes spread, plain_spread, near_spread;  // of the residual with and without profile; of the short memory
+  Lanes below, above;                 // how far the seen range reaches from the level
+  LaneTail tail, near_tail;
+  Lanes season;                       // the profile of this hour: put in its place there when the hour has passed
 };
-static_assert(sizeof(Record) == 7 * 8 + kHours * 4 + 2 * 20 + 2 * 4, "no padding: the bytes are saved");
 
-bool IsFinite(const Record& r) {
-  bool finite = IsFinite(r.tail) && IsFinite(r.near_tail);
-  for (const double v : {r.level, r.near_level, r.variance, r.plain_variance, r.near_variance, r.low, r.high}) finite &= std::isfinite(v);
-  for (const float v : r.profile) finite &= std::isfinite(v);
-  return finite;
-}
-
-class SeasonalLevel final : public TableModel<RecordTable<Record>> {
+class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
  public:
   explicit SeasonalLevel(const Options& options)
-      : TableModel(RecordTable<Record>("seasonal_level", 1)),
-        floor_(options.prior.scale_floor),
+      : LaneModel(LaneTable<Block>("seasonal_level", 2)),
+        floor_(Max(AllLanes(static_cast<float>(options.prior.scale_floor)), kLeastScale)),
         shape_(options.prior.tail_shape),
-        warm_up_(std::max(2.0, std::ceil(options.warm_up_seconds / options.tick_seconds))),
-        gain_(options.half_life_seconds / options.tick_seconds, warm_up_),
-        near_gain_(kShortMemory * options.half_life_seconds / options.tick_seconds, warm_up_),
+        warm_up_(WarmUp(options)),
+        gain_(options.half_life_seconds / options.tick_seconds, warm_up_[0]),
+        near_least_(Gain(kShortMemory * options.half_life_seconds / options.tick_seconds, warm_up_[0]).least()),
         hours_a_tick_(options.tick_seconds / kDay * kHours),
-        profile_gain_(-std::expm1(-M_LN2 * kHours * options.tick_seconds / kProfileHalfLife)),
-        profile_settled_((hours_a_tick_ / profile_gain_ + 1.0) * kHours) {}
-
-  void Score(const Values& x, const SeriesMask& mask, Assessment* out) const override {
-    for (int64_t i = 0; i < series(); ++i) {
-      const Record& r = *table_.at(i);
-      out->z(i) = 0.0;
-      out->tail_probability(i) = 1.0;
-      out->rate(i) = 0.0;
-      out->ready(i) = r.learned >= warm_up_;
-      if (r.learned == 0) {
-        out->expected(i) = out->lower(i) = out->upper(i) = 0.0;
-        continue;
-      }
-      const View v = See(r);
-      const double width = v.scale * r.tail.hundredth, near_width = v.near_scale * r.near_tail.hundredth;
-      out->expected(i) = v.expected;
-      out->lower(i) = std::min(v.expected - width, r.near_level - near_width);
-      out->upper(i) = std::max(v.expected + width, r.near_level + near_width);
-      if (!out->ready(i) || !mask(i) || !std::isfinite(x(0, i))) continue;
-      const double value = Clamped(x(0, i));
-      const double z = ClippedZ(value - v.expected, v.scale), near_z = ClippedZ(value - r.near_level, v.near_scale);
-      out->z(i) = std::copysign(std::min(std::abs(z), std::abs(near_z)), z);
-      out->tail_probability(i) =
-          std::max(r.tail.Probability(std::abs(z), shape_), r.near_tail.Probability(std::abs(near_z), shape_));
-    }
-  }
-
-  void Update(const Values& x, const SeriesMask& mask) override {
-    for (int64_t i = 0; i < series(); ++i) {
-      Record& r = *table_.at(i);
-      if (mask(i) && std::isfinite(x(0, i))) Learn(Clamped(x(0, i)), &r);
-      if (r.learned > 0) ++r.ticks;
-    }
-  }
+        ticks_an_hour_(AllLanes(static_cast<float>(1.0 / hours_a_tick_))),
+        profile_gain_(Max(AllLanes(static_cast<float>(-std::expm1(-M_LN2 * kHours * options.tick_seconds / kProfileHalfLife))),
+                          LaneTail::kLeastGain)),
+        range_keeps_(1.0f - Max(kRangeForgets * gain_.least(), LaneTail::kLeastGain)) {}
 
  private:
+  friend LaneModel;
   struct View {
-    int hour;
-    bool seasonal;
-    double floor, expected, scale, near_scale;
+    Lanes error;       // of the long memory without its profile
+    Lanes whole, of_hour;  // hours since first seen; ticks of this hour of the day so far, on all days
+    LaneMask seasonal; // it is used
+    Innovation with, without, chosen, near;
   };
 
-  View See(const Record& r) const {
+  OUTLIER_INLINE View See(const Block& b, const WideLanes& x) const {
     View v;
-    const double hours = r.ticks * hours_a_tick_;
-    v.hour = static_cast<int>(static_cast<uint32_t>(std::min(hours, 4e9)) % kHours);
-    v.seasonal = hours > kHours && r.variance < kProfileGate * r.plain_variance;
-    v.floor = std::max(floor_, kRangeShare * (r.high - r.low));
-    v.expected = r.level + (v.seasonal ? r.profile[v.hour] : 0.0f);
-    v.scale = std::max(std::sqrt(v.seasonal ? r.variance : r.plain_variance), v.floor);
-    v.near_scale = std::max(std::sqrt(r.near_variance), v.floor);
+    const Lanes hours = (b.ticks * hours_a_tick_).Narrow();
+    v.whole = Float(Whole(hours));
+    const Lanes days = Float(Whole(v.whole * kDaysAnHour));
+    v.of_hour = (days + (hours - v.whole)) * ticks_an_hour_;
+    v.seasonal = (hours > static_cast<float>(kHours)) & (b.spread < kProfileGate * b.plain_spread);
+    v.error = (x - b.level).Narrow();
+    const Lanes floor = Max(kRangeShare * (b.below + b.above), floor_);
+    v.with = Innovation::Of(v.error - b.season, b.spread, floor);
+    v.without = Innovation::Of(v.error, b.plain_spread, floor);
+    v.near = Innovation::Of((x - b.near_level).Narrow(), b.near_spread, floor);
+    v.chosen.scale = v.seasonal ? v.with.scale : v.without.scale;
+    v.chosen.z = v.seasonal ? v.with.z : v.without.z;
     return v;
   }
 
-  // One over the values of this hour so far, as if none had been missing, until that is the least.
-  double ProfileGain(uint32_t ticks) const {
-    const double hours = ticks * hours_a_tick_;
-    if (hours >= profile_settled_) return profile_gain_;
-    const double visits = std::floor(hours / kHours) + hours - std::floor(hours);
-    return std::max(profile_gain_, 1.0 / (visits / hours_a_tick_ + 3.0));
+  OUTLIER_INLINE Verdict Tell(const Block& b, const View& v) const {
+    Verdict out;
+    const Lanes a = Abs(v.chosen.z), near_a = Abs(v.near.z);
+    out.ready = b.learned >= warm_up_;
+    out.z = CopySign(Min(a, near_a), v.chosen.z);
+    out.tail_probability = LaneTail::Probability(Min(b.tail.Deviate(a), b.near_tail.Deviate(near_a)));  // the larger of the two
+    out.far = (a > b.tail.hundredth) & (near_a > b.near_tail.hundredth);
+    return out;
+  }
+  OUTLIER_INLINE Interval Expect(const Block& b, const View& v) const {
+    const Lanes profile = Where(v.seasonal, b.season), away = (b.near_level - b.level).Narrow();
+    const Lanes width = v.chosen.scale * b.tail.hundredth, near_width = v.near.scale * b.near_tail.hundredth;
+    return {b.level + WideLanes::Of(profile), b.level + WideLanes::Of(Min(profile - width, away - near_width)),
+            b.level + WideLanes::Of(Max(profile + width, away + near_width))};
+  }
+  double FarProbability(const Block& b, const View& v, int lane) const {
+    return std::max(b.tail.At(lane).Probability(std::abs(v.chosen.z[lane]), shape_),
+                    b.near_tail.At(lane).Probability(std::abs(v.near.z[lane]), shape_));
   }
 
-  void Begin(double x, Record* r) const {
-    r->level = r->near_level = r->low = r->high = x;
-    r->tail = r->near_tail = CompactTail::Of(Tail::Prior(shape_));
-    r->learned = 1;
-  }
+  OUTLIER_INLINE LaneMask Knows(const Block& b) const { return b.learned > 0.0f; }
 
-  void Learn(double x, Record* r) const {
-    if (r->learned == 0) return Begin(x, r);
-    const View v = See(*r);
-    const bool settling = gain_.Settling(r->learned);
-    const double error = x - v.expected, plain = x - r->level, seasonal = plain - r->profile[v.hour], near = x - r->near_level;
-    if (!settling) {
-      const double gain = gain_.OfTail(r->learned);
-      r->tail.Learn(std::abs(ClippedZ(error, v.scale)), gain);
-      r->near_tail.Learn(std::abs(ClippedZ(near, v.near_scale)), gain);
+  OUTLIER_INLINE void Learn(const WideLanes&, const View& v, Block* b, Seldom* profile) const {
+    const Lanes tail_gain = gain_.OfTail(b->learned);
+    b->tail.Learn(Abs(v.chosen.z), tail_gain);
+    b->near_tail.Learn(Abs(v.near.z), tail_gain);
+    const Lanes young = gain_.OfYoung(b->learned), gain = Max(young, gain_.least()), near_gain = Max(young, near_least_);
+    // One over the values of this hour so far, as if none had been missing, until the least is more.
+    const Lanes profile_gain = Where(gain_.Settled(b->learned), Max(1.0f / (v.of_hour + 3.0f), profile_gain_));
+    b->season = Within(b->season + kProfileGain * profile_gain * v.with.Winsorised(), static_cast<float>(kMostValue));
+    const Lanes moved = gain * v.chosen.Winsorised(), error = v.error - moved;
+    b->level = b->level + WideLanes::Of(moved);
+    b->near_level = b->near_level + WideLanes::Of(near_gain * v.near.Winsorised());
+    b->spread = v.with.Spread(gain);
+    b->plain_spread = v.without.Spread(gain);
+    b->near_spread = v.near.Spread(near_gain);
+    b->below = Max(Max((b->below + moved) * range_keeps_, -error), kLeastScale);
+    b->above = Max(Max((b->above - moved) * range_keeps_, error), kLeastScale);
+    b->learned += 1.0f;
+    b->ticks = b->ticks + WideLanes::Of(AllLanes(1.0f));
+    const LaneMask passed = Whole((b->ticks * hours_a_tick_).Narrow()) != Whole(v.whole);
+    if (Any(passed)) [[unlikely]] {
+      for (int lane = 0; lane < kLanes; ++lane) {
+        if (passed[lane] != 0) TurnHour(lane, v.whole[lane], b, profile);
+      }
     }
-    const double gain = gain_.At(r->learned), near_gain = near_gain_.At(r->learned);
-    const double seasonal_error = Winsorised(seasonal, std::max(std::sqrt(r->variance), v.floor));
-    if (!settling) {
-      const double moved = r->profile[v.hour] + ProfileGain(r->ticks) * kProfileGain * seasonal_error;
-      r->profile[v.hour] = static_cast<float>(std::clamp(moved, -kMostProfile, kMostProfile));
-    }
-    r->level += gain * Winsorised(error, v.scale);
-    Spread(seasonal_error, gain, &r->variance);
-    Spread(Winsorised(plain, std::max(std::sqrt(r->plain_variance), v.floor)), gain, &r->plain_variance);
-    const double near_error = Winsorised(near, v.near_scale);
-    r->near_level += near_gain * near_error;
-    Spread(near_error, near_gain, &r->near_variance);
-    const double forget = kRangeForgets * gain_.least();
-    r->low = std::min(r->low + forget * (r->level - r->low), x);
-    r->high = std::max(r->high + forget * (r->level - r->high), x);
-    ++r->learned;
   }
 
-  double floor_, shape_, warm_up_;
-  Gain gain_, near_gain_;
-  double hours_a_tick_, profile_gain_, profile_settled_;
+  void Begin(int lane, double x, Block* b) const {
+    b->level.Set(lane, x);
+    b->near_level.Set(lane, x);
+    b->ticks.Set(lane, 1.0);
+    b->learned[lane] = 1.0f;
+    const Tail prior = Tail::Prior(shape_);
+    b->tail.Begin(lane, prior);
+    b->near_tail.Begin(lane, prior);
+  }
+
+  void Miss(int lane, Block* b, Seldom* profile) const {
+    if (b->learned[lane] == 0.0f) return;
+    const float hours = Hours(lane, *b);
+    b->ticks.Set(lane, b->ticks.at(lane) + 1.0);
+    if (Hours(lane, *b) != hours) TurnHour(lane, hours, b, profile);
+  }
+
+  // Whole hours since first seen, as See counts them.
+  float Hours(int lane, const Block& b) const { return Float(Whole((b.ticks * hours_a_tick_).Narrow()))[lane]; }
+  // Keeps what is known of the hour that has passed and takes up what is known of the one that begins.
+  void TurnHour(int lane, float passed, Block* b, Seldom* profile) const {
+    (*profile)[HourOfDay(passed)][lane] = b->season[lane];
+    b->season[lane] = (*profile)[HourOfDay(Hours(lane, *b))][lane];
+  }
+  static int HourOfDay(float hours) { return static_cast<int>(std::fmod(hours, static_cast<float>(kHours))); }
+
+  // Rounded up, so that no multiple of 24 hours falls into the day before.
+  static constexpr float kDaysAnHour = 0.0416666679f;
+  Lanes floor_;
+  double shape_;
+  Lanes warm_up_;
+  Gain gain_;
+  Lanes near_least_;
+  double hours_a_tick_;
+  Lanes ticks_an_hour_, profile_gain_, range_keeps_;
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "models/series_model.h"
 #include "models/series_table.h"
 #include "models/table_model.h"
 #include "models/tail.h"
@@ -18,42 +19,36 @@ constexpr double kSteadySpread = 0.5;     // standard deviation of active ticks 
 constexpr double kLeastActive = 10.0;     // active ticks
 constexpr double kMostValue = 1e100;
 
-class Silence final : public TableModel<SeriesTable> {
+class Silence final : public SeriesModel<Silence, TableModel<SeriesTable>> {
  public:
   explicit Silence(const Options& options)
-      : TableModel(SeriesTable("silence", 1, kFields)),
+      : SeriesModel(SeriesTable("silence", 1, kFields)),
         floor_(options.prior.scale_floor), tick_(options.tick_seconds),
         alpha_(-std::expm1(-M_LN2 * options.tick_seconds / options.half_life_seconds)),
         warm_ticks_(std::max(2.0, std::ceil(options.warm_up_seconds / options.tick_seconds))),
         relearn_ticks_(options.relearn_seconds / options.tick_seconds) {}
 
-  void Score(const Values& x, const SeriesMask& mask, Assessment* out) const override {
-    for (int64_t i = 0; i < series(); ++i) {
-      const double typical = table_.at(kTypical, i), spread = std::sqrt(table_.at(kVariance, i));
-      out->tail_probability(i) = 1.0;
-      out->z(i) = 0.0;
-      out->expected(i) = typical;
-      out->lower(i) = kQuietShare * typical;
-      out->upper(i) = typical + 3.0 * spread;
-      out->rate(i) = 0.0;
-      out->ready(i) = Ready(i);
-      if (!mask(i) || !std::isfinite(x(0, i)) || !out->ready(i) || !Quiet(i, x(0, i))) continue;
-      const double seconds = Beyond(i, table_.at(kSpell, i) + 1.0) * tick_;
-      if (seconds <= 0.0) continue;
-      const double mean = std::max(table_.at(kMeanSpell, i) * tick_, 1.0);
-      const double begins = (table_.at(kSpells, i) + 1.0) / (table_.at(kAge, i) + 2.0);
-      out->tail_probability(i) = std::clamp(begins * std::exp(-seconds / mean), kLeastProbability, 1.0);
-      out->z(i) = std::max(-seconds / Unit(i), -kMostZ);
-    }
-  }
-
-  void Update(const Values& x, const SeriesMask& mask) override {
-    for (int64_t i = 0; i < series(); ++i) {
-      if (mask(i) && std::isfinite(x(0, i))) Learn(i, std::clamp(x(0, i), 0.0, kMostValue));
-    }
-  }
-
  private:
+  friend SeriesModel;
+  void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
+    const double typical = table_.at(kTypical, i), spread = std::sqrt(table_.at(kVariance, i));
+    out->tail_probability(i) = 1.0;
+    out->z(i) = 0.0;
+    out->ready(i) = Ready(i);
+    out->Expect(i, typical, kQuietShare * typical, typical + 3.0 * spread);
+    if (!mask(i) || !std::isfinite(x(0, i)) || !out->ready(i) || !Quiet(i, x(0, i))) return;
+    const double seconds = Beyond(i, table_.at(kSpell, i) + 1.0) * tick_;
+    if (seconds <= 0.0) return;
+    const double mean = std::max(table_.at(kMeanSpell, i) * tick_, 1.0);
+    const double begins = (table_.at(kSpells, i) + 1.0) / (table_.at(kAge, i) + 2.0);
+    out->tail_probability(i) = std::clamp(begins * std::exp(-seconds / mean), kLeastProbability, 1.0);
+    out->z(i) = std::max(-seconds / Unit(i), -kMostZ);
+  }
+
+  void UpdateOne(int64_t i, const Values& x, const SeriesMask& mask) {
+    if (mask(i) && std::isfinite(x(0, i))) Learn(i, std::clamp(x(0, i), 0.0, kMostValue));
+  }
+
   // Spells in ticks. kTypical, kVariance: of active ticks.
   enum Field { kAge, kActive, kTypical, kVariance, kSpell, kLongest, kMeanSpell, kSpells, kFields };
 

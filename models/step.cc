@@ -3,92 +3,90 @@
 #include <algorithm>
 #include <cmath>
 
-#include "models/compact_tail.h"
-#include "models/record_table.h"
-#include "models/table_model.h"
-#include "models/winsor.h"
+#include "models/lane_model.h"
 
 namespace outlier::models::step {
 namespace {
 
-constexpr double kLargestShare = 0.03;  // least scale as a share of the largest difference
-constexpr double kLargestForgets = 0.3; // times the rate of the scale
-constexpr double kMostLargest = 1e38;   // single precision
+constexpr float kLargestShare = 0.03f;   // least scale as a share of the largest difference
+constexpr float kLargestForgets = 0.3f;  // times the rate of the scale
 
-struct Record {
-  double previous, variance;
-  float largest;
-  CompactTail tail;
-  uint32_t has;      // 1: `previous` is of the tick before
-  uint32_t learned;  // differences
+struct Block {
+  static constexpr int kWide = 1, kSeldom = 0;
+  WideLanes previous;
+  Lanes has;      // 1: `previous` is of the tick before
+  Lanes learned;  // differences; beyond 2^24 no weight depends on it
+  Lanes spread, largest;
+  LaneTail tail;
 };
-static_assert(sizeof(Record) == 48, "no padding: the bytes are saved");
 
-bool IsFinite(const Record& r) {
-  return std::isfinite(r.previous) && std::isfinite(r.variance) && std::isfinite(r.largest) && IsFinite(r.tail);
-}
-
-class Step final : public TableModel<RecordTable<Record>> {
+class Change final : public LaneModel<Change, Block> {
  public:
-  explicit Step(const Options& options)
-      : TableModel(RecordTable<Record>("step", 1)),
-        floor_(options.prior.scale_floor),
+  explicit Change(const Options& options)
+      : LaneModel(LaneTable<Block>("step", 2)),
+        floor_(Max(AllLanes(static_cast<float>(options.prior.scale_floor)), kLeastScale)),
         shape_(options.prior.tail_shape),
-        warm_up_(std::max(2.0, std::ceil(options.warm_up_seconds / options.tick_seconds))),
-        gain_(options.half_life_seconds / options.tick_seconds, warm_up_) {}
-
-  void Score(const Values& x, const SeriesMask& mask, Assessment* out) const override {
-    for (int64_t i = 0; i < series(); ++i) {
-      const Record& r = *table_.at(i);
-      const double scale = Scale(r), width = scale * r.tail.hundredth;
-      out->z(i) = 0.0;
-      out->tail_probability(i) = 1.0;
-      out->expected(i) = r.previous;
-      out->lower(i) = r.previous - width;
-      out->upper(i) = r.previous + width;
-      out->rate(i) = 0.0;
-      out->ready(i) = r.learned >= warm_up_;
-      if (!out->ready(i) || r.has == 0 || !mask(i) || !std::isfinite(x(0, i))) continue;
-      out->z(i) = ClippedZ(Clamped(x(0, i)) - r.previous, scale);
-      out->tail_probability(i) = r.tail.Probability(std::abs(out->z(i)), shape_);
-    }
-  }
-
-  void Update(const Values& x, const SeriesMask& mask) override {
-    for (int64_t i = 0; i < series(); ++i) {
-      Record& r = *table_.at(i);
-      if (!mask(i) || !std::isfinite(x(0, i))) {
-        r.has = 0;
-        continue;
-      }
-      const double value = Clamped(x(0, i));
-      if (r.has != 0) Learn(value - r.previous, &r);
-      r.previous = value;
-      r.has = 1;
-    }
-  }
+        warm_up_(WarmUp(options)),
+        gain_(options.half_life_seconds / options.tick_seconds, warm_up_[0]),
+        largest_keeps_(1.0f - Max(kLargestForgets * gain_.least(), LaneTail::kLeastGain)) {}
 
  private:
-  double Scale(const Record& r) const {
-    return std::max({std::sqrt(r.variance), floor_, kLargestShare * static_cast<double>(r.largest)});
+  friend LaneModel;
+  struct View {
+    Lanes difference;
+    Innovation innovation;
+  };
+
+  OUTLIER_INLINE View See(const Block& b, const WideLanes& x) const {
+    const Lanes difference = (x - b.previous).Narrow();
+    return {difference, Innovation::Of(difference, b.spread, Max(kLargestShare * b.largest, floor_))};
   }
 
-  void Learn(double difference, Record* r) const {
-    const double scale = Scale(*r);
-    if (r->learned == 0) r->tail = CompactTail::Of(Tail::Prior(shape_));
-    if (!gain_.Settling(r->learned)) r->tail.Learn(std::abs(ClippedZ(difference, scale)), gain_.OfTail(r->learned));
-    Spread(Winsorised(difference, scale), gain_.At(r->learned), &r->variance);
-    const double kept = r->largest * (1.0 - kLargestForgets * gain_.least());
-    r->largest = static_cast<float>(std::min(std::max(kept, std::abs(difference)), kMostLargest));
-    ++r->learned;
+  OUTLIER_INLINE Verdict Tell(const Block& b, const View& v) const {
+    Verdict out;
+    const Lanes a = Abs(v.innovation.z);
+    out.ready = b.learned >= warm_up_;
+    // Without a difference there is nothing to tell.
+    out.z = Where(Knows(b), v.innovation.z);
+    out.tail_probability = LaneTail::Probability(b.tail.Deviate(Where(Knows(b), a)));
+    out.far = Knows(b) & (a > b.tail.hundredth);
+    return out;
+  }
+  OUTLIER_INLINE Interval Expect(const Block& b, const View& v) const {
+    const WideLanes width = WideLanes::Of(v.innovation.scale * b.tail.hundredth);
+    return {b.previous, b.previous - width, b.previous + width};
+  }
+  double FarProbability(const Block& b, const View& v, int lane) const {
+    return b.tail.At(lane).Probability(std::abs(v.innovation.z[lane]), shape_);
   }
 
-  double floor_, shape_, warm_up_;
+  OUTLIER_INLINE LaneMask Knows(const Block& b) const { return b.has > 0.0f; }
+
+  OUTLIER_INLINE void Learn(const WideLanes& x, const View& v, Block* b, Seldom*) const {
+    b->tail.Learn(Abs(v.innovation.z), gain_.OfTail(b->learned));
+    b->spread = v.innovation.Spread(Max(gain_.OfYoung(b->learned), gain_.least()));
+    b->largest = Max(Max(b->largest * largest_keeps_, Abs(v.difference)), kLeastScale);
+    b->learned += 1.0f;
+    b->previous = x;
+  }
+
+  void Begin(int lane, double x, Block* b) const {
+    b->previous.Set(lane, x);
+    b->has[lane] = 1.0f;
+    if (b->learned[lane] == 0.0f) b->tail.Begin(lane, Tail::Prior(shape_));
+  }
+
+  void Miss(int lane, Block* b, Seldom*) const { b->has[lane] = 0.0f; }
+
+  Lanes floor_;
+  double shape_;
+  Lanes warm_up_;
   Gain gain_;
+  Lanes largest_keeps_;
 };
 
 }  // namespace
 
-std::unique_ptr<Model> Make(const Options& options) { return std::make_unique<Step>(options); }
+std::unique_ptr<Model> Make(const Options& options) { return std::make_unique<Change>(options); }
 
 }  // namespace outlier::models::step

@@ -29,20 +29,17 @@ double Tail::Probability(double a, double prior_shape) const {
     const double sigma = std::max(excess * (1.0 - shape), 0.1);
     return std::max(0.01 * std::exp(-std::log1p(shape * (a - hundredth) / sigma) / shape), kLeastProbability);
   }
-  double deviate;
-  if (a <= half) {
-    deviate = kHalfDeviate * a / half;
-  } else if (a <= tenth) {
-    deviate = kHalfDeviate + (kTenthDeviate - kHalfDeviate) * (a - half) / (tenth - half);
-  } else {
-    deviate = kTenthDeviate + (kHundredthDeviate - kTenthDeviate) * (a - tenth) / (hundredth - tenth);
-  }
+  // Without a branch, because half of all values lie beyond the median: each piece is full below its end.
+  const double deviate = kHalfDeviate * std::min(a, half) / half +
+                         (kTenthDeviate - kHalfDeviate) * std::max(std::min(a, tenth) - half, 0.0) / (tenth - half) +
+                         (kHundredthDeviate - kTenthDeviate) * std::max(a - tenth, 0.0) / (hundredth - tenth);
   return NormalTwoSidedTail(deviate);
 }
 
 void Tail::Learn(double a, double gain) {
-  half += kHalfGain * gain * half * (a > half ? 0.5 : -0.5) / kHalfDeviate;
-  tenth += kTenthGain * gain * tenth * (a > tenth ? 0.9 : -0.1) / kTenthDeviate;
+  // The sign chooses between the two steps: +1/2 or -1/2, +9/10 or -1/10.
+  half += kHalfGain / kHalfDeviate * gain * half * std::copysign(0.5, a - half);
+  tenth += kTenthGain / kTenthDeviate * gain * tenth * (0.4 + std::copysign(0.5, a - tenth));
   if (a > hundredth) {
     const double over = std::min(a - hundredth, kMostExcess * excess);
     const double weight = std::min(kExcessGain * gain, 0.5);

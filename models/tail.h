@@ -22,7 +22,7 @@ struct Tail {
   void Learn(double a, double gain);
 };
 
-// The law's numbers, for models/compact_tail.h too.
+// The law's numbers, for models/lane_tail.h too.
 namespace tail_law {
 // Normal deviates passed by |N(0,1)| with probability 1/2, 1/10, 1/100.
 inline constexpr double kHalfDeviate = 0.6744897501960817;

@@ -104,6 +104,41 @@ TEST_P(EveryModel, ScoringIsPureAndLeavesItsInputsUnchanged) {
   }
 }
 
+TEST_P(EveryModel, StepsAsItScoresAndThenLearnsToTheBit) {
+  // Values of any size, holes and poison included, and a number of series that fills no vector.
+  const double bad[] = {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(), 1e300, -1e18, 1e-310, 0.0};
+  auto apart = Make(), at_once = Make();
+  Assessment out;
+  out.Resize(kSeries);
+  std::mt19937_64 random(12);
+  for (Tick tick : World(apart->width(), 12)) {
+    if (random() % 5 == 0) tick.x.col(random() % kSeries).setConstant(bad[random() % 6]);
+    const Assessment expected = Score(*apart, tick);
+    apart->Update(tick.x, tick.mask);
+    at_once->Step(tick.x, tick.mask, &out);
+    ExpectEqual(out, expected, "step");
+    std::string a, b;
+    apart->Save(&a);
+    at_once->Save(&b);
+    ASSERT_EQ(a, b);
+  }
+}
+
+TEST_P(EveryModel, JudgesTheSameForOneWhoDoesNotAskWhatWasExpected) {
+  auto asked = Make(), unasked = Make();
+  Assessment all, judgement;
+  all.Resize(kSeries);
+  judgement.ResizeToJudge(kSeries);
+  for (const Tick& tick : World(asked->width(), 13)) {
+    asked->Step(tick.x, tick.mask, &all);
+    unasked->Step(tick.x, tick.mask, &judgement);
+    ASSERT_TRUE((all.tail_probability == judgement.tail_probability).all());
+    ASSERT_TRUE((all.z == judgement.z).all());
+    ASSERT_TRUE((all.ready == judgement.ready).all());
+    ASSERT_FALSE(judgement.wants_expected());
+  }
+}
+
 TEST_P(EveryModel, GivesProbabilitiesAndFiniteNumbersOnAMixedWorld) {
   auto model = Make();
   for (const Tick& tick : World(model->width(), 2)) {
@@ -284,7 +319,7 @@ TEST_P(EveryModel, SeriesDoNotInfluenceOneAnother) {
   }
 }
 
-TEST_P(EveryModel, AllocatesNothingWhileItScoresAndLearns) {
+TEST_P(EveryModel, AllocatesNothingWhileItScoresLearnsAndSteps) {
   auto model = Make();
   const auto world = World(model->width(), 11);
   Assessment out;
@@ -294,6 +329,7 @@ TEST_P(EveryModel, AllocatesNothingWhileItScoresAndLearns) {
   for (const Tick& tick : world) {
     model->Score(tick.x, tick.mask, &out);
     model->Update(tick.x, tick.mask);
+    model->Step(tick.x, tick.mask, &out);
   }
   Eigen::internal::set_is_malloc_allowed(true);
   EXPECT_EQ(allocations, before);

@@ -1,8 +1,8 @@
-// The laws that seasonal_level, step, mahalanobis and CompactTail name in their headers.
+// The laws that seasonal_level, step, mahalanobis, LaneTail and their winsorised spread name in their headers.
 #include <gtest/gtest.h>
 
-#include "models/compact_tail.h"
 #include "models/special.h"
+#include "models/innovation.h"
 #include "tests/models/world.h"
 
 namespace outlier::models {
@@ -51,37 +51,89 @@ double Below(const std::vector<double>& p, double level) {
   return std::count_if(p.begin(), p.end(), [&](double v) { return v <= level; }) / static_cast<double>(p.size());
 }
 
-TEST(CompactTail, IsTheLawOfTailInBodyTailAndLearning) {
+// One of four lanes is looked at; the others hold what is never asked for.
+constexpr int kLane = 2;
+
+LaneTail Narrow(const Tail& tail) {
+  LaneTail out{};
+  out.Begin(kLane, tail);
+  return out;
+}
+
+double ProbabilityOf(const LaneTail& tail, double a) {
+  return a > tail.hundredth[kLane] ? tail.At(kLane).Probability(a, 0.25)
+                                   : LaneTail::Probability(tail.Deviate(AllLanes(static_cast<float>(a))))[kLane];
+}
+
+void Learn(double a, double gain, LaneTail* tail) {
+  tail->Learn(AllLanes(static_cast<float>(a)), AllLanes(static_cast<float>(gain)));
+}
+
+TEST(LaneTail, IsTheLawOfTailInBodyTailAndLearning) {
   std::mt19937_64 random(1);
   Tail wide = Tail::Prior(0.25);
-  CompactTail narrow = CompactTail::Of(wide);
+  LaneTail narrow = Narrow(wide);
   for (int t = 0; t < 20000; ++t) {
     const double a = std::abs(std::student_t_distribution<double>(5)(random));
     if (t % 50 == 0) {
       for (double probe = 0.0; probe < 30; probe += 0.37) {
-        ASSERT_NEAR(narrow.Probability(probe, 0.25), wide.Probability(probe, 0.25), 2e-4 + 0.02 * wide.Probability(probe, 0.25));
+        ASSERT_NEAR(ProbabilityOf(narrow, probe), wide.Probability(probe, 0.25), 2e-4 + 0.02 * wide.Probability(probe, 0.25));
       }
     }
     wide.Learn(a, 1e-3);
-    narrow.Learn(a, 1e-3);
+    Learn(a, 1e-3, &narrow);
   }
-  EXPECT_NEAR(narrow.hundredth, wide.hundredth, 0.01 * wide.hundredth);
+  EXPECT_NEAR(narrow.hundredth[kLane], wide.hundredth, 0.01 * wide.hundredth);
 }
 
-TEST(CompactTail, BodyIsTheNormalTailToAMillionth) {
-  CompactTail tail = CompactTail::Of(Tail::Prior(0.25));
-  for (double a = 0.0; a < 2.57; a += 0.01) EXPECT_NEAR(tail.Probability(a, 0.25), NormalTwoSidedTail(a), 1.5e-6) << a;
-  EXPECT_EQ(tail.Probability(0.0, 0.25), 1.0);
+TEST(LaneTail, BodyIsTheNormalTailToAMillionthAndNeverRises) {
+  const LaneTail tail = Narrow(Tail::Prior(0.25));
+  double before = 1.0;
+  for (double a = 0.0; a < 2.6; a += 1e-4) {
+    const double p = ProbabilityOf(tail, a);
+    EXPECT_NEAR(p, NormalTwoSidedTail(a), 1.5e-6 + (a > 2.575 ? 2e-4 : 0.0)) << a;
+    EXPECT_LE(p, before) << a;
+    before = p;
+  }
+  EXPECT_EQ(ProbabilityOf(tail, 0.0), 1.0);
 }
 
-TEST(CompactTail, LearnsAtTheLeastGainInSinglePrecision) {
+TEST(LaneTail, LearnsAtItsLeastGainInSinglePrecisionAndNothingAtNone) {
   std::mt19937_64 random(2);
-  CompactTail tail = CompactTail::Of(Tail::Prior(0.25));
-  // Twice as wide as the prior believes: every quantile has to move, 1e-9 or not.
-  for (int t = 0; t < 2000000; ++t) tail.Learn(2.0 * std::abs(std::normal_distribution<double>()(random)), 1e-9);
-  EXPECT_NEAR(tail.half, 2 * 0.6745, 0.1);
-  EXPECT_NEAR(tail.tenth, 2 * 1.645, 0.2);
-  EXPECT_NEAR(tail.hundredth, 2 * 2.576, 0.4);
+  LaneTail tail = Narrow(Tail::Prior(0.25));
+  for (int t = 0; t < 1000; ++t) Learn(t % 10, 0.0, &tail);
+  EXPECT_EQ(tail.half[kLane], Narrow(Tail::Prior(0.25)).half[kLane]);
+  EXPECT_EQ(tail.excess[kLane], Narrow(Tail::Prior(0.25)).excess[kLane]);
+  // Twice as wide as the prior believes: every quantile has to move.
+  for (int t = 0; t < 2000000; ++t) Learn(2.0 * std::abs(std::normal_distribution<double>()(random)), LaneTail::kLeastGain, &tail);
+  EXPECT_NEAR(tail.half[kLane], 2 * 0.6745, 0.1);
+  EXPECT_NEAR(tail.tenth[kLane], 2 * 1.645, 0.2);
+  EXPECT_NEAR(tail.hundredth[kLane], 2 * 2.576, 0.4);
+}
+
+TEST(Innovation, SpreadFollowsAtItsLeastGainInSinglePrecisionUpAndDown) {
+  std::mt19937_64 random(3);
+  std::normal_distribution<double> normal;
+  for (const float start : {0.25f, 4.0f}) {
+    Lanes spread = AllLanes(start);
+    for (int t = 0; t < 2000000; ++t) {
+      spread = Innovation::Of(AllLanes(static_cast<float>(normal(random))), spread, AllLanes(1e-9f)).Spread(AllLanes(1e-9f));
+    }
+    EXPECT_NEAR(spread[kLane], 1.0, 0.03);  // a Gaussian winsorised at 3 sd loses .4 % of its deviation
+  }
+}
+
+TEST(Innovation, SpreadOverflowsAndVanishesNowhere) {
+  for (const float x : {0.0f, 1e-38f, 1e-20f, 1e20f, static_cast<float>(kMostValue)}) {
+    Lanes spread = AllLanes(0.0f);
+    for (int t = 0; t < 3000; ++t) {
+      const Innovation i = Innovation::Of(AllLanes(x), spread, AllLanes(kLeastScale));
+      ASSERT_LE(std::abs(i.z[kLane]), kMostZ);
+      spread = i.Spread(AllLanes(1.0f / 3.0f));
+      ASSERT_TRUE(std::isfinite(spread[kLane]) && spread[kLane] >= kLeastScale) << x;
+    }
+    EXPECT_NEAR(spread[kLane], std::max(x, 0.0f) > 1e-25f ? 0.82 * x : spread[kLane], 0.01 * x);
+  }
 }
 
 TEST(SeasonalLevel, ProbabilitiesAreNearlyUniformAndNeverTooSmallUnderTheNull) {
@@ -164,6 +216,37 @@ TEST(SeasonalLevel, KnowsTheHoursAndMindsTheRightValueAtTheWrongHour) {
   EXPECT_NEAR(watch.Ask(100).expected, Daily(t), 12);
   EXPECT_GT(watch.Ask(Daily(t)).p, 0.02);
   EXPECT_LT(watch.Ask(Daily(t) + 60).p, 1e-3);
+}
+
+TEST(SeasonalLevel, NeighboursInOtherHoursOfTheirDayKeepToThemselves) {
+  constexpr int kSeries = 6, kTicks = 10 * 144;
+  Options options = Hosts();
+  options.tick_seconds = 600;
+  auto together = MakeModel("seasonal_level", options);
+  together->Resize(kSeries);
+  Assessment all;
+  all.Resize(kSeries);
+  std::vector<Watch> alone;
+  for (int i = 0; i < kSeries; ++i) alone.emplace_back("seasonal_level", options);
+  std::mt19937_64 random(9);
+  std::normal_distribution<double> normal;
+  Eigen::Array<bool, Eigen::Dynamic, 1> born(kSeries);
+  Eigen::ArrayXXd x(1, kSeries);
+  for (int t = 0; t < kTicks; ++t) {
+    for (int i = 0; i < kSeries; ++i) {
+      born(i) = t >= 11 * i;  // an hour has six ticks
+      x(0, i) = Daily(10 * t) + normal(random);
+    }
+    together->Step(x, born, &all);
+    for (int i = 0; i < kSeries; ++i) {
+      if (!born(i)) continue;
+      const Verdict v = alone[i].Tick(x(0, i));
+      ASSERT_EQ(v.p, all.tail_probability(i)) << t;
+      ASSERT_EQ(v.z, all.z(i)) << t;
+      ASSERT_EQ(v.expected, all.expected(i)) << t;
+    }
+  }
+  EXPECT_NEAR(all.expected(kSeries - 1), Daily(10 * kTicks), 15);
 }
 
 TEST(SeasonalLevel, TellsAShiftWhileItIsNewAndAcceptsItWithinADay) {

@@ -128,8 +128,7 @@ void Detectors::Run(Watch& watch, const FeatureTick& tick, DetectorScores* out) 
 
 void Detectors::Judge(Watch& watch, const models::Values& x, const models::SeriesMask& mask, double seconds, DetectorScores* out) {
   models::Assessment& a = watch.assessment;
-  watch.model->Score(x, mask, &a);
-  watch.model->Update(x, mask);
+  watch.model->Step(x, mask, &a);
   const Transform& transform = watch.prior.transform;
   for (Eigen::ArrayXd* column : {&out->tail_probability, &out->z, &out->expected, &out->lower, &out->upper, &out->rate}) {
     column->resize(slots());

@@ -74,8 +74,8 @@ TableScorer::TableScorer(std::vector<std::string> columns, double interval_secon
   models::Options joint = OptionsOf(interval_seconds, kGroupHalfLifeDays, kGroupWarmUpRows);
   joint.width = static_cast<int>(2 * group_columns_);
   joint_ = Make("mahalanobis", joint, groups_);
-  for (models::Assessment* a : {&level_scores_, &step_scores_}) a->Resize(n);
-  joint_scores_.Resize(groups_);
+  for (models::Assessment* a : {&level_scores_, &step_scores_}) a->ResizeToJudge(n);
+  joint_scores_.ResizeToJudge(groups_);
   x_.setZero(1, n);
   deviates_.setZero(2 * group_columns_, groups_);
   mask_.setConstant(n, false);
@@ -104,20 +104,17 @@ TableScorer::Row TableScorer::Score(std::span<const double> values, std::span<co
   return row;
 }
 
-// Score and Update of all models; the groups see the z of this row.
+// One step of all models; the groups see the z of this row.
 void TableScorer::Judge() {
-  level_->Score(x_, mask_, &level_scores_);
-  step_->Score(x_, mask_, &step_scores_);
-  level_->Update(x_, mask_);
-  step_->Update(x_, mask_);
+  level_->Step(x_, mask_, &level_scores_);
+  step_->Step(x_, mask_, &step_scores_);
   for (int64_t c = 0; c < x_.cols(); ++c) {
     const int64_t group = c / group_columns_, row = c % group_columns_;
     deviates_(row, group) = std::clamp(level_scores_.z(c), -kMostDeviate, kMostDeviate);  // 0 where missing
     deviates_(group_columns_ + row, group) = std::clamp(step_scores_.z(c), -kMostDeviate, kMostDeviate);
   }
   group_mask_.setConstant(level_scores_.ready.any());
-  joint_->Score(deviates_, group_mask_, &joint_scores_);
-  joint_->Update(deviates_, group_mask_);
+  joint_->Step(deviates_, group_mask_, &joint_scores_);
 }
 
 double TableScorer::Combine() {

@@ -1,0 +1,167 @@
+// LaneModel: the frame of a family that judges and learns four series at once: goes through the blocks of a LaneTable, once for a Step,
+// and cares for what is missing, new or beyond the last series.
+//
+// Family has, all const and without a branch that one lane decides for another:
+//   View See(const Block&, const WideLanes& x)      what judging and learning both need; x is finite, within kMostValue
+//   Verdict Tell(const Block&, const View&)
+//   Interval Expect(const Block&, const View&)
+//   double FarProbability(const Block&, const View&, int lane)   of a lane in Verdict::far
+//   LaneMask Knows(const Block&)                    lanes that can learn by Learn; the others begin
+//   void Learn(const WideLanes& x, const View&, Block*, Seldom*)
+//   void Begin(int lane, double x, Block*)
+//   void Miss(int lane, Block*, Seldom*)            of a lane without a value; keeps a fresh lane zero
+#pragma once
+#include <cstring>
+
+#include "models/lane_table.h"
+#include "models/table_model.h"
+#include "models/innovation.h"
+
+namespace outlier::models {
+
+template <class Family, class Block>
+class LaneModel : public TableModel<LaneTable<Block>> {
+ public:
+  void Score(const Values& x, const SeriesMask& mask, Assessment* out) const final {
+    const Columns columns(out);
+    for (int64_t first = 0; first < table_.series(); first += kLanes) {
+      const Block& block = table_.block(first);
+      const Input in = Read(x, mask, first);
+      Tell(block, family().See(block, in.x), in, first, columns);
+    }
+  }
+  void Update(const Values& x, const SeriesMask& mask) final {
+    for (int64_t first = 0; first < table_.series(); first += kLanes) {
+      Block& block = table_.block(first);
+      const Input in = Read(x, mask, first);
+      Learn(family().See(block, in.x), in, &block, &table_.seldom(first));
+    }
+  }
+  void Step(const Values& x, const SeriesMask& mask, Assessment* out) final {
+    const Columns columns(out);
+    for (int64_t first = 0; first < table_.series(); first += kLanes) {
+      Block& block = table_.block(first);
+      const Input in = Read(x, mask, first);
+      const auto view = family().See(block, in.x);
+      Tell(block, view, in, first, columns);
+      Learn(view, in, &block, &table_.seldom(first));
+    }
+  }
+
+ protected:
+  using Seldom = typename LaneTable<Block>::Seldom;
+  struct Verdict {
+    Lanes tail_probability, z;
+    LaneMask ready, far;  // far: the probability is less, and FarProbability says it
+  };
+  struct Interval {
+    WideLanes expected, lower, upper;
+  };
+  using TableModel<LaneTable<Block>>::TableModel;
+
+ private:
+  using TableModel<LaneTable<Block>>::table_;
+  struct Input {
+    WideLanes x;
+    LaneMask present;
+    bool complete;  // all present
+  };
+  const Family& family() const { return static_cast<const Family&>(*this); }
+
+  OUTLIER_INLINE Input Read(const Values& x, const SeriesMask& mask, int64_t first) const {
+    Input in{};
+    const int64_t stride = x.outerStride(), left = table_.series() - first;
+    const double* value = x.data() + first * stride;
+    const bool* wanted = mask.data() + first;
+    if (left >= kLanes) [[likely]] {
+      in.x = {LanePair{value[0], value[stride]}, LanePair{value[2 * stride], value[3 * stride]}};
+      constexpr bool kAll[kLanes] = {true, true, true, true};
+      in.complete = in.x.finite() && std::memcmp(wanted, kAll, sizeof kAll) == 0;
+    }
+    if (in.complete) [[likely]] {
+      in.present = LaneMask{-1, -1, -1, -1};
+    } else {
+      for (int lane = 0; lane < kLanes && lane < left; ++lane) {
+        const double v = value[lane * stride];
+        in.present[lane] = wanted[lane] && std::isfinite(v) ? -1 : 0;
+        in.x.Set(lane, v);
+      }
+    }
+    in.x = in.x.Within(kMostValue);
+    return in;
+  }
+
+  // Where an Assessment's columns lie: without this the compiler looks it up for every block.
+  struct Columns {
+    explicit Columns(Assessment* out)
+        : tail_probability(out->tail_probability.data()), z(out->z.data()), expected(out->expected.data()), lower(out->lower.data()),
+          upper(out->upper.data()), ready(out->ready.data()), wants_expected(out->wants_expected()) {
+      out->rate.setZero();
+    }
+    double *tail_probability, *z, *expected, *lower, *upper;
+    bool* ready;
+    bool wants_expected;
+  };
+
+  template <class View>
+  OUTLIER_INLINE void Tell(const Block& block, const View& view, const Input& in, int64_t first, const Columns& out) const {
+    const Verdict v = family().Tell(block, view);
+    const LaneMask told = in.present & v.ready, far = told & v.far;
+    const int64_t left = table_.series() - first;
+    Put(WideLanes::Of(told ? v.tail_probability : AllLanes(1.0f)), left, out.tail_probability + first);
+    Put(WideLanes::Of(Where(told, v.z)), left, out.z + first);
+    if (left >= kLanes && !Any(~v.ready)) [[likely]] {
+      std::memset(out.ready + first, true, kLanes);
+    } else {
+      for (int lane = 0; lane < kLanes && lane < left; ++lane) out.ready[first + lane] = v.ready[lane] != 0;
+    }
+    if (Any(far)) [[unlikely]] {
+      for (int lane = 0; lane < kLanes; ++lane) {
+        if (far[lane] != 0) out.tail_probability[first + lane] = family().FarProbability(block, view, lane);
+      }
+    }
+    if (out.wants_expected) {
+      const Interval interval = family().Expect(block, view);
+      Put(interval.expected, left, out.expected + first);
+      Put(interval.lower, left, out.lower + first);
+      Put(interval.upper, left, out.upper + first);
+    }
+  }
+  OUTLIER_INLINE static void Put(const WideLanes& values, int64_t left, double* out) {
+    using AnyPair = double __attribute__((vector_size(16), aligned(8)));
+    if (left >= kLanes) [[likely]] {
+      *reinterpret_cast<AnyPair*>(out) = values.low;
+      *reinterpret_cast<AnyPair*>(out + 2) = values.high;
+    } else {
+      for (int lane = 0; lane < left; ++lane) out[lane] = values.at(lane);
+    }
+  }
+
+  template <class View>
+  OUTLIER_INLINE void Learn(const View& view, const Input& in, Block* block, Seldom* seldom) {
+    const LaneMask taught = in.present & family().Knows(*block);
+    if (!Any(~taught)) [[likely]] {
+      family().Learn(in.x, view, block, seldom);
+    } else {
+      LearnSome(view, in, taught, block, seldom);
+    }
+  }
+  template <class View>
+  [[gnu::noinline]] void LearnSome(const View& view, const Input& in, LaneMask taught, Block* block, Seldom* seldom) {
+    const Block before = *block;
+    const Seldom seldom_before = *seldom;
+    if (Any(taught)) family().Learn(in.x, view, block, seldom);  // what it does to the other lanes is undone
+    for (int lane = 0; lane < kLanes; ++lane) {
+      if (taught[lane] != 0) continue;
+      LaneTable<Block>::CopyLane(before, lane, block);
+      for (size_t k = 0; k < Block::kSeldom; ++k) (*seldom)[k][lane] = seldom_before[k][lane];
+      if (in.present[lane] != 0) {
+        family().Begin(lane, in.x.at(lane), block);
+      } else {
+        family().Miss(lane, block, seldom);
+      }
+    }
+  }
+};
+
+}  // namespace outlier::models
