@@ -29,6 +29,7 @@
 #define OUTLIER_CLASS_OTHER 7u
 #define OUTLIER_DURATION_BUCKETS 52u
 #define OUTLIER_SYSCALLS 1024u          /* table size, a power of two; larger numbers are of class other */
+#define OUTLIER_SCAN_RECORDS 16384u     /* processes that a walk over the list of tasks has room for */
 #define OUTLIER_EXIT_EPOCHS 16u         /* a power of two */
 #define OUTLIER_EXEC_BYTES 256u         /* of path and of arguments carried by an exec event */
 #define OUTLIER_COMM_BYTES 16u
@@ -173,6 +174,7 @@ struct outlier_oom_event {
   X(EXEC_READ, exec_read_failed, "arguments or path of an exec could not be read")                              \
   X(RSS_APPROXIMATE, rss_approximate, "resident sizes without their per-CPU parts (off by up to 64 pages a CPU)") \
   X(SCAN_STALE, scan_stale, "threads came or went during the scan; the process keeps its previous counters")    \
+  X(SCAN_FULL, scan_full, "more processes than a scan has room for; they are missing from one tick")           \
   X(KNOWN_FULL, known_executables_failed, "an executable could not be remembered; its next exec is not told")
 
 #define OUTLIER_FAILURE_INDEX(symbol, name, meaning) OUTLIER_FAILURE_##symbol,

@@ -22,10 +22,12 @@ namespace outlier {
 namespace {
 
 constexpr size_t kAccountsBytes = OUTLIER_ACCOUNTS * sizeof(outlier_account);
+constexpr size_t kRecordsBytes = OUTLIER_SCAN_RECORDS * sizeof(outlier_process);
 
 // Without these a probe is poorer but still worth having; any other program is essential to its probe.
 const std::map<std::string, std::string>& OptionalPrograms() {
   static const auto* programs = new std::map<std::string, std::string>{
+      {"tasks_walk", "the scan goes by number, at three times the cost"},
       {"tasks_percpu_offsets", "resident sizes without their per-CPU parts: off by up to 64 pages a CPU"},
       {"lifecycle_exec", "exec is seen at the next scan only"},
       {"lifecycle_oom_task", "OOM kills look like any SIGKILL"},
@@ -61,9 +63,11 @@ struct KernelPrograms::Skeleton {
   std::map<std::string, std::unique_ptr<bpf_link, DestroyLink>> links;
   std::unique_ptr<ring_buffer, FreeRing> ring;
   void* accounts = MAP_FAILED;
+  void* records = MAP_FAILED;
 
   ~Skeleton() {
     if (accounts != MAP_FAILED) munmap(accounts, kAccountsBytes);
+    if (records != MAP_FAILED) munmap(records, kRecordsBytes);
   }
 };
 
@@ -88,6 +92,8 @@ absl::StatusOr<std::unique_ptr<KernelPrograms>> KernelPrograms::Load(const Optio
   std::set<std::string> without;
   if (features.oom_victim != KernelFeatures::OomVictim::kTask) without.insert("lifecycle_oom_task");
   if (features.oom_victim != KernelFeatures::OomVictim::kPid) without.insert("lifecycle_oom_pid");
+  self->walks_ = features.lists_tasks && options.may_walk;
+  if (!self->walks_) without.insert("tasks_walk");
   if (features.oom_victim == KernelFeatures::OomVictim::kNone) self->notes_.push_back("no mark_victim tracepoint: OOM kills look like any SIGKILL");
 
   BpfLog log;
@@ -121,6 +127,7 @@ absl::StatusOr<std::unique_ptr<KernelPrograms>> KernelPrograms::Load(const Optio
     const std::string reason = fmt::format("{}: {} ({})", failed.empty() ? "loading" : failed, log.Reason(), strerror(-error));
     const auto optional = OptionalPrograms().find(failed);
     if (optional != OptionalPrograms().end() && without.insert(failed).second) {
+      self->walks_ = !without.contains("tasks_walk");
       self->notes_.push_back(optional->second + " (" + reason + ")");
       continue;
     }
@@ -139,7 +146,7 @@ absl::Status KernelPrograms::Attach() {
   object->bss->scan_tick = 1;
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, object->obj) {
-    if (!bpf_program__autoload(program)) continue;
+    if (!bpf_program__autoload(program) || bpf_program__type(program) == BPF_PROG_TYPE_SYSCALL) continue;
     const std::string name = bpf_program__name(program);
     log.Clear();
     std::unique_ptr<bpf_link, DestroyLink> link(bpf_program__attach(program));
@@ -164,6 +171,8 @@ absl::Status KernelPrograms::Attach() {
 
   skeleton_->accounts =
       mmap(nullptr, kAccountsBytes, PROT_READ, MAP_SHARED, bpf_map__fd(object->maps.accounts), 0);
+  skeleton_->records = mmap(nullptr, kRecordsBytes, PROT_READ, MAP_SHARED, bpf_map__fd(object->maps.scan_records), 0);
+  if (skeleton_->records == MAP_FAILED) walks_ = false;
   if (skeleton_->accounts == MAP_FAILED) return absl::InternalError(fmt::format("cannot map accounts: {}", strerror(errno)));
   const auto take = [](void* context, void* bytes, size_t size) {
     static_cast<KernelPrograms*>(context)->take_(std::span(static_cast<const std::byte*>(bytes), size));
@@ -225,6 +234,20 @@ absl::Status KernelPrograms::ScanPass(std::vector<outlier_process>* processes) {
   return status;
 }
 
+absl::Status KernelPrograms::Walk(std::vector<outlier_process>* processes) {
+  auto* bss = skeleton_->object->bss;
+  bss->records_written = bss->records_refused = 0;
+  bpf_test_run_opts run{};
+  run.sz = sizeof run;
+  if (bpf_prog_test_run_opts(bpf_program__fd(skeleton_->object->progs.tasks_walk), &run) != 0) {
+    return absl::UnavailableError(fmt::format("cannot walk the list of tasks: {}", strerror(errno)));
+  }
+  const auto* records = static_cast<const outlier_process*>(skeleton_->records);
+  processes->insert(processes->end(), records, records + std::min(bss->records_written, OUTLIER_SCAN_RECORDS));
+  if (bss->records_refused > 0) walks_ = false;
+  return absl::OkStatus();
+}
+
 absl::Status KernelPrograms::Scan(std::vector<outlier_process>* processes) {
   processes->clear();
   auto* bss = skeleton_->object->bss;
@@ -233,10 +256,11 @@ absl::Status KernelPrograms::Scan(std::vector<outlier_process>* processes) {
   bss->scan_ns = MonotonicNs();
   bss->scan_again = 0;
   bss->processes_pending = 0;
-  absl::Status status = ScanPass(processes);
+  const auto pass = walks_ ? &KernelPrograms::Walk : &KernelPrograms::ScanPass;
+  absl::Status status = (this->*pass)(processes);
   if (status.ok() && bss->processes_pending > 0) {
     bss->scan_again = 1;
-    status = ScanPass(processes);
+    status = (this->*pass)(processes);
   }
   return status;
 }

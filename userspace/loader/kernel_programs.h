@@ -33,6 +33,7 @@ class KernelPrograms {
     std::vector<std::string> probes;  // by name; the first to be listed are the last to be given up
     std::array<uint8_t, OUTLIER_SYSCALLS> syscall_table{};
     uint64_t futex_waits = 0;         // bit mask of futex operations
+    bool may_walk = true;             // false: scan by number, as on kernels without an iterator over their list of tasks
   };
 
   // Loads and attaches what the kernel accepts of the wanted probes. A probe that it refuses is in refused() with the
@@ -46,6 +47,8 @@ class KernelPrograms {
   const std::vector<std::string>& notes() const { return notes_; }                // parts of a probe that are missing
   bool runs(const std::string& probe) const;
 
+  // Whether the scan goes by the kernel's list of tasks; else by number, at three times the cost.
+  bool walks() const { return walks_; }
   // One scan: a record of every living process, threads summed, in kernel order.
   absl::Status Scan(std::vector<outlier_process>* processes);
   // Shared memory: reads what the kernel has now.
@@ -77,6 +80,7 @@ class KernelPrograms {
   absl::Status Attach();
   void FindPercpuOffsets();
   absl::Status ScanPass(std::vector<outlier_process>* processes);
+  absl::Status Walk(std::vector<outlier_process>* processes);
   void SettleEpoch();
   void Refuse(const std::string& probe, const std::string& reason);
 
@@ -85,6 +89,7 @@ class KernelPrograms {
   std::vector<std::string> notes_;
   std::vector<std::string> running_;
   int cpus_ = 0;
+  bool walks_ = false;
   int64_t frees_missing_ = 0;
   std::function<void(std::span<const std::byte>)> take_;
   std::vector<std::byte> buffer_;
