@@ -20,6 +20,7 @@
 #endif
 
 #define OUTLIER_ACCOUNTS 8192u          /* slots processes are charged to; further workloads share account 0 */
+#define OUTLIER_MAPPED_ACCOUNTS 1024u   /* whose histograms userspace reads without a call; more than most hosts ever use */
 #define OUTLIER_ACCOUNT_UNATTRIBUTED 0u
 #define OUTLIER_ACCOUNT_KERNEL 1u
 #define OUTLIER_SYSCALL_CLASSES 8u      /* order: userspace/stream/syscall_class.h */
@@ -55,7 +56,7 @@ struct outlier_account {
   __u64 exits_by_code;
   __u64 exits_by_signal;
   __u64 syscalls_moved; /* grows whenever this account's outlier_syscalls did */
-  __u64 padding[4];     /* two cache lines: neighbours do not disturb each other */
+  __u32 classes_moved[OUTLIER_SYSCALL_CLASSES]; /* likewise, by class; two cache lines: neighbours do not disturb each other */
 };
 
 /* Which account a process is charged to. Key: tgid. */
@@ -182,6 +183,7 @@ enum { OUTLIER_FAILURE_LIST(OUTLIER_FAILURE_INDEX) OUTLIER_FAILURES };
 
 OUTLIER_ABI_ASSERT(sizeof(struct outlier_account) == 128, "outlier_account");
 OUTLIER_ABI_ASSERT(offsetof(struct outlier_account, syscalls_moved) == 88, "outlier_account.syscalls_moved");
+OUTLIER_ABI_ASSERT(offsetof(struct outlier_account, classes_moved) == 96, "outlier_account.classes_moved");
 OUTLIER_ABI_ASSERT(sizeof(struct outlier_assignment) == 16, "outlier_assignment");
 OUTLIER_ABI_ASSERT(sizeof(struct outlier_executable) == 16, "outlier_executable");
 OUTLIER_ABI_ASSERT(sizeof(struct outlier_executable_use) == 8, "outlier_executable_use");

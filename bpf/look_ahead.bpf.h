@@ -30,11 +30,9 @@ static __always_inline struct task_struct *process_after(struct task_struct *tas
 }
 
 static __always_inline void load_task(struct task_struct *task) {
-  LOAD(task->flags);
   LOAD(task->se.sum_exec_runtime);
   LOAD(task->sched_info.run_delay);
   LOAD(task->tasks.next);
-  LOAD(task->mm);
   LOAD(task->tgid);
   LOAD(task->real_parent);
   LOAD(task->thread_node.next);

@@ -113,7 +113,16 @@ struct {
   __type(value, struct process_syscalls);
 } process_syscalls SEC(".maps");
 
-/* Syscalls of accounts: made on first use. At most one per account. */
+/* Syscalls of the first accounts, read by userspace through mmap. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, OUTLIER_MAPPED_ACCOUNTS);
+  __type(key, __u32);
+  __type(value, struct outlier_syscalls);
+} mapped_syscalls SEC(".maps");
+
+/* Of all others: made on first use. At most one per account. */
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(map_flags, BPF_F_NO_PREALLOC);

@@ -72,9 +72,9 @@ static __always_inline __u64 cached_cgroup_id(struct task_struct *leader, struct
 }
 
 /* An executable that a workload runs is worth an event when it is executed again: it may live too short for a scan. */
-static __always_inline void know_executable(struct task_struct *leader, struct thread_state *state, struct mm_struct *mm) {
+static __always_inline void know_executable(struct task_struct *leader, struct thread_state *state) {
   if (state->flags & THREAD_EXECUTABLE_KNOWN || !assignment_of(leader)) return;
-  struct inode *inode = BPF_CORE_READ(mm, exe_file, f_inode);
+  struct inode *inode = BPF_CORE_READ(leader, mm, exe_file, f_inode);
   if (!inode) return;
   struct outlier_executable executable = {.inode = BPF_CORE_READ(inode, i_ino), .device = BPF_CORE_READ(inode, i_sb, s_dev)};
   struct outlier_executable_use use = {};
@@ -119,13 +119,13 @@ static __always_inline bool write_record(struct seq_file *seq, const struct outl
 /* Completes and writes the record; false if there is no room. */
 static __always_inline bool tell(struct seq_file *seq, struct task_struct *leader, struct thread_state *state,
                                  struct outlier_process *process) {
-  struct mm_struct *mm = leader->mm;
   process->start_time_ns = leader->start_boottime;
   process->pid = leader->tgid;
   process->parent_pid = leader->real_parent->tgid;
   process->threads = leader->signal->nr_threads;
-  if (leader->flags & PF_KTHREAD) process->flags |= OUTLIER_PROCESS_KERNEL_THREAD;
-  else if (mm) know_executable(leader, state, mm);
+  /* Every kernel thread is charged to that account, so that the flags of all others need not be fetched. */
+  if (state->account == OUTLIER_ACCOUNT_KERNEL && leader->flags & PF_KTHREAD) process->flags |= OUTLIER_PROCESS_KERNEL_THREAD;
+  else know_executable(leader, state);
   const __u32 now = fingerprint(leader);
   const bool brief = process->threads == 1 && state->told == now && ((scan_tick ^ leader->pid) & (IN_FULL_SCANS - 1)) != 0;
   if (brief) {
@@ -135,6 +135,7 @@ static __always_inline bool tell(struct seq_file *seq, struct task_struct *leade
     process->cgroup_id = cached_cgroup_id(leader, state);
     process->user_id = leader->cred->uid.val;
     BPF_CORE_READ_INTO(&process->comm, leader, comm);
+    struct mm_struct *mm = leader->mm;
     if (mm) read_resident(mm, process);
   }
   if (!write_record(seq, process)) return false;

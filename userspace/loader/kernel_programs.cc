@@ -21,8 +21,6 @@
 namespace outlier {
 namespace {
 
-constexpr size_t kAccountsBytes = OUTLIER_ACCOUNTS * sizeof(outlier_account);
-constexpr size_t kRecordsBytes = OUTLIER_SCAN_RECORDS * sizeof(outlier_process);
 
 // Without these a probe is poorer but still worth having; any other program is essential to its probe.
 const std::map<std::string, std::string>& OptionalPrograms() {
@@ -56,19 +54,35 @@ struct DestroyLink {
   void operator()(bpf_link* link) const { bpf_link__destroy(link); }
 };
 
+// An array map's values, as the kernel has them now.
+template <class Value>
+class MappedArray {
+ public:
+  ~MappedArray() {
+    if (values_ != MAP_FAILED) munmap(values_, bytes_);
+  }
+  absl::Status Map(const bpf_map* map) {
+    bytes_ = bpf_map__max_entries(map) * sizeof(Value);
+    values_ = mmap(nullptr, bytes_, PROT_READ, MAP_SHARED, bpf_map__fd(map), 0);
+    if (values_ != MAP_FAILED) return absl::OkStatus();
+    return absl::InternalError(fmt::format("cannot map {}: {}", bpf_map__name(map), strerror(errno)));
+  }
+  const Value* values() const { return static_cast<const Value*>(values_); }
+
+ private:
+  void* values_ = MAP_FAILED;
+  size_t bytes_ = 0;
+};
+
 }  // namespace
 
 struct KernelPrograms::Skeleton {
   std::unique_ptr<outlier_bpf, CloseSkeleton> object;
   std::map<std::string, std::unique_ptr<bpf_link, DestroyLink>> links;
   std::unique_ptr<ring_buffer, FreeRing> ring;
-  void* accounts = MAP_FAILED;
-  void* records = MAP_FAILED;
-
-  ~Skeleton() {
-    if (accounts != MAP_FAILED) munmap(accounts, kAccountsBytes);
-    if (records != MAP_FAILED) munmap(records, kRecordsBytes);
-  }
+  MappedArray<outlier_account> accounts;
+  MappedArray<outlier_syscalls> syscalls;
+  MappedArray<outlier_process> records;
 };
 
 KernelPrograms::KernelPrograms() : skeleton_(std::make_unique<Skeleton>()), buffer_(64 << 10) {}
@@ -169,11 +183,10 @@ absl::Status KernelPrograms::Attach() {
   object->bss->attached_ns = MonotonicNs();
   FindPercpuOffsets();
 
-  skeleton_->accounts =
-      mmap(nullptr, kAccountsBytes, PROT_READ, MAP_SHARED, bpf_map__fd(object->maps.accounts), 0);
-  skeleton_->records = mmap(nullptr, kRecordsBytes, PROT_READ, MAP_SHARED, bpf_map__fd(object->maps.scan_records), 0);
-  if (skeleton_->records == MAP_FAILED) walks_ = false;
-  if (skeleton_->accounts == MAP_FAILED) return absl::InternalError(fmt::format("cannot map accounts: {}", strerror(errno)));
+  for (const absl::Status& status : {skeleton_->accounts.Map(object->maps.accounts), skeleton_->syscalls.Map(object->maps.mapped_syscalls),
+                                     skeleton_->records.Map(object->maps.scan_records)}) {
+    if (!status.ok()) return status;
+  }
   const auto take = [](void* context, void* bytes, size_t size) {
     static_cast<KernelPrograms*>(context)->take_(std::span(static_cast<const std::byte*>(bytes), size));
     return 0;
@@ -242,7 +255,7 @@ absl::Status KernelPrograms::Walk(std::vector<outlier_process>* processes) {
   if (bpf_prog_test_run_opts(bpf_program__fd(skeleton_->object->progs.tasks_walk), &run) != 0) {
     return absl::UnavailableError(fmt::format("cannot walk the list of tasks: {}", strerror(errno)));
   }
-  const auto* records = static_cast<const outlier_process*>(skeleton_->records);
+  const outlier_process* records = skeleton_->records.values();
   processes->insert(processes->end(), records, records + std::min(bss->records_written, OUTLIER_SCAN_RECORDS));
   if (bss->records_refused > 0) walks_ = false;
   return absl::OkStatus();
@@ -274,11 +287,14 @@ void KernelPrograms::SettleEpoch() {
 }
 
 std::span<const outlier_account, OUTLIER_ACCOUNTS> KernelPrograms::accounts() const {
-  return std::span<const outlier_account, OUTLIER_ACCOUNTS>(static_cast<const outlier_account*>(skeleton_->accounts),
-                                                            OUTLIER_ACCOUNTS);
+  return std::span<const outlier_account, OUTLIER_ACCOUNTS>(skeleton_->accounts.values(), OUTLIER_ACCOUNTS);
 }
 
 bool KernelPrograms::ReadSyscalls(uint32_t account, outlier_syscalls* syscalls) const {
+  if (account < OUTLIER_MAPPED_ACCOUNTS) {
+    std::memcpy(syscalls, skeleton_->syscalls.values() + account, sizeof *syscalls);
+    return true;
+  }
   return bpf_map_lookup_elem(bpf_map__fd(skeleton_->object->maps.account_syscalls), &account, syscalls) == 0;
 }
 

@@ -70,8 +70,9 @@ class KernelPrograms {
   uint64_t frees_never_seen() const { return static_cast<uint64_t>(frees_missing_ > 0 ? frees_missing_ : 0); }
 
   std::vector<ProgramStatistics> Statistics() const;
-  // Maps, task storage and hash elements as the slab allocator holds them.
-  uint64_t MemoryBytes(uint64_t threads, uint64_t processes, uint64_t threaded_processes, uint64_t accounts_with_syscalls,
+  // Maps, task storage and hash elements as the slab allocator holds them. `allocated_syscalls`: accounts beyond
+  // OUTLIER_MAPPED_ACCOUNTS that have histograms.
+  uint64_t MemoryBytes(uint64_t threads, uint64_t processes, uint64_t threaded_processes, uint64_t allocated_syscalls,
                        uint64_t assigned) const;
 
  private:

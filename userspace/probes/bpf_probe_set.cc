@@ -95,7 +95,7 @@ absl::Status BpfProbeSet::Collect(TickInput* input) {
     processes_ += sample.kernel_thread ? 0 : 1;
   }
   for (const AccountSyscalls& syscalls : input->syscalls) {
-    if (!has_syscalls_[syscalls.account]) ++accounts_with_syscalls_;
+    if (syscalls.account >= OUTLIER_MAPPED_ACCOUNTS && !has_syscalls_[syscalls.account]) ++allocated_syscalls_;
     has_syscalls_[syscalls.account] = true;
   }
   CollectLosses(input);
@@ -205,7 +205,7 @@ std::vector<v1::ProbeState> BpfProbeSet::states() const {
 }
 
 uint64_t BpfProbeSet::map_memory_bytes() const {
-  return kernel_->MemoryBytes(threads_, processes_, threaded_, accounts_with_syscalls_, assigned_.size());
+  return kernel_->MemoryBytes(threads_, processes_, threaded_, allocated_syscalls_, assigned_.size());
 }
 
 double BpfProbeSet::kernel_cpu_percent() const { return timing_.Total().cpu_percent; }

@@ -65,7 +65,7 @@ class BpfProbeSet : public ProbeSet {
   Account highest_account_ = kKernelAccount;
   uint64_t assign_failed_ = 0;
   std::vector<bool> has_syscalls_ = std::vector<bool>(OUTLIER_ACCOUNTS, false);
-  uint64_t threads_ = 0, threaded_ = 0, processes_ = 0, accounts_with_syscalls_ = 0;
+  uint64_t threads_ = 0, threaded_ = 0, processes_ = 0, allocated_syscalls_ = 0;
   uint64_t scans_ = 0, scan_ns_ = 0;
 };
 
