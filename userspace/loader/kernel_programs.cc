@@ -67,7 +67,7 @@ class MappedArray {
     if (values_ != MAP_FAILED) return absl::OkStatus();
     return absl::InternalError(fmt::format("cannot map {}: {}", bpf_map__name(map), strerror(errno)));
   }
-  const Value* values() const { return static_cast<const Value*>(values_); }
+  std::span<const Value> values() const { return {static_cast<const Value*>(values_), bytes_ / sizeof(Value)}; }
 
  private:
   void* values_ = MAP_FAILED;
@@ -131,6 +131,7 @@ absl::StatusOr<std::unique_ptr<KernelPrograms>> KernelPrograms::Load(const Optio
     std::copy(options.syscall_table.begin(), options.syscall_table.end(),
               const_cast<uint8_t*>(object->rodata->syscall_table));
     object->rodata->futex_waits = options.futex_waits;
+    bpf_map__set_max_entries(object->maps.scan_records, options.scan_records);
     object->rodata->possible_cpus = static_cast<uint32_t>(std::max(self->cpus_, 0));
     const int error = outlier_bpf__load(object.get());
     if (error == 0) {
@@ -255,8 +256,8 @@ absl::Status KernelPrograms::Walk(std::vector<outlier_process>* processes) {
   if (bpf_prog_test_run_opts(bpf_program__fd(skeleton_->object->progs.tasks_walk), &run) != 0) {
     return absl::UnavailableError(fmt::format("cannot walk the list of tasks: {}", strerror(errno)));
   }
-  const outlier_process* records = skeleton_->records.values();
-  processes->insert(processes->end(), records, records + std::min(bss->records_written, OUTLIER_SCAN_RECORDS));
+  const std::span<const outlier_process> records = skeleton_->records.values().first(bss->records_written);
+  processes->insert(processes->end(), records.begin(), records.end());
   if (bss->records_refused > 0) walks_ = false;
   return absl::OkStatus();
 }
@@ -287,12 +288,12 @@ void KernelPrograms::SettleEpoch() {
 }
 
 std::span<const outlier_account, OUTLIER_ACCOUNTS> KernelPrograms::accounts() const {
-  return std::span<const outlier_account, OUTLIER_ACCOUNTS>(skeleton_->accounts.values(), OUTLIER_ACCOUNTS);
+  return skeleton_->accounts.values().first<OUTLIER_ACCOUNTS>();
 }
 
 bool KernelPrograms::ReadSyscalls(uint32_t account, outlier_syscalls* syscalls) const {
   if (account < OUTLIER_MAPPED_ACCOUNTS) {
-    std::memcpy(syscalls, skeleton_->syscalls.values() + account, sizeof *syscalls);
+    *syscalls = skeleton_->syscalls.values()[account];
     return true;
   }
   return bpf_map_lookup_elem(bpf_map__fd(skeleton_->object->maps.account_syscalls), &account, syscalls) == 0;

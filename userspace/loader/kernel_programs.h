@@ -34,6 +34,7 @@ class KernelPrograms {
     std::array<uint8_t, OUTLIER_SYSCALLS> syscall_table{};
     uint64_t futex_waits = 0;         // bit mask of futex operations
     bool may_walk = true;             // false: scan by number, as on kernels without an iterator over their list of tasks
+    uint32_t scan_records = OUTLIER_SCAN_RECORDS;  // processes that a walk has room for
   };
 
   // Loads and attaches what the kernel accepts of the wanted probes. A probe that it refuses is in refused() with the
