@@ -1,4 +1,5 @@
 // The two ways of scanning: by the kernel's list of tasks, and by number where there is no iterator over it or no room.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -31,17 +32,19 @@ class ScanTest : public ::testing::Test {
   static bool ScansByNumber(const BpfProbeSet& probes) { return probes.states().front().reason().starts_with("scans by number"); }
 };
 
+const ProcessSample* Own(const TickInput& input) {
+  const auto is_own = [](const ProcessSample& p) { return p.key.pid == getpid(); };
+  const auto at = std::find_if(input.processes.begin(), input.processes.end(), is_own);
+  return at == input.processes.end() ? nullptr : &*at;
+}
+
 // What does not change while a process sleeps.
 std::vector<std::string> Described(const TickInput& input) {
   std::vector<std::string> lines;
   for (const ProcessSample& p : input.processes) {
     if (p.key.pid == getpid()) continue;
-    std::string line;
-    for (const uint64_t part : {static_cast<uint64_t>(p.key.pid), p.key.start_time_ns, static_cast<uint64_t>(p.parent_pid),
-                                static_cast<uint64_t>(p.user_id), static_cast<uint64_t>(p.threads), static_cast<uint64_t>(p.kernel_thread), p.cgroup_id}) {
-      line += std::to_string(part) + " ";
-    }
-    lines.push_back(line + p.comm);
+    lines.push_back(fmt::format("{} {} {} {} {} {} {} {}", p.key.pid, p.key.start_time_ns, p.parent_pid, p.user_id, p.threads,
+                                p.kernel_thread, p.cgroup_id, p.comm));
   }
   return lines;
 }
@@ -69,8 +72,8 @@ TEST_F(ScanTest, BothWaysSumTheThreadsOfAProcess) {
     const auto own = [&] {
       TickInput input;
       EXPECT_TRUE(probes->Collect(&input).ok());
-      const auto at = std::find_if(input.processes.begin(), input.processes.end(), [](const ProcessSample& p) { return p.key.pid == getpid(); });
-      return at == input.processes.end() ? ProcessSample() : *at;
+      const ProcessSample* at = Own(input);
+      return at == nullptr ? ProcessSample() : *at;
     };
     const ProcessSample before = own();
     constexpr int kThreads = 3;
@@ -98,9 +101,12 @@ TEST_F(ScanTest, MoreProcessesThanAWalkHasRoomForAreCountedAndFromThenOnScannedB
   ASSERT_NE(probes, nullptr);
   TickInput input;
   ASSERT_TRUE(probes->Collect(&input).ok());
-  EXPECT_TRUE(std::any_of(input.losses.begin(), input.losses.end(), [](const LossSample& loss) { return loss.name == "scan_full" && loss.count > 0; }));
+  const auto is_full = [](const LossSample& loss) { return loss.name == "scan_full" && loss.count > 0; };
+  EXPECT_TRUE(std::any_of(input.losses.begin(), input.losses.end(), is_full));
   EXPECT_TRUE(ScansByNumber(*probes));
-  EXPECT_TRUE(std::any_of(input.processes.begin(), input.processes.end(), [](const ProcessSample& p) { return p.key.pid == getpid() && !p.comm.empty(); }));
+  const ProcessSample* own = Own(input);
+  ASSERT_NE(own, nullptr);
+  EXPECT_FALSE(own->comm.empty());
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ struct ProgramStatistics {
 class KernelPrograms {
  public:
   struct Options {
-    std::vector<std::string> probes;  // by name; the first to be listed are the last to be given up
+    std::vector<std::string> probes{};  // by name; the first to be listed are the last to be given up
     std::array<uint8_t, OUTLIER_SYSCALLS> syscall_table{};
     uint64_t futex_waits = 0;         // bit mask of futex operations
     bool may_walk = true;             // false: scan by number, as on kernels without an iterator over their list of tasks
