@@ -20,6 +20,7 @@
 #endif
 
 #define OUTLIER_ACCOUNTS 8192u          /* slots processes are charged to; further workloads share account 0 */
+#define OUTLIER_MAPPED_ACCOUNTS 1024u   /* whose histograms userspace reads without a call; more than most hosts ever use */
 #define OUTLIER_ACCOUNT_UNATTRIBUTED 0u
 #define OUTLIER_ACCOUNT_KERNEL 1u
 #define OUTLIER_SYSCALL_CLASSES 8u      /* order: userspace/stream/syscall_class.h */
@@ -29,6 +30,7 @@
 #define OUTLIER_CLASS_OTHER 7u
 #define OUTLIER_DURATION_BUCKETS 52u
 #define OUTLIER_SYSCALLS 1024u          /* table size, a power of two; larger numbers are of class other */
+#define OUTLIER_SCAN_RECORDS 16384u     /* processes that a walk over the list of tasks has room for */
 #define OUTLIER_EXIT_EPOCHS 16u         /* a power of two */
 #define OUTLIER_EXEC_BYTES 256u         /* of path and of arguments carried by an exec event */
 #define OUTLIER_COMM_BYTES 16u
@@ -54,7 +56,7 @@ struct outlier_account {
   __u64 exits_by_code;
   __u64 exits_by_signal;
   __u64 syscalls_moved; /* grows whenever this account's outlier_syscalls did */
-  __u64 padding[4];     /* two cache lines: neighbours do not disturb each other */
+  __u32 classes_moved[OUTLIER_SYSCALL_CLASSES]; /* likewise, by class; two cache lines: neighbours do not disturb each other */
 };
 
 /* Which account a process is charged to. Key: tgid. */
@@ -173,6 +175,7 @@ struct outlier_oom_event {
   X(EXEC_READ, exec_read_failed, "arguments or path of an exec could not be read")                              \
   X(RSS_APPROXIMATE, rss_approximate, "resident sizes without their per-CPU parts (off by up to 64 pages a CPU)") \
   X(SCAN_STALE, scan_stale, "threads came or went during the scan; the process keeps its previous counters")    \
+  X(SCAN_FULL, scan_full, "more processes than a scan has room for; they are missing from one tick")           \
   X(KNOWN_FULL, known_executables_failed, "an executable could not be remembered; its next exec is not told")
 
 #define OUTLIER_FAILURE_INDEX(symbol, name, meaning) OUTLIER_FAILURE_##symbol,
@@ -180,6 +183,7 @@ enum { OUTLIER_FAILURE_LIST(OUTLIER_FAILURE_INDEX) OUTLIER_FAILURES };
 
 OUTLIER_ABI_ASSERT(sizeof(struct outlier_account) == 128, "outlier_account");
 OUTLIER_ABI_ASSERT(offsetof(struct outlier_account, syscalls_moved) == 88, "outlier_account.syscalls_moved");
+OUTLIER_ABI_ASSERT(offsetof(struct outlier_account, classes_moved) == 96, "outlier_account.classes_moved");
 OUTLIER_ABI_ASSERT(sizeof(struct outlier_assignment) == 16, "outlier_assignment");
 OUTLIER_ABI_ASSERT(sizeof(struct outlier_executable) == 16, "outlier_executable");
 OUTLIER_ABI_ASSERT(sizeof(struct outlier_executable_use) == 8, "outlier_executable_use");

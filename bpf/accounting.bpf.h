@@ -60,12 +60,33 @@ static __always_inline void charge_to(struct thread_state *state, __u32 account,
   if (slot) charge(state, slot, now);
 }
 
-/* Moves what a process measured since the last move to its account. Concurrent calls lose nothing: each number is taken
- * by an exchange. Not inlined into callers twice: a static function is one BPF subprogram. */
 static const struct outlier_syscalls no_syscalls = {};
 
-static __noinline int move_class(struct process_syscalls *from, struct outlier_syscalls *to, __u32 class) {
-  if (!from || !to || class >= OUTLIER_SYSCALL_CLASSES) return 0;
+/* The histograms of an account. */
+static __always_inline struct outlier_syscalls *syscalls_of(__u32 account) {
+  if (account < OUTLIER_MAPPED_ACCOUNTS) return bpf_map_lookup_elem(&mapped_syscalls, &account);
+  struct outlier_syscalls *syscalls = bpf_map_lookup_elem(&account_syscalls, &account);
+  if (syscalls) return syscalls;
+  bpf_map_update_elem(&account_syscalls, &account, &no_syscalls, BPF_NOEXIST);
+  syscalls = bpf_map_lookup_elem(&account_syscalls, &account);
+  if (!syscalls) count_failure(OUTLIER_FAILURE_ACCOUNT_SYSCALLS);
+  return syscalls;
+}
+
+/* After the counters, so that who sees the mark sees them too. */
+static __always_inline void mark_moved(__u32 account, __u32 class) {
+  struct outlier_account *slot = account_slot(account);
+  if (!slot) return;
+  __sync_fetch_and_add(&slot->classes_moved[class & OUTLIER_SYSCALL_CLASS_MASK], 1);
+  __sync_fetch_and_add(&slot->syscalls_moved, 1);
+}
+
+/* Moves what a process measured of a class since the last move to its account. Concurrent calls lose nothing: each number is
+ * taken by an exchange. Not inlined into callers twice: a static function is one BPF subprogram. */
+static __noinline int move_class(struct process_syscalls *from, __u32 account, __u32 class) {
+  if (!from || class >= OUTLIER_SYSCALL_CLASSES) return 0;
+  struct outlier_syscalls *to = syscalls_of(account);
+  if (!to) return 0;
   const __u64 dirty = __sync_lock_test_and_set(&from->classes[class].dirty, 0);
   __sync_fetch_and_add(&to->duration_sum_ns[class], __sync_lock_test_and_set(&from->classes[class].duration_sum_ns, 0));
   if (from->errors[class])
@@ -80,33 +101,14 @@ static __noinline int move_class(struct process_syscalls *from, struct outlier_s
       __sync_fetch_and_add(&to->buckets[class][bucket], count);
     }
   }
+  mark_moved(account, class);
   return 0;
 }
 
-/* The histograms of an account, made on first use. */
-static __always_inline struct outlier_syscalls *syscalls_of(__u32 account) {
-  struct outlier_syscalls *syscalls = bpf_map_lookup_elem(&account_syscalls, &account);
-  if (syscalls) return syscalls;
-  bpf_map_update_elem(&account_syscalls, &account, &no_syscalls, BPF_NOEXIST);
-  syscalls = bpf_map_lookup_elem(&account_syscalls, &account);
-  if (!syscalls) count_failure(OUTLIER_FAILURE_ACCOUNT_SYSCALLS);
-  return syscalls;
-}
-
-static __always_inline void mark_moved(__u32 account) {
-  struct outlier_account *slot = account_slot(account);
-  if (slot) __sync_fetch_and_add(&slot->syscalls_moved, 1);
-}
-
 static __always_inline void move_syscalls(struct process_syscalls *from, __u32 account) {
-  struct outlier_syscalls *to = 0;
   for (__u32 class = 0; class < OUTLIER_SYSCALL_CLASSES; ++class) {
-    if (!from->classes[class].dirty) continue; /* no call of this class has ended since */
-    if (!to) to = syscalls_of(account);
-    if (!to) return;
-    move_class(from, to, class);
+    if (from->classes[class].dirty) move_class(from, account, class); /* else no call of this class has ended since */
   }
-  if (to) mark_moved(account);
 }
 
 /* What waits in the thread goes to its account. Where the account has no histogram, those calls are lost and counted. */
@@ -120,7 +122,7 @@ static __noinline int move_pending(struct thread_state *state, __u32 account) {
   if (!to || calls.bucket >= OUTLIER_DURATION_BUCKETS) return 0;
   __sync_fetch_and_add(&to->duration_sum_ns[class], calls.duration_sum_ns);
   __sync_fetch_and_add(&to->buckets[class][calls.bucket], (__u32)calls.count);
-  mark_moved(account);
+  mark_moved(account, class);
   return 0;
 }
 

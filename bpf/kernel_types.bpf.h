@@ -7,6 +7,8 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 
+#include <bpf/bpf_helpers.h>
+
 typedef _Bool bool;
 #define true 1
 #define false 0
@@ -129,8 +131,10 @@ struct task_struct {
   int exit_code;
   int pid;
   int tgid;
+  struct list_head tasks;
   struct task_struct *real_parent;
   struct task_struct *group_leader;
+  struct list_head thread_node;
   unsigned long nvcsw, nivcsw;
   __u64 start_time;     /* monotonic */
   __u64 start_boottime; /* since boot (5.5) */
@@ -141,6 +145,14 @@ struct task_struct {
   struct signal_struct *signal;
   struct task_io_accounting ioac;
   struct css_set *cgroups;
+  struct bpf_local_storage *bpf_storage;
+};
+
+struct bpf_local_storage {
+  void *cache[16];
+};
+struct bpf_local_storage_map {
+  __u16 cache_idx;
 };
 
 struct linux_binprm {
@@ -179,6 +191,22 @@ struct bpf_iter__bpf_map {
 };
 
 #pragma clang attribute pop
+
+/* Kernel functions: weak, for an older kernel has none of them and the program that calls them is left out there. */
+struct bpf_iter_task {
+  __u64 opaque[3];
+} __attribute__((aligned(8)));
+extern int bpf_iter_task_new(struct bpf_iter_task *iterator, struct task_struct *task, unsigned int flags) __ksym __weak;
+extern struct task_struct *bpf_iter_task_next(struct bpf_iter_task *iterator) __ksym __weak;
+extern void bpf_iter_task_destroy(struct bpf_iter_task *iterator) __ksym __weak;
+extern void bpf_rcu_read_lock(void) __ksym __weak;
+extern void bpf_rcu_read_unlock(void) __ksym __weak;
+extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
+#define BPF_TASK_ITER_ALL_THREADS 1
+/* Of an argument of a global function: a pointer that helpers accept (6.9). */
+#ifndef __arg_trusted
+#define __arg_trusted __attribute__((btf_decl_tag("arg:trusted")))
+#endif
 
 #define PF_KTHREAD 0x00200000
 #define TS_COMPAT 0x0002 /* x86: a 32-bit system call */

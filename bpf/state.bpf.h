@@ -113,7 +113,16 @@ struct {
   __type(value, struct process_syscalls);
 } process_syscalls SEC(".maps");
 
-/* Syscalls of accounts: made on first use. At most one per account. */
+/* Syscalls of the first accounts, read by userspace through mmap. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, OUTLIER_MAPPED_ACCOUNTS);
+  __type(key, __u32);
+  __type(value, struct outlier_syscalls);
+} mapped_syscalls SEC(".maps");
+
+/* Of all others: made on first use. At most one per account. */
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -137,6 +146,16 @@ struct {
   __uint(type, BPF_MAP_TYPE_RINGBUF);
   __uint(max_entries, 2 << 20);
 } events SEC(".maps");
+
+/* What a walk over the list of tasks found, read by userspace through mmap. Full (more processes than this): the rest is
+ * missing from this tick, counted, and userspace goes over to the scan by number, which has no such limit. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, OUTLIER_SCAN_RECORDS);
+  __type(key, __u32);
+  __type(value, struct outlier_process);
+} scan_records SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -163,6 +182,8 @@ __u64 percpu_offsets[256] = {};
 __u32 percpu_offsets_known = 0; /* else resident sizes are approximate */
 
 /* Written by the programs. */
+__u32 records_written = 0;    /* of scan_records, by the walk under way; userspace sets it back */
+__u32 records_refused = 0;    /* for want of room */
 __u64 processes_pending = 0;  /* processes that the first pass began and could not tell */
 __u64 exits[OUTLIER_EXIT_EPOCHS] = {};  /* thread exits by the tick they were last seen in */
 __u64 frees[OUTLIER_EXIT_EPOCHS] = {};

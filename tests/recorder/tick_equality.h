@@ -16,7 +16,8 @@ inline auto Fields(const AccountSample& s) {
   return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
 }
 inline auto Fields(const AccountSyscalls& s) {
-  const auto& [a, b, c, d] = s;
+  const auto& [a, changed, b, c, d] = s;  // `changed` is what the recording shows to have changed
+  (void)changed;
   return std::tie(a, b, c, d);
 }
 inline auto Fields(const LifecycleEvent& s) {

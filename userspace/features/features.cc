@@ -14,6 +14,7 @@ uint64_t Increase(uint64_t now, uint64_t before) { return now >= before ? now - 
 using CallCounts = std::array<double, kSyscallClasses>;
 
 double Calls(const WorkloadTotals& w, int syscall_class) {
+  if (!w.syscalls.has_changed(syscall_class)) return 0;
   const auto& buckets = w.syscalls.buckets[syscall_class];
   return static_cast<double>(std::accumulate(buckets.begin(), buckets.end(), uint64_t{0}));  // whole numbers are summed four at a time
 }

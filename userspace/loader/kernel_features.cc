@@ -7,6 +7,7 @@
 #include <sys/capability.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -39,6 +40,13 @@ KernelFeatures::OomVictim OomVictimArgument(const btf* kernel) {
   return argument != nullptr && btf_is_ptr(argument) ? KernelFeatures::OomVictim::kTask : KernelFeatures::OomVictim::kPid;
 }
 
+bool ListsTasks(const btf* kernel) {
+  constexpr const char* kFunctions[] = {"bpf_iter_task_new", "bpf_iter_task_next", "bpf_iter_task_destroy",
+                                        "bpf_rcu_read_lock", "bpf_rcu_read_unlock", "bpf_rdonly_cast"};
+  return std::all_of(std::begin(kFunctions), std::end(kFunctions),
+                     [&](const char* name) { return btf__find_by_name_kind(kernel, name, BTF_KIND_FUNC) > 0; });
+}
+
 }  // namespace
 
 KernelFeatures ProbeKernel() {
@@ -53,6 +61,7 @@ KernelFeatures ProbeKernel() {
   if (kernel != nullptr) {
     features.has_btf = true;
     features.oom_victim = OomVictimArgument(kernel);
+    features.lists_tasks = ListsTasks(kernel);
     btf__free(kernel);
   } else {
     features.missing.push_back("no BTF: /sys/kernel/btf/vmlinux cannot be read (a kernel with CONFIG_DEBUG_INFO_BTF has it)");

@@ -10,6 +10,7 @@ struct KernelFeatures {
   bool has_btf = false;        // /sys/kernel/btf/vmlinux
   bool may_load_bpf = false;   // the kernel accepted a two-instruction program
   enum class OomVictim { kNone, kPid, kTask } oom_victim = OomVictim::kNone;  // what tp_btf/mark_victim hands over
+  bool lists_tasks = false;    // BPF programs may iterate over the list of tasks
 
   // One sentence for each thing that keeps eBPF from being used; empty = nothing.
   std::vector<std::string> missing;

@@ -21,11 +21,11 @@
 namespace outlier {
 namespace {
 
-constexpr size_t kAccountsBytes = OUTLIER_ACCOUNTS * sizeof(outlier_account);
 
 // Without these a probe is poorer but still worth having; any other program is essential to its probe.
 const std::map<std::string, std::string>& OptionalPrograms() {
   static const auto* programs = new std::map<std::string, std::string>{
+      {"tasks_walk", "the scan goes by number, at three times the cost"},
       {"tasks_percpu_offsets", "resident sizes without their per-CPU parts: off by up to 64 pages a CPU"},
       {"lifecycle_exec", "exec is seen at the next scan only"},
       {"lifecycle_oom_task", "OOM kills look like any SIGKILL"},
@@ -54,17 +54,35 @@ struct DestroyLink {
   void operator()(bpf_link* link) const { bpf_link__destroy(link); }
 };
 
+// An array map's values, as the kernel has them now.
+template <class Value>
+class MappedArray {
+ public:
+  ~MappedArray() {
+    if (values_ != MAP_FAILED) munmap(values_, bytes_);
+  }
+  absl::Status Map(const bpf_map* map) {
+    bytes_ = bpf_map__max_entries(map) * sizeof(Value);
+    values_ = mmap(nullptr, bytes_, PROT_READ, MAP_SHARED, bpf_map__fd(map), 0);
+    if (values_ != MAP_FAILED) return absl::OkStatus();
+    return absl::InternalError(fmt::format("cannot map {}: {}", bpf_map__name(map), strerror(errno)));
+  }
+  std::span<const Value> values() const { return {static_cast<const Value*>(values_), bytes_ / sizeof(Value)}; }
+
+ private:
+  void* values_ = MAP_FAILED;
+  size_t bytes_ = 0;
+};
+
 }  // namespace
 
 struct KernelPrograms::Skeleton {
   std::unique_ptr<outlier_bpf, CloseSkeleton> object;
   std::map<std::string, std::unique_ptr<bpf_link, DestroyLink>> links;
   std::unique_ptr<ring_buffer, FreeRing> ring;
-  void* accounts = MAP_FAILED;
-
-  ~Skeleton() {
-    if (accounts != MAP_FAILED) munmap(accounts, kAccountsBytes);
-  }
+  MappedArray<outlier_account> accounts;
+  MappedArray<outlier_syscalls> syscalls;
+  MappedArray<outlier_process> records;
 };
 
 KernelPrograms::KernelPrograms() : skeleton_(std::make_unique<Skeleton>()), buffer_(64 << 10) {}
@@ -88,6 +106,8 @@ absl::StatusOr<std::unique_ptr<KernelPrograms>> KernelPrograms::Load(const Optio
   std::set<std::string> without;
   if (features.oom_victim != KernelFeatures::OomVictim::kTask) without.insert("lifecycle_oom_task");
   if (features.oom_victim != KernelFeatures::OomVictim::kPid) without.insert("lifecycle_oom_pid");
+  self->walks_ = features.lists_tasks && options.may_walk;
+  if (!self->walks_) without.insert("tasks_walk");
   if (features.oom_victim == KernelFeatures::OomVictim::kNone) self->notes_.push_back("no mark_victim tracepoint: OOM kills look like any SIGKILL");
 
   BpfLog log;
@@ -111,6 +131,7 @@ absl::StatusOr<std::unique_ptr<KernelPrograms>> KernelPrograms::Load(const Optio
     std::copy(options.syscall_table.begin(), options.syscall_table.end(),
               const_cast<uint8_t*>(object->rodata->syscall_table));
     object->rodata->futex_waits = options.futex_waits;
+    bpf_map__set_max_entries(object->maps.scan_records, options.scan_records);
     object->rodata->possible_cpus = static_cast<uint32_t>(std::max(self->cpus_, 0));
     const int error = outlier_bpf__load(object.get());
     if (error == 0) {
@@ -121,6 +142,7 @@ absl::StatusOr<std::unique_ptr<KernelPrograms>> KernelPrograms::Load(const Optio
     const std::string reason = fmt::format("{}: {} ({})", failed.empty() ? "loading" : failed, log.Reason(), strerror(-error));
     const auto optional = OptionalPrograms().find(failed);
     if (optional != OptionalPrograms().end() && without.insert(failed).second) {
+      self->walks_ = !without.contains("tasks_walk");
       self->notes_.push_back(optional->second + " (" + reason + ")");
       continue;
     }
@@ -139,7 +161,7 @@ absl::Status KernelPrograms::Attach() {
   object->bss->scan_tick = 1;
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, object->obj) {
-    if (!bpf_program__autoload(program)) continue;
+    if (!bpf_program__autoload(program) || bpf_program__type(program) == BPF_PROG_TYPE_SYSCALL) continue;
     const std::string name = bpf_program__name(program);
     log.Clear();
     std::unique_ptr<bpf_link, DestroyLink> link(bpf_program__attach(program));
@@ -162,9 +184,10 @@ absl::Status KernelPrograms::Attach() {
   object->bss->attached_ns = MonotonicNs();
   FindPercpuOffsets();
 
-  skeleton_->accounts =
-      mmap(nullptr, kAccountsBytes, PROT_READ, MAP_SHARED, bpf_map__fd(object->maps.accounts), 0);
-  if (skeleton_->accounts == MAP_FAILED) return absl::InternalError(fmt::format("cannot map accounts: {}", strerror(errno)));
+  for (const absl::Status& status : {skeleton_->accounts.Map(object->maps.accounts), skeleton_->syscalls.Map(object->maps.mapped_syscalls),
+                                     skeleton_->records.Map(object->maps.scan_records)}) {
+    if (!status.ok()) return status;
+  }
   const auto take = [](void* context, void* bytes, size_t size) {
     static_cast<KernelPrograms*>(context)->take_(std::span(static_cast<const std::byte*>(bytes), size));
     return 0;
@@ -225,6 +248,20 @@ absl::Status KernelPrograms::ScanPass(std::vector<outlier_process>* processes) {
   return status;
 }
 
+absl::Status KernelPrograms::Walk(std::vector<outlier_process>* processes) {
+  auto* bss = skeleton_->object->bss;
+  bss->records_written = bss->records_refused = 0;
+  bpf_test_run_opts run{};
+  run.sz = sizeof run;
+  if (bpf_prog_test_run_opts(bpf_program__fd(skeleton_->object->progs.tasks_walk), &run) != 0) {
+    return absl::UnavailableError(fmt::format("cannot walk the list of tasks: {}", strerror(errno)));
+  }
+  const std::span<const outlier_process> records = skeleton_->records.values().first(bss->records_written);
+  processes->insert(processes->end(), records.begin(), records.end());
+  if (bss->records_refused > 0) walks_ = false;
+  return absl::OkStatus();
+}
+
 absl::Status KernelPrograms::Scan(std::vector<outlier_process>* processes) {
   processes->clear();
   auto* bss = skeleton_->object->bss;
@@ -233,10 +270,11 @@ absl::Status KernelPrograms::Scan(std::vector<outlier_process>* processes) {
   bss->scan_ns = MonotonicNs();
   bss->scan_again = 0;
   bss->processes_pending = 0;
-  absl::Status status = ScanPass(processes);
+  const auto pass = walks_ ? &KernelPrograms::Walk : &KernelPrograms::ScanPass;
+  absl::Status status = (this->*pass)(processes);
   if (status.ok() && bss->processes_pending > 0) {
     bss->scan_again = 1;
-    status = ScanPass(processes);
+    status = (this->*pass)(processes);
   }
   return status;
 }
@@ -250,11 +288,14 @@ void KernelPrograms::SettleEpoch() {
 }
 
 std::span<const outlier_account, OUTLIER_ACCOUNTS> KernelPrograms::accounts() const {
-  return std::span<const outlier_account, OUTLIER_ACCOUNTS>(static_cast<const outlier_account*>(skeleton_->accounts),
-                                                            OUTLIER_ACCOUNTS);
+  return skeleton_->accounts.values().first<OUTLIER_ACCOUNTS>();
 }
 
 bool KernelPrograms::ReadSyscalls(uint32_t account, outlier_syscalls* syscalls) const {
+  if (account < OUTLIER_MAPPED_ACCOUNTS) {
+    *syscalls = skeleton_->syscalls.values()[account];
+    return true;
+  }
   return bpf_map_lookup_elem(bpf_map__fd(skeleton_->object->maps.account_syscalls), &account, syscalls) == 0;
 }
 

@@ -30,9 +30,11 @@ struct ProgramStatistics {
 class KernelPrograms {
  public:
   struct Options {
-    std::vector<std::string> probes;  // by name; the first to be listed are the last to be given up
+    std::vector<std::string> probes{};  // by name; the first to be listed are the last to be given up
     std::array<uint8_t, OUTLIER_SYSCALLS> syscall_table{};
     uint64_t futex_waits = 0;         // bit mask of futex operations
+    bool may_walk = true;             // false: scan by number, as on kernels without an iterator over their list of tasks
+    uint32_t scan_records = OUTLIER_SCAN_RECORDS;  // processes that a walk has room for
   };
 
   // Loads and attaches what the kernel accepts of the wanted probes. A probe that it refuses is in refused() with the
@@ -46,6 +48,8 @@ class KernelPrograms {
   const std::vector<std::string>& notes() const { return notes_; }                // parts of a probe that are missing
   bool runs(const std::string& probe) const;
 
+  // Whether the scan goes by the kernel's list of tasks; else by number, at three times the cost.
+  bool walks() const { return walks_; }
   // One scan: a record of every living process, threads summed, in kernel order.
   absl::Status Scan(std::vector<outlier_process>* processes);
   // Shared memory: reads what the kernel has now.
@@ -67,8 +71,9 @@ class KernelPrograms {
   uint64_t frees_never_seen() const { return static_cast<uint64_t>(frees_missing_ > 0 ? frees_missing_ : 0); }
 
   std::vector<ProgramStatistics> Statistics() const;
-  // Maps, task storage and hash elements as the slab allocator holds them.
-  uint64_t MemoryBytes(uint64_t threads, uint64_t processes, uint64_t threaded_processes, uint64_t accounts_with_syscalls,
+  // Maps, task storage and hash elements as the slab allocator holds them. `allocated_syscalls`: accounts beyond
+  // OUTLIER_MAPPED_ACCOUNTS that have histograms.
+  uint64_t MemoryBytes(uint64_t threads, uint64_t processes, uint64_t threaded_processes, uint64_t allocated_syscalls,
                        uint64_t assigned) const;
 
  private:
@@ -77,6 +82,7 @@ class KernelPrograms {
   absl::Status Attach();
   void FindPercpuOffsets();
   absl::Status ScanPass(std::vector<outlier_process>* processes);
+  absl::Status Walk(std::vector<outlier_process>* processes);
   void SettleEpoch();
   void Refuse(const std::string& probe, const std::string& reason);
 
@@ -85,6 +91,7 @@ class KernelPrograms {
   std::vector<std::string> notes_;
   std::vector<std::string> running_;
   int cpus_ = 0;
+  bool walks_ = false;
   int64_t frees_missing_ = 0;
   std::function<void(std::span<const std::byte>)> take_;
   std::vector<std::byte> buffer_;

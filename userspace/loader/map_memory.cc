@@ -31,13 +31,14 @@ uint64_t StorageBytes(uint64_t value) { return SlabBytes(kStorageHeader + value 
 }  // namespace
 
 uint64_t KernelPrograms::MemoryBytes(uint64_t threads, uint64_t processes, uint64_t threaded_processes,
-                                     uint64_t accounts_with_syscalls, uint64_t assigned) const {
-  const uint64_t fixed = sizeof(outlier_account) * OUTLIER_ACCOUNTS + kEventsBytes + kKnownExecutables * (kHashElement + 24) +
+                                     uint64_t allocated_syscalls, uint64_t assigned) const {
+  const uint64_t fixed = sizeof(outlier_account) * OUTLIER_ACCOUNTS + sizeof(outlier_syscalls) * OUTLIER_MAPPED_ACCOUNTS +
+                         sizeof(outlier_process) * OUTLIER_SCAN_RECORDS + kEventsBytes + kKnownExecutables * (kHashElement + 24) +
                          kHashBucket * (kAssignedBuckets + OUTLIER_ACCOUNTS + kKnownExecutables) +
                          static_cast<uint64_t>(std::max(cpus_, 1)) * 8 * OUTLIER_FAILURES;
   return fixed + threads * (StorageBytes(kThreadState) + kStoragePerTask) + threaded_processes * StorageBytes(kProcessSums) +
          (runs("syscall_latency") ? processes * StorageBytes(kProcessSyscalls) : 0) +
-         accounts_with_syscalls * SlabBytes(kHashElement + 8 + sizeof(outlier_syscalls) + kAllocatorLink) +
+         allocated_syscalls * SlabBytes(kHashElement + 8 + sizeof(outlier_syscalls) + kAllocatorLink) +
          assigned * SlabBytes(kHashElement + 8 + sizeof(outlier_assignment) + kAllocatorLink);
 }
 

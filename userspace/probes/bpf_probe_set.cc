@@ -42,8 +42,8 @@ std::string ProbeSetting(const config::v1::Probes& config, const std::string& pr
 }
 
 absl::StatusOr<std::unique_ptr<BpfProbeSet>> BpfProbeSet::Open(const config::v1::Probes& config,
-                                                               std::vector<std::string>* messages) {
-  KernelPrograms::Options options;
+                                                               std::vector<std::string>* messages, KernelPrograms::Options options) {
+  options.probes.clear();
   options.syscall_table = SyscallTable();
   options.futex_waits = FutexWaits();
   std::vector<std::string> off;
@@ -95,7 +95,7 @@ absl::Status BpfProbeSet::Collect(TickInput* input) {
     processes_ += sample.kernel_thread ? 0 : 1;
   }
   for (const AccountSyscalls& syscalls : input->syscalls) {
-    if (!has_syscalls_[syscalls.account]) ++accounts_with_syscalls_;
+    if (syscalls.account >= OUTLIER_MAPPED_ACCOUNTS && !has_syscalls_[syscalls.account]) ++allocated_syscalls_;
     has_syscalls_[syscalls.account] = true;
   }
   CollectLosses(input);
@@ -191,6 +191,7 @@ std::vector<v1::ProbeState> BpfProbeSet::states() const {
       state.set_state(v1::ProbeState::ON);
       state.set_blind_to(spec.blind_to);
       if (spec.name == "tasks") {  // timed here, whole scans
+        if (!kernel_->walks()) state.set_reason("scans by number: three times the cost of the kernel's list of tasks (6.9)");
         state.set_runs(scans_);
         state.set_nanoseconds_per_run(scans_ > 0 ? static_cast<double>(scan_ns_) / static_cast<double>(scans_) : 0);
       } else {
@@ -205,7 +206,7 @@ std::vector<v1::ProbeState> BpfProbeSet::states() const {
 }
 
 uint64_t BpfProbeSet::map_memory_bytes() const {
-  return kernel_->MemoryBytes(threads_, processes_, threaded_, accounts_with_syscalls_, assigned_.size());
+  return kernel_->MemoryBytes(threads_, processes_, threaded_, allocated_syscalls_, assigned_.size());
 }
 
 double BpfProbeSet::kernel_cpu_percent() const { return timing_.Total().cpu_percent; }

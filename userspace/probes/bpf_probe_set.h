@@ -33,8 +33,9 @@ std::string ProbeSetting(const config::v1::Probes& config, const std::string& pr
 class BpfProbeSet : public ProbeSet {
  public:
   // FAILED_PRECONDITION: a required probe, or one whose setting is "on", cannot be loaded; says which and why.
-  // `messages` gains a sentence for each thing that is missing.
-  static absl::StatusOr<std::unique_ptr<BpfProbeSet>> Open(const config::v1::Probes& config, std::vector<std::string>* messages);
+  // `messages` gains a sentence for each thing that is missing. Of `options`, what is said of probes and calls is set here.
+  static absl::StatusOr<std::unique_ptr<BpfProbeSet>> Open(const config::v1::Probes& config, std::vector<std::string>* messages,
+                                                           KernelPrograms::Options options = {});
 
   absl::Status Collect(TickInput* input) override;
   void Assign(std::span<const AccountAssignment> assignments) override;
@@ -65,7 +66,7 @@ class BpfProbeSet : public ProbeSet {
   Account highest_account_ = kKernelAccount;
   uint64_t assign_failed_ = 0;
   std::vector<bool> has_syscalls_ = std::vector<bool>(OUTLIER_ACCOUNTS, false);
-  uint64_t threads_ = 0, threaded_ = 0, processes_ = 0, accounts_with_syscalls_ = 0;
+  uint64_t threads_ = 0, threaded_ = 0, processes_ = 0, allocated_syscalls_ = 0;
   uint64_t scans_ = 0, scan_ns_ = 0;
 };
 

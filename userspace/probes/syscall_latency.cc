@@ -16,17 +16,27 @@ static_assert(OUTLIER_CLASS_MEMORY == static_cast<unsigned>(SyscallClass::kMemor
 static_assert(OUTLIER_CLASS_BLOCKING == static_cast<unsigned>(SyscallClass::kBlocking));
 static_assert(OUTLIER_CLASS_OTHER == static_cast<unsigned>(SyscallClass::kOther));
 
+SyscallReader::ClassMarks SyscallReader::Marks(const outlier_account& account) {
+  ClassMarks marks;
+  for (int c = 0; c < kSyscallClasses; ++c) marks[c] = __atomic_load_n(&account.classes_moved[c], __ATOMIC_ACQUIRE);
+  return marks;
+}
+
 void SyscallReader::Read(const KernelPrograms& kernel, std::vector<AccountSyscalls>* out) {
   const auto accounts = kernel.accounts();
   out->reserve(changed_ + changed_ / 8);
   for (uint32_t account = 0; account < accounts.size(); ++account) {
     const uint64_t moved = __atomic_load_n(&accounts[account].syscalls_moved, __ATOMIC_ACQUIRE);
     if (moved == moved_[account]) continue;
+    const ClassMarks marks = Marks(accounts[account]);
     outlier_syscalls raw;
     if (!kernel.ReadSyscalls(account, &raw)) continue;
     moved_[account] = moved;
     AccountSyscalls& syscalls = out->emplace_back();
     syscalls.account = account;
+    syscalls.changed = 0;
+    for (int c = 0; c < kSyscallClasses; ++c) syscalls.changed |= (marks[c] != marks_[account][c] ? 1 : 0) << c;
+    marks_[account] = marks;
     std::copy(std::begin(raw.duration_sum_ns), std::end(raw.duration_sum_ns), syscalls.duration_sum_ns.begin());
     std::copy(std::begin(raw.errors), std::end(raw.errors), syscalls.errors.begin());
     for (size_t c = 0; c < kSyscallClasses; ++c) {

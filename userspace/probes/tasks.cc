@@ -34,7 +34,9 @@ void OrderRecords(std::vector<outlier_process>* records) {
     }
   }
   if (late.empty()) return;
-  std::stable_sort(late.begin(), late.end(), [&](const auto& a, const auto& b) { return key(a) < key(b); });
+  // Where pids have begun anew, the older processes with the larger pids come first: long, but in order.
+  const auto before = [&](const auto& a, const auto& b) { return key(a) < key(b); };
+  if (!std::is_sorted(late.begin(), late.end(), before)) std::stable_sort(late.begin(), late.end(), before);
   for (size_t to = records->size(), left = late.size(); left > 0;) {
     const bool next_is_late = in_order == 0 || !(key(late[left - 1]) < key((*records)[in_order - 1]));
     (*records)[--to] = next_is_late ? late[--left] : (*records)[--in_order];

@@ -19,27 +19,31 @@ void ForEachCell(Syscalls& s, Visit visit) {
   }
 }
 
+inline int ClassOfCell(size_t cell) {
+  constexpr size_t kBeforeBuckets = 2 * kSyscallClasses;
+  return static_cast<int>(cell < kBeforeBuckets ? cell % kSyscallClasses : (cell - kBeforeBuckets) / kDurationBuckets);
+}
+
 inline SyscallCells ToCells(const AccountSyscalls& s) {
   SyscallCells cells{};
   ForEachCell(s, [&](size_t i, const auto& field) { cells[i] = field; });
   return cells;
 }
 
-// Calls visit(cell index, difference) for every cell in which `now` differs; the difference is modulo 2^64.
+// Calls visit(cell index, difference) for every cell in which `now` differs, in the classes that may have changed; the difference
+// is modulo 2^64.
 template <class Visit>
 void ForEachChange(const AccountSyscalls& now, const AccountSyscalls& before, Visit visit) {
   size_t first = 0;
-  const auto part = [&](const auto& a, const auto& b) {
-    if (a != b) {  // whole arrays at once: most have not changed
-      for (size_t i = 0; i < a.size(); ++i) {
-        if (a[i] != b[i]) visit(first + i, uint64_t{a[i]} - uint64_t{b[i]});
-      }
+  const auto part = [&](const auto& a, const auto& b, bool may_differ = true) {
+    for (size_t i = 0; may_differ && i < a.size(); ++i) {
+      if (a[i] != b[i]) visit(first + i, uint64_t{a[i]} - uint64_t{b[i]});
     }
     first += a.size();
   };
   part(now.duration_sum_ns, before.duration_sum_ns);
   part(now.errors, before.errors);
-  for (int c = 0; c < kSyscallClasses; ++c) part(now.buckets[c], before.buckets[c]);
+  for (int c = 0; c < kSyscallClasses; ++c) part(now.buckets[c], before.buckets[c], now.has_changed(c));
 }
 
 inline void FromCells(const SyscallCells& cells, AccountSyscalls* s) {

@@ -53,9 +53,11 @@ bool ReadSyscalls(const v1::Syscalls& in, KnownSyscalls* known, std::vector<Acco
     AccountSyscalls& last = (*known)[(*rows)[row].account];
     SyscallCells cells = ToCells(last);
     const size_t end = (row + 1) * kSyscallCells;
+    (*rows)[row].changed = 0;
     while (told < in.gap_size() && next + in.gap(told) < end) {
       const size_t cell = next + in.gap(told);
       cells[cell - row * kSyscallCells] += static_cast<uint64_t>(in.difference(told));
+      (*rows)[row].changed |= 1 << ClassOfCell(cell - row * kSyscallCells);
       next = cell + 1;
       ++told;
     }

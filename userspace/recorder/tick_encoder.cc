@@ -49,7 +49,9 @@ void WriteSyscalls(const std::vector<AccountSyscalls>& rows, KnownSyscalls* know
       AddGap(base + cell, &next, out->mutable_gap());
       out->add_difference(static_cast<int64_t>(difference));
     });
-    old = row;
+    for (int c = 0; c < kSyscallClasses; ++c) {
+      if (row.has_changed(c)) old.TakeClass(c, row);
+    }
     base += kSyscallCells;
   }
 }

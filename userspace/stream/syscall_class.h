@@ -8,6 +8,8 @@ namespace outlier {
 
 enum class SyscallClass : uint8_t { kFile, kNetwork, kMemory, kProcess, kSync, kTime, kBlocking, kOther };
 inline constexpr int kSyscallClasses = 8;
+inline constexpr uint8_t kEverySyscallClass = 0xff;  // a bit each
+static_assert(kSyscallClasses == 8);
 inline constexpr std::array<std::string_view, kSyscallClasses> kSyscallClassNames = {
     "file", "network", "memory", "process", "sync", "time", "blocking", "other"};
 

@@ -78,9 +78,20 @@ struct AccountSample {
 // Syscall durations of an account. Buckets wrap at 2^32: subtract as uint32_t.
 struct AccountSyscalls {
   Account account = 0;
+  // Bit c: class c may have changed since this account was told last. The others are not to be read: each is two hundred bytes
+  // that nobody has in a cache, and a recording that begins after their last change does not know them. Neither recorded nor saved:
+  // a recording shows what has changed.
+  uint8_t changed = kEverySyscallClass;
+  bool has_changed(int syscall_class) const { return (changed >> syscall_class & 1) != 0; }
   std::array<uint64_t, kSyscallClasses> duration_sum_ns{};
   std::array<uint32_t, kSyscallClasses> errors{};
   std::array<std::array<uint32_t, kDurationBuckets>, kSyscallClasses> buckets{};
+  // Makes class `c` that of `from`.
+  void TakeClass(int c, const AccountSyscalls& from) {
+    duration_sum_ns[c] = from.duration_sum_ns[c];
+    errors[c] = from.errors[c];
+    buckets[c] = from.buckets[c];
+  }
   template <class Archive>
   void Serialize(Archive& a) { a(account, duration_sum_ns, errors, buckets); }
 };

@@ -32,15 +32,17 @@ void Charge(const AccountSample& now, AccountHistory* history, WorkloadTotals* t
 }
 
 void Charge(const AccountSyscalls& now, AccountHistory* history, WorkloadTotals* totals) {
-  const AccountSyscalls& before = history->last_syscalls;
+  AccountSyscalls& before = history->last_syscalls;
   AccountSyscalls& d = totals->syscalls;
-  d.account = now.account;
+  d.account = before.account = now.account;
+  d.changed = now.changed;
   for (int c = 0; c < kSyscallClasses; ++c) {
+    if (!now.has_changed(c)) continue;
     d.duration_sum_ns[c] = Increase(now.duration_sum_ns[c], before.duration_sum_ns[c]);
     d.errors[c] = now.errors[c] - before.errors[c];  // wraps on purpose
     for (int b = 0; b < kDurationBuckets; ++b) d.buckets[c][b] = now.buckets[c][b] - before.buckets[c][b];
+    before.TakeClass(c, now);
   }
-  history->last_syscalls = now;
 }
 
 uint64_t Residual::Settle(uint64_t host_ns, uint64_t charged_ns) {
