@@ -45,6 +45,7 @@ class Baseline {
   int64_t series() const { return table_.series(); }
   void Resize(int64_t series) { table_.Resize(series); }
   void Forget(int64_t series) { table_.Forget(series); }
+  void Copy(int64_t from, int64_t to) { table_.Copy(from, to); }
   // `floor` > 0: the least scale now. Non-finite x is the caller's to mask. Extremes are clamped to +-1e100.
   Judgement Judge(int64_t series, double x, double floor) const;
   // Bounds and readiness without an observation.

@@ -27,6 +27,10 @@ class Difference final : public SeriesModel<Difference> {
     state_.baseline.Forget(series);
     state_.previous.Forget(series);
   }
+  void Adopt(int64_t from, int64_t to) override {
+    state_.baseline.Copy(from, to);
+    state_.previous.Copy(from, to);
+  }
   int64_t state_bytes_per_series() const override {
     return state_.baseline.bytes_per_series() + state_.previous.bytes_per_series();
   }

@@ -61,6 +61,10 @@ class Drift final : public SeriesModel<Drift> {
     state_.table.Forget(series);
     for (Baseline& b : state_.growth) b.Forget(series);
   }
+  void Adopt(int64_t from, int64_t to) override {
+    state_.table.Copy(from, to);
+    for (Baseline& b : state_.growth) b.Copy(from, to);
+  }
   int64_t state_bytes_per_series() const override {
     return state_.table.bytes_per_series() + kScales * state_.growth[0].bytes_per_series();
   }

@@ -47,6 +47,12 @@ class HistogramShape final : public SeriesModel<HistogramShape> {
     state_.past.col(i).setZero();
     state_.window.col(i).setZero();
   }
+  void Adopt(int64_t from, int64_t to) override {
+    state_.table.Copy(from, to);
+    state_.distance.Copy(from, to);
+    state_.past.col(to) = state_.past.col(from);
+    state_.window.col(to) = state_.window.col(from);
+  }
   int64_t state_bytes_per_series() const override {
     return state_.table.bytes_per_series() + state_.distance.bytes_per_series() + 2 * width_ * static_cast<int64_t>(sizeof(double));
   }

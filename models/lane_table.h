@@ -41,14 +41,21 @@ class LaneTable {
     CopyLane(Block{}, series % kLanes, &block(series));
     for (Lanes& lanes : seldom(series)) lanes[series % kLanes] = 0.0f;
   }
+  void Copy(int64_t from, int64_t to) {
+    const Block source = block(from);
+    CopyLane(source, from % kLanes, &block(to), to % kLanes);
+    const Seldom seldom_source = seldom(from);
+    for (size_t k = 0; k < Block::kSeldom; ++k) seldom(to)[k][to % kLanes] = seldom_source[k][from % kLanes];
+  }
   Block& block(int64_t series) { return blocks_[series / kLanes]; }
   const Block& block(int64_t series) const { return blocks_[series / kLanes]; }
   Seldom& seldom(int64_t series) { return seldom_[series / kLanes]; }
   const Seldom& seldom(int64_t series) const { return seldom_[series / kLanes]; }
   int64_t bytes_per_series() const { return kFields * sizeof(float); }
 
-  static void CopyLane(const Block& from, int lane, Block* to) {
-    Visit(lane, [&](size_t at, size_t bytes) { std::memcpy(Bytes(to) + at, Bytes(&from) + at, bytes); });
+  static void CopyLane(const Block& from, int lane, Block* to) { CopyLane(from, lane, to, lane); }
+  static void CopyLane(const Block& from, int lane, Block* to, int to_lane) {
+    Visit(lane, [&](size_t at, size_t bytes) { std::memcpy(Bytes(to) + at + (to_lane - lane) * static_cast<ptrdiff_t>(bytes), Bytes(&from) + at, bytes); });
   }
 
   void Save(std::string* out) const {

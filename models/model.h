@@ -66,6 +66,7 @@ class Model {
   virtual int64_t series() const = 0;
   virtual void Resize(int64_t series) = 0;   // keeps what is there; new series know only the prior
   virtual void Forget(int64_t series) = 0;   // back to the prior
+  virtual void Adopt(int64_t from, int64_t to) = 0;  // `to` knows what `from` knows, from here on on its own
   virtual void Score(const Values& x, const SeriesMask& mask, Assessment* out) const = 0;
   virtual void Update(const Values& x, const SeriesMask& mask) = 0;
   // Score, then Update, to the bit. A family overrides it where one pass over the state is cheaper than two.

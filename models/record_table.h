@@ -28,6 +28,7 @@ class RecordTable {
   int64_t series() const { return static_cast<int64_t>(cells_.size()) / elements_; }
   void Resize(int64_t series) { cells_.resize(series * elements_); }
   void Forget(int64_t series) { std::fill_n(at(series), elements_, Element{}); }
+  void Copy(int64_t from, int64_t to) { std::copy_n(at(from), elements_, at(to)); }
   Element* at(int64_t series) { return cells_.data() + series * elements_; }
   const Element* at(int64_t series) const { return cells_.data() + series * elements_; }
   int64_t bytes_per_series() const { return elements_ * static_cast<int64_t>(sizeof(Element)); }

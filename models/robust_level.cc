@@ -32,6 +32,7 @@ class RobustLevel final : public SeriesModel<RobustLevel> {
   int64_t series() const override { return baseline_.series(); }
   void Resize(int64_t series) override { baseline_.Resize(series); }
   void Forget(int64_t series) override { baseline_.Forget(series); }
+  void Adopt(int64_t from, int64_t to) override { baseline_.Copy(from, to); }
   int64_t state_bytes_per_series() const override { return baseline_.bytes_per_series(); }
   void Save(std::string* out) const override { baseline_.Save(out); }
   bool Load(std::string_view bytes) override {

@@ -18,6 +18,7 @@ class SeriesTable {
   int fields() const { return static_cast<int>(cells_.cols()); }
   void Resize(int64_t series);
   void Forget(int64_t series) { cells_.row(series).setZero(); }
+  void Copy(int64_t from, int64_t to) { cells_.row(to) = cells_.row(from); }
 
   double at(int field, int64_t series) const { return cells_.data()[field * cells_.rows() + series]; }
   double& at(int field, int64_t series) { return cells_.data()[field * cells_.rows() + series]; }

@@ -17,6 +17,7 @@ class TableModel : public Model {
   int64_t series() const override { return table_.series(); }
   void Resize(int64_t series) override { table_.Resize(series); }
   void Forget(int64_t series) override { table_.Forget(series); }
+  void Adopt(int64_t from, int64_t to) override { table_.Copy(from, to); }
   int64_t state_bytes_per_series() const override { return table_.bytes_per_series(); }
   void Save(std::string* out) const override { table_.Save(out); }
   // The table takes its bytes from the front; a rest means that something else wrote them.

@@ -305,6 +305,30 @@ TEST_P(EveryModel, ForgetsOneSeriesWhollyAndNoOther) {
   }
 }
 
+TEST_P(EveryModel, ASeriesThatAdoptsAnotherJudgesAsItDoesAndGoesOnAlone) {
+  const auto world = World(Make()->width(), 12);
+  auto model = Make(), kept = Make();
+  for (int t = 0; t < 150; ++t) {
+    model->Update(world[t].x, world[t].mask);
+    kept->Update(world[t].x, world[t].mask);
+  }
+  model->Adopt(5, 2);
+  for (int t = 150; t < kTicks; ++t) {
+    Tick same = world[t];
+    same.x.col(2) = same.x.col(5);
+    same.mask(2) = same.mask(5);
+    const Assessment a = Score(*model, same), b = Score(*kept, world[t]);
+    EXPECT_EQ(a.tail_probability(2), a.tail_probability(5));
+    EXPECT_EQ(a.z(2), a.z(5));
+    EXPECT_EQ(a.expected(2), a.expected(5));
+    EXPECT_EQ(a.ready(2), a.ready(5));
+    EXPECT_EQ(a.z(5), b.z(5));
+    EXPECT_EQ(a.z(3), b.z(3));
+    model->Update(same.x, same.mask);
+    kept->Update(world[t].x, world[t].mask);
+  }
+}
+
 TEST_P(EveryModel, SeriesDoNotInfluenceOneAnother) {
   const auto world = World(Make()->width(), 10);
   auto all = Make(), one = Make(1);

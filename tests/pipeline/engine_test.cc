@@ -405,5 +405,30 @@ TEST(Engine, ASmallerBudgetTellsASubsetAndEveryIncidentSaysHowRareItsLikeIs) {
   EXPECT_TRUE(std::includes(told[50.0].begin(), told[50.0].end(), told[1.0].begin(), told[1.0].end()));
 }
 
+// A second replica of a service that has run for a quarter of an hour. What is told of it in `seconds` after its start.
+std::vector<v1::IncidentChange> OfANewReplica(int seconds, bool faulty) {
+  SimulatedHost host(2);
+  host.Add("web", "web@1.service");
+  const auto engine = MakeEngine();
+  for (int i = 0; i < 900; ++i) engine->Step(std::vector{host.Tick()});
+  host.Add("web", "web@2.service");
+  std::vector<v1::IncidentChange> told;
+  for (int i = 0; i < seconds; ++i) {
+    if (faulty && i == 30) host.at(3).cores = 1.0;
+    for (v1::IncidentChange& change : Changes(engine.get(), std::vector{host.Tick()})) told.push_back(std::move(change));
+  }
+  return told;
+}
+
+TEST(Engine, AFaultyReplicaOfAKnownServiceIsFoundInItsFirstMinute) {
+  const std::vector<v1::IncidentChange> told = OfANewReplica(60, true);
+  ASSERT_FALSE(told.empty());
+  EXPECT_EQ(told[0].kind(), v1::IncidentChange::OPENED);
+  EXPECT_EQ(told[0].incident().workload().name(), "web@2.service");
+  EXPECT_EQ(told[0].incident().contributions(0).signal(), "process.cpu.utilization");
+}
+
+TEST(Engine, AHealthyReplicaOfAKnownServiceRaisesNothing) { EXPECT_THAT(OfANewReplica(300, false), testing::IsEmpty()); }
+
 }  // namespace
 }  // namespace outlier

@@ -17,6 +17,7 @@ class SimulatedHost {
  public:
   struct Service {
     std::string name;
+    std::string unit;             // systemd unit; "" = an executable outside of any
     int32_t pid = 0;
     uint64_t start_ns = 0;
     Account account = 0;
@@ -36,12 +37,16 @@ class SimulatedHost {
 
   explicit SimulatedHost(int services, uint32_t seed = 1) : random_(seed) {
     for (int i = 0; i < services; ++i) {
-      Service service;
-      service.name = "service-" + std::to_string(i);
-      service.account = kFirstWorkloadAccount + 1 + i;
-      Start(service);
-      services_.push_back(service);
+      Add("service-" + std::to_string(i));
     }
+  }
+  Service& Add(const std::string& name, const std::string& unit = "") {
+    Service service;
+    service.name = name;
+    service.unit = unit;
+    service.account = kFirstWorkloadAccount + 1 + static_cast<Account>(services_.size());
+    Start(service);
+    return services_.emplace_back(service);
   }
   Service& at(int i) { return services_[i]; }
   uint64_t now_ns() const { return now_ns_; }
@@ -54,6 +59,7 @@ class SimulatedHost {
     seen.key = {service.pid, service.start_ns};
     seen.parent_pid = 1;
     seen.executable = "/srv/" + service.name;
+    if (!service.unit.empty()) seen.cgroup_path = "/system.slice/" + service.unit;
     seen.user = "root";
     seen.exec = tick_ > 0;
     identities_.push_back(seen);

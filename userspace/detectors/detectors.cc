@@ -15,6 +15,7 @@ constexpr DetectorLine kLines[] = {
 #undef DETECTOR
 };
 constexpr uint32_t kVersion = 1;
+constexpr double kSettleSeconds = 15.0;  // the start of a replica is no news, whatever is known of its siblings
 
 double SecondsOr(int64_t nanoseconds, double fallback) {
   return nanoseconds > 0 ? static_cast<double>(nanoseconds) * 1e-9 : fallback;
@@ -40,6 +41,7 @@ FeatureTick Padded(const FeatureTick& tick, int slots) {
   }
   out.born.setConstant(slots, false);
   out.born.head(tick.born.size()) = tick.born;
+  out.sibling = tick.sibling;
   out.interval_seconds = tick.interval_seconds;
   return out;
 }
@@ -63,6 +65,7 @@ void Detectors::MakeWatches() {
   options.half_life_seconds = SecondsOr(config_.detection().half_life(), options.half_life_seconds);
   const double warm_up = SecondsOr(config_.detection().warm_up(), options.warm_up_seconds);
   warm_up_ticks_ = std::ceil(warm_up / options.tick_seconds);
+  settle_ticks_ = std::ceil(kSettleSeconds / options.tick_seconds);
   for (int f = 0; f < static_cast<int>(specs_.size()); ++f) {
     for (const DetectorLine& line : kLines) {
       if (line.kind != specs_[f].kind || (!line.only.empty() && line.only != specs_[f].attribute_value)) continue;
@@ -102,8 +105,9 @@ void Detectors::ScoreAndUpdate(const FeatureTick& tick, ScoreTick* out) {
   Resize(count);
   for (int slot = 0; slot < std::min(count, static_cast<int>(tick.born.size())); ++slot) {
     if (!tick.born(slot)) continue;
-    presence_(slot) = 0;
-    for (Watch& watch : watches_) watch.model->Forget(slot);
+    const int sibling = slot < static_cast<int>(tick.sibling.size()) ? tick.sibling[slot] : 0;
+    presence_(slot) = sibling == 0 ? 0 : std::max(std::min(presence_(sibling), warm_up_ticks_) - settle_ticks_, 0.0);
+    for (Watch& watch : watches_) sibling == 0 ? watch.model->Forget(slot) : watch.model->Adopt(sibling, slot);
   }
   out->detectors.resize(watches_.size());
   for (size_t w = 0; w < watches_.size(); ++w) Run(watches_[w], tick, &out->detectors[w]);

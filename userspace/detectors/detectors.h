@@ -37,7 +37,7 @@ class Detectors {
   void Resize(int slots);
   int slots() const { return static_cast<int>(presence_.size()); }
 
-  // Slots `born` are forgotten first; grows to the tick's slots. `out` is reused between ticks without allocation.
+  // Slots `born` are forgotten first, or know what a sibling knows; grows to the tick's slots. `out` is reused between ticks without allocation.
   void ScoreAndUpdate(const FeatureTick& tick, ScoreTick* out);
 
   // Everything learned. Load accepts what Save of the same features and detectors wrote, else returns false and changes
@@ -65,7 +65,7 @@ class Detectors {
   config::v1::Config config_;
   std::vector<FeatureSpec> specs_;
   std::vector<Watch> watches_;
-  double warm_up_ticks_ = 0;
+  double warm_up_ticks_ = 0, settle_ticks_ = 0;
   Eigen::ArrayXd presence_;     // ticks in which the slot had any feature
   Eigen::ArrayXd transformed_;  // scratch
 };

@@ -61,6 +61,7 @@ void Prepare(int slots, FeatureTick* out) {
   out->values.setZero(slots, kFeatures);
   out->present.setConstant(slots, kFeatures, false);
   out->born.setConstant(slots, false);
+  out->sibling.assign(slots, 0);
 }
 
 }  // namespace
@@ -104,6 +105,7 @@ void ComputeFeatures(const WorkloadTick& tick, FeatureTick* out) {
   for (int slot = 0; slot < slots; ++slot) {
     const WorkloadTotals& w = tick.totals[slot];
     out->born(slot) = w.born;
+    out->sibling[slot] = static_cast<int>(w.sibling);
     if (!w.observed) continue;
     CallCounts calls;
     for (int c = 0; c < kSyscallClasses; ++c) calls[c] = Calls(w, c);

@@ -125,7 +125,8 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
 }
 
 void Incidents::Begin(Slot slot, const WorkloadTick& tick, Changes* changes) {
-  recurrences_.Forget(slot, watched_ns_);
+  const Slot sibling = tick.totals[slot].sibling;
+  sibling == 0 ? recurrences_.Forget(slot, watched_ns_) : recurrences_.Adopt(sibling, slot, watched_ns_);
   if (const auto open = open_.find(slot); open != open_.end()) {
     Resolve(tick, "the workload was forgotten", &open->second, changes);
     open_.erase(open);

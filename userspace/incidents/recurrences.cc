@@ -36,7 +36,16 @@ int BinOf(double mark, int bins) { return std::clamp(static_cast<int>(mark / 0.2
 
 void Recurrences::Forget(size_t slot, uint64_t now_ns) {
   slots_[slot] = {};
-  slots_[slot].born_ns = now_ns;
+  slots_[slot].born_ns = slots_[slot].past_ns = now_ns;
+}
+
+void Recurrences::Adopt(size_t from, size_t to, uint64_t now_ns) {
+  slots_[to] = slots_[from];
+  slots_[to].born_ns = now_ns;
+  for (Excursions& kind : slots_[to].kinds) {
+    kind.since_ns = 0;
+    kind.peak = 0.0;
+  }
 }
 
 double Recurrences::AgeSeconds(size_t slot, uint64_t now_ns) const {
@@ -96,7 +105,7 @@ double Recurrences::Repeats(double mark) const {
 }
 
 double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, uint64_t now_ns) const {
-  const double watched = static_cast<double>(now_ns - std::min(slot.born_ns, now_ns)) / kNsPerWeek;
+  const double watched = static_cast<double>(now_ns - std::min(slot.past_ns, now_ns)) / kNsPerWeek;
   const double exceeds = workloads_ * kKinds * Correction() / (std::min(watched, kMostWeeks) + kYoungWeeks);
   const double first = exceeds * std::exp(-mark / kPriorSpread);
   const Excursions* kind = Find(slot, index);

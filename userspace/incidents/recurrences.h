@@ -38,6 +38,7 @@ class Recurrences {
 
   void Resize(size_t slots) { slots_.resize(slots); }
   void Forget(size_t slot, uint64_t now_ns);
+  void Adopt(size_t from, size_t to, uint64_t now_ns);  // a replica: its marks are expected, its age is its own
   double AgeSeconds(size_t slot, uint64_t now_ns) const;  // since Forget: how long this workload has been watched
   // Departures of one slot at one tick, `now_ns` of any clock that only ascends.
   void Observe(size_t slot, const GroupStrengths& now, uint64_t now_ns);
@@ -72,9 +73,10 @@ class Recurrences {
   };
   struct OfSlot {
     uint64_t born_ns = 0;
+    uint64_t past_ns = 0;           // since when its kind was watched: born_ns, or its sibling's
     std::vector<Excursions> kinds;  // those that ever departed
     template <class Archive>
-    void Serialize(Archive& a) { a(born_ns, kinds); }
+    void Serialize(Archive& a) { a(born_ns, past_ns, kinds); }
   };
   static constexpr int kRepeatBins = 16;
   const Excursions* Find(const OfSlot& slot, uint8_t index) const;

@@ -44,6 +44,7 @@ struct FeatureTick {
   // Durations of this tick per syscall class: [buckets x slots], counts. Present follows the class's kDuration feature.
   std::array<Eigen::ArrayXXd, kSyscallClasses> durations;
   Mask born;                                                // [slots]: slot was (re)assigned at this tick: forget what was learned
+  std::vector<int> sibling;                                 // [slots]: where born, a slot of the same program to learn from; 0 = none
   double interval_seconds = 0;
 };
 

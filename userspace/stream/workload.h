@@ -23,6 +23,7 @@ inline constexpr Slot kFirstOwnedSlot = 3;
 struct WorkloadTotals {
   bool observed = false;   // has a living process, or did something
   bool born = false;       // the slot was given to a new workload at this tick
+  Slot sibling = 0;        // where it was: a workload that runs the same program and has for longer; 0 = none is known
   bool has_rates = false;  // differences are valid (not the first tick of an epoch)
   AccountSample delta;
   AccountSyscalls syscalls;

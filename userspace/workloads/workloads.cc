@@ -313,7 +313,7 @@ void Workloads::FollowProcesses(const TickInput& input, WorkloadTick* out) {
     slots_[slot].memory_bytes = totals.memory_bytes;
     totals.observed = totals.processes > 0 || totals.restarts > 0 || totals.oom_kills > 0;
     totals.born = slots_[slot].born;
-    slots_[slot].born = false;
+    totals.sibling = totals.born ? SiblingOf(slot) : 0;
     if (slots_[slot].renamed) out->named.push_back({slot, {slots_[slot].key, slots_[slot].workload}});
     slots_[slot].renamed = false;
     totals.has_rates = out->interval_seconds > 0;
@@ -321,6 +321,21 @@ void Workloads::FollowProcesses(const TickInput& input, WorkloadTick* out) {
       totals.uptime_seconds = (now_ns_ - std::min(now_ns_, slots_[slot].main.start_time_ns)) * 1e-9;
     }
   }
+  for (SlotState& state : slots_) state.born = false;  // last: workloads born in one tick have no past for one another
+}
+
+// A replica: another workload of the same program. One that runs comes before one that has ended.
+Slot Workloads::SiblingOf(Slot slot) const {
+  const v1::Workload& own = slots_[slot].workload;
+  Slot ended = 0;
+  for (Slot other = kFirstOwnedSlot; other < slots_.size(); ++other) {
+    const SlotState& state = slots_[other];
+    const bool alike = state.used && !state.born && state.workload.executable() == own.executable() && state.workload.script() == own.script();
+    if (other == slot || !alike || own.executable().empty()) continue;
+    if (state.processes > 0) return other;
+    ended = ended == 0 ? other : ended;
+  }
+  return ended;
 }
 
 void Workloads::SubtractAccounts(const TickInput& input, WorkloadTick* out) {

@@ -87,6 +87,7 @@ class Workloads {
   void BeginEpoch(const TickInput& input, std::vector<AccountAssignment>* assignments);
   void ReserveSlots();
   Slot FindOrMake(const Identity& identity);
+  Slot SiblingOf(Slot slot) const;
   Slot SlotOfParent(int32_t parent_pid) const;
   void Attach(const IdentityObservation& observation, std::vector<AccountAssignment>* assignments, WorkloadTick* out);
   void End(const LifecycleEvent& event, bool status_known, WorkloadTick* out);
