@@ -1,21 +1,20 @@
 // How often the engine is wrong where nothing is: simulated hosts through detectors and incidents, worlds side by side.
 //
-//   host_weeks [--world NAME] [--hours H] [--workloads N] [--seed S] [--hosts K] [--set key=value]... [--jobs N] [--save FILE]
+//   host_weeks [--world NAME]... [--hours H] [--workloads N] [--seed S] [--hosts K] [--set key=value]... [--jobs N] [--save FILE]
 //   host_weeks --pool FILE...      the table of runs that were saved
 //
 // Each host starts from nothing and boots once more in the middle. Not a test: prints a table. tests/quality/null_weeks is the long run.
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include <atomic>
+#include <algorithm>
 #include <fstream>
 #include <map>
 #include <mutex>
 #include <sstream>
-#include <thread>
 
+#include "tests/quality/campaign.h"
 #include "tests/quality/judged_host.h"
-#include "userspace/config/config.h"
 
 namespace outlier::quality {
 namespace {
@@ -25,7 +24,7 @@ constexpr std::array<double, 4> kPromises = {50, 7, 1, 0.2};
 constexpr double kPooledPromise = 0.2;  // takes 15 quiet host-weeks to show: asked of all worlds together only
 
 struct Options {
-  std::string world;
+  std::vector<std::string> worlds;
   double hours = 24;
   int workloads = 200;
   uint64_t seed = 1;
@@ -147,30 +146,20 @@ int Simulate(const config::v1::Config& config, const Options& options) {
     uint64_t seed;
   };
   std::vector<Run> runs;
-  for (int w = 0; w < kWorlds; ++w) {
-    const World world = static_cast<World>(w);
-    if (!options.world.empty() && NameOf(world) != options.world) continue;
+  for (const World world : WorldsOf(options.worlds)) {
     for (int h = 0; h < options.hosts; ++h) runs.push_back({world, options.seed + static_cast<uint64_t>(h)});
   }
   std::map<std::string, Result> results;
   std::mutex mutex;
-  std::atomic<size_t> next = 0;
   std::ofstream saved;
   if (!options.save.empty()) saved.open(options.save, std::ios::app);
-  const auto work = [&] {
-    for (size_t i = next++; i < runs.size(); i = next++) {
-      const Result result = quality::Run(config, runs[i].world, options, runs[i].seed);
-      const std::lock_guard lock(mutex);
-      const std::string name(NameOf(runs[i].world));
-      results[name].Add(result);
-      if (saved.is_open()) saved << ToLine(name, result) << std::endl;
-      fmt::print(stderr, "\r{} of {} hosts ", i + 1, runs.size());
-    }
-  };
-  std::vector<std::jthread> threads;
-  for (int j = 0; j < options.jobs; ++j) threads.emplace_back(work);
-  threads.clear();
-  fmt::print(stderr, "\n");
+  SideBySide(options.jobs, runs.size(), [&](size_t i) {
+    const Result result = quality::Run(config, runs[i].world, options, runs[i].seed);
+    const std::lock_guard lock(mutex);
+    const std::string name(NameOf(runs[i].world));
+    results[name].Add(result);
+    if (saved.is_open()) saved << ToLine(name, result) << std::endl;
+  });
   PrintTable(results);
   return 0;
 }
@@ -178,9 +167,7 @@ int Simulate(const config::v1::Config& config, const Options& options) {
 int Main(int argc, char** argv) {
   Options options;
   CLI::App app("Simulated hosts through the engine: how often it is wrong");
-  std::vector<std::string> names;
-  for (int w = 0; w < kWorlds; ++w) names.emplace_back(NameOf(static_cast<World>(w)));
-  app.add_option("--world", options.world, "one of them; without it, all")->check(CLI::IsMember(names));
+  app.add_option("--world", options.worlds, "without it, all")->check(CLI::IsMember(WorldNames()));
   app.add_option("--hours", options.hours, "of each host")->check(CLI::PositiveNumber);
   app.add_option("--workloads", options.workloads)->check(CLI::Range(1, 8000));
   app.add_option("--seed", options.seed, "of the first host");
@@ -192,11 +179,8 @@ int Main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   if (!options.pool.empty()) return Pool(options);
   options.sets.insert(options.sets.begin(), "budgets.false_alarms_per_week=50");
-  const auto config = ParseConfig("", "none", options.sets);
-  if (!config.ok()) {
-    fmt::print(stderr, "{}\n", std::string(config.status().message()));
-    return 2;
-  }
+  const auto config = ConfigWith(options.sets);
+  if (!config) return 2;
   return Simulate(*config, options);
 }
 

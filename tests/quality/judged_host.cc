@@ -80,6 +80,14 @@ int JudgedHost::ToldAt(double promise) const {
   return static_cast<int>(std::count_if(told_.begin(), told_.end(), [&](const Told& t) { return t.recurrences <= promise; }));
 }
 
+std::optional<uint64_t> JudgedHost::FirstTold(Slot slot, uint64_t since) const {
+  const std::string name = NameOfWorkload(slot);
+  for (const Told& told : told_) {
+    if (told.workload == name && told.tick >= since) return told.tick;
+  }
+  return std::nullopt;
+}
+
 double UpperRate(int events, double weeks) {
   double low = 0, high = 10.0 * events + 10;
   for (int step = 0; step < 100; ++step) {

@@ -1,6 +1,7 @@
 // JudgedHost: a simulated host through detectors and incidents, and what was told of it.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,8 @@ class JudgedHost {
   const std::vector<Told>& told() const { return told_; }
   // Incidents that a budget of `promise` would have told.
   int ToldAt(double promise) const;
+  // When the first incident of this workload opened, from `since` on.
+  std::optional<uint64_t> FirstTold(Slot slot, uint64_t since) const;
   double generator_seconds() const { return generator_seconds_; }
   double engine_seconds() const { return engine_seconds_; }
 

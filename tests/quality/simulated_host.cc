@@ -53,6 +53,8 @@ double Rounded(double x) { return (x + 0x1.8p52) - 0x1.8p52; }
 
 }  // namespace
 
+std::string NameOfWorkload(Slot slot) { return fmt::format("service-{:03}", slot); }
+
 SimulatedHost::SimulatedHost(const Options& options)
     : options_(options), random_(options.seed), fault_random_(~options.seed), calls_(Counts::OfPoisson(options.world == World::kLatencies ? 12 : 6)) {
   const int features = static_cast<int>(FeatureSpecs().size());
@@ -139,9 +141,9 @@ void SimulatedHost::Describe(const Block& block, int slot) {
 
 void SimulatedHost::Introduce(Slot slot, Slot executable) {
   v1::Workload workload;
-  workload.set_name(fmt::format("service-{:03}", slot));
+  workload.set_name(NameOfWorkload(slot));
   workload.set_kind(v1::Workload::SYSTEMD_UNIT);
-  workload.set_executable(fmt::format("/usr/bin/service-{:03}", executable));
+  workload.set_executable("/usr/bin/" + NameOfWorkload(executable));
   workload.set_unit(workload.name() + ".service");
   next_named_.push_back({slot, {workload.name(), workload}});
   started_[slot] = 1;

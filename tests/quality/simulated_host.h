@@ -1,6 +1,8 @@
 // SimulatedHost: what the models would see of a host at 1 s, without a host. In a null world nothing is wrong, so every
 // incident is a false alarm; faults are planted on top and leave everything else as it would have been. Deterministic for a seed.
 #pragma once
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/quality/calls.h"
@@ -11,6 +13,8 @@
 #include "userspace/stream/workload.h"
 
 namespace outlier::quality {
+
+std::string NameOfWorkload(Slot slot);
 
 class SimulatedHost {
  public:
@@ -39,6 +43,7 @@ class SimulatedHost {
   // One sd of a series, in its unit: what its world generates, or the scale floor of its signal where that is more (the series is
   // flat to the models then).
   double SdOf(Slot slot, int feature);
+  double MeanOf(Slot slot, int feature) const { return mean_(slot, feature); }
   // The series that follows the law in a lone world.
   int LoneFeature(Slot slot) const { return lone_[slot]; }
 
