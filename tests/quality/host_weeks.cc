@@ -20,6 +20,7 @@ namespace outlier::quality {
 namespace {
 
 constexpr double kHoursOfWeek = 168;
+constexpr uint64_t kYoung = 1800;  // s: what is told sooner after a host's first tick or boot is marked
 constexpr std::array<double, 4> kPromises = {50, 7, 1, 0.2};
 constexpr double kPooledPromise = 0.2;  // takes 15 quiet host-weeks to show: asked of all worlds together only
 
@@ -61,7 +62,10 @@ Result Run(const config::v1::Config& config, World world, const Options& options
   Result result;
   result.weeks = options.hours / kHoursOfWeek;
   for (size_t p = 0; p < kPromises.size(); ++p) result.told[p] = host.ToldAt(kPromises[p]);
-  for (const Told& told : host.told()) ++result.as[told.as];
+  for (const Told& told : host.told()) {
+    const uint64_t up = told.tick <= ticks / 2 ? told.tick : told.tick - ticks / 2;
+    ++result.as[told.as + (up > kYoung ? "" : told.tick == up ? " (after start)" : " (after boot)")];
+  }
   result.engine_us = host.engine_seconds() / static_cast<double>(ticks) * 1e6;
   result.generator_us = host.generator_seconds() / static_cast<double>(ticks) * 1e6;
   return result;

@@ -37,6 +37,7 @@ class JudgedHost {
   int ToldAt(double promise) const;
   // When the first incident of this workload opened, from `since` on.
   std::optional<uint64_t> FirstTold(Slot slot, uint64_t since) const;
+  // CPU time.
   double generator_seconds() const { return generator_seconds_; }
   double engine_seconds() const { return engine_seconds_; }
 
