@@ -23,7 +23,7 @@ Slot BusySlot(const SimulatedHost& host) {
 }
 
 TEST(ColdStart, AThousandHealthySeriesOfEveryKindRaiseAtMostOneIncidentInAll) {
-  if (!EngineEstimatesRecurrences()) GTEST_SKIP() << "an unknown workload is told of like any other";
+  if (!EngineEstimatesRecurrences()) GTEST_SKIP() << "incidents do not say how often chance brings their like";
   int all = 0;
   std::string each;
   for (const World world : {World::kSparseCounts, World::kPeriodicJobs, World::kSawTooth, World::kRegimes, World::kCompaction}) {
@@ -68,14 +68,14 @@ class FirstMinute : public ::testing::TestWithParam<Start> {
 };
 
 TEST_P(FirstMinute, OfAFaultyProcessOfAKnownWorkloadIsTold) {
-  if (!EngineEstimatesRecurrences()) GTEST_SKIP() << "siblings are not asked";
+  if (!EngineEstimatesRecurrences()) GTEST_SKIP() << "incidents do not say how often chance brings their like";
   int found = 0;
   for (uint64_t seed = 1; seed <= 6; ++seed) found += Told(true, seed);
   EXPECT_EQ(found, 6);
 }
 
 TEST_P(FirstMinute, OfAHealthyProcessOfAKnownWorkloadIsNot) {
-  if (!EngineEstimatesRecurrences()) GTEST_SKIP() << "cold memory counts as a fall";
+  if (!EngineEstimatesRecurrences()) GTEST_SKIP() << "incidents do not say how often chance brings their like";
   int told = 0;
   for (uint64_t seed = 1; seed <= 6; ++seed) told += Told(false, seed);
   EXPECT_EQ(told, 0);

@@ -117,10 +117,12 @@ std::vector<std::vector<Case>> Plan(const Options& options) {
     std::map<uint64_t, std::vector<Case>> by_length;
     for (int run = 0; run < options.runs; ++run) {
       for (const Usual& usual : kUsual) {
-        const bool wanted = options.faults.empty() || std::find(options.faults.begin(), options.faults.end(), NameOf(usual.kind)) != options.faults.end();
-        if (!wanted || !Makes(world, usual.kind)) continue;
+        const auto& wanted = options.faults;
+        if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), NameOf(usual.kind)) == wanted.end()) continue;
+        if (!Makes(world, usual.kind)) continue;
         for (const uint64_t seconds : options.seconds.empty() ? usual.seconds : options.seconds) {
-          for (const double size : options.sizes.empty() ? usual.sizes : options.sizes) by_length[seconds].push_back({world, usual.kind, size, seconds});
+          std::vector<Case>& cases = by_length[seconds];
+          for (const double size : options.sizes.empty() ? usual.sizes : options.sizes) cases.push_back({world, usual.kind, size, seconds});
         }
       }
     }

@@ -1,4 +1,4 @@
-// Random numbers for simulated hosts: fast, and the same for a seed on every machine and standard library.
+// Random numbers for simulated hosts: fast, and the same for a seed whatever distributions a standard library has.
 #pragma once
 #include <array>
 #include <cstdint>

@@ -1,6 +1,7 @@
 // The laws that simulated hosts are made of are the laws they are called.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "tests/quality/noise.h"
@@ -18,7 +19,10 @@ void ExpectShare(int hits, double probability, const char* of) {
 
 std::vector<int> CountBeyond(const std::vector<double>& draws, std::initializer_list<double> edges) {
   std::vector<int> hits;
-  for (const double edge : edges) hits.push_back(static_cast<int>(std::count_if(draws.begin(), draws.end(), [&](double x) { return std::abs(x) > edge; })));
+  for (const double edge : edges) {
+    const auto beyond = [&](double x) { return std::abs(x) > edge; };
+    hits.push_back(static_cast<int>(std::count_if(draws.begin(), draws.end(), beyond)));
+  }
   return hits;
 }
 
@@ -74,8 +78,10 @@ TEST(Counts, OfALogNormalRateAreItsMixture) {
   const Normals normals;
   int by_table[4] = {}, by_rate[4] = {};
   for (int i = 0; i < kDraws; ++i) {
-    for (const auto& [counts, n] : {std::pair{by_table, tabled.Draw(&random)}, {by_rate, random.Poisson(0.1 * std::exp(1.2 * normals.Draw(&random)))}}) {
-      for (int k = 0; k < 4; ++k) counts[k] += n > k;
+    const int tabled_count = tabled.Draw(&random), count = random.Poisson(0.1 * std::exp(1.2 * normals.Draw(&random)));
+    for (int k = 0; k < 4; ++k) {
+      by_table[k] += tabled_count > k;
+      by_rate[k] += count > k;
     }
   }
   for (int k = 0; k < 4; ++k) EXPECT_NEAR(by_table[k], by_rate[k], 5 * std::sqrt(2.0 * by_rate[k])) << k;

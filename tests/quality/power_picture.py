@@ -18,7 +18,8 @@ SHAPED = ("step", "ramp", "leak")  # their size is in sd
 def read(path):
     with open(path, newline="") as file:
         for row in csv.DictReader(file):
-            yield row["world"], row["fault"], float(row["size"]), int(row["seconds"]), int(row["runs"]), int(row["found"]), row["median_delay_s"]
+            runs, found = int(row["runs"]), int(row["found"])
+            yield row["world"], row["fault"], float(row["size"]), int(row["seconds"]), runs, found, row["median_delay_s"]
 
 
 def length(seconds):

@@ -5,8 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "tests/quality/calls.h"
-#include "userspace/detectors/priors.h"
+#include "tests/quality/series.h"
 #include "userspace/features/features.h"
 
 namespace outlier::quality {
@@ -16,47 +15,20 @@ constexpr int64_t kStartWallNs = 1'790'000'000'000'000'000;
 constexpr uint64_t kSecond = 1'000'000'000;
 constexpr uint64_t kFirstBootTime = 1000 * kSecond, kNextBootTime = 30 * kSecond;
 constexpr int64_t kRebootNs = 90'000'000'000;
-constexpr int kObservedClasses = 3;   // of system calls: file, network, memory; the others are not made
-constexpr int kRareRates = 8;
 constexpr double kLeastRare = 0.001, kMostRare = 0.05;  // events a second
-constexpr double kSparse[2] = {0.02, 0.1}, kSparseSigma = 1.2;
-constexpr double kLogNormalSigma = 0.3;
 constexpr double kQuietSpread = 0.02;
 constexpr double kMovesWithCpu = 0.95;  // correlation of voluntary switches with CPU use
 constexpr double kBurstSeconds = 8, kBurstsPerSecond = 1.0 / 600;
-
-bool OfHost(const FeatureSpec& spec) { return spec.signal.starts_with("host."); }
-bool IsMade(const FeatureSpec& spec) {
-  return spec.kind != FeatureKind::kShown && !OfHost(spec) && spec.syscall_class < kObservedClasses;
-}
-bool IsWork(FeatureKind kind) {
-  return kind == FeatureKind::kUtilization || kind == FeatureKind::kByteRate || kind == FeatureKind::kRate;
-}
-bool IsGauge(FeatureKind kind) { return kind == FeatureKind::kBytes || kind == FeatureKind::kPopulation || kind == FeatureKind::kFact; }
-
-// Means spread over the range that hosts show, on a logarithmic scale.
-std::pair<double, double> RangeOf(FeatureKind kind) {
-  switch (kind) {
-    case FeatureKind::kUtilization: return {0.01, 1.5};
-    case FeatureKind::kBytes: return {2e7, 4e9};
-    case FeatureKind::kByteRate: return {1e4, 1e7};
-    case FeatureKind::kRate: return {5, 5000};
-    case FeatureKind::kPopulation: return {1, 60};
-    default: return {1, 1};
-  }
-}
-
-double Quantum(FeatureKind kind) { return kind == FeatureKind::kPopulation ? 1 : kind == FeatureKind::kBytes ? 4096 : 0; }
-
-// For |x| < 2^51: adding and taking away 1.5 * 2^52 leaves whole numbers.
-double Rounded(double x) { return (x + 0x1.8p52) - 0x1.8p52; }
 
 }  // namespace
 
 std::string NameOfWorkload(Slot slot) { return fmt::format("service-{:03}", slot); }
 
 SimulatedHost::SimulatedHost(const Options& options)
-    : options_(options), random_(options.seed), fault_random_(~options.seed), calls_(Counts::OfPoisson(options.world == World::kLatencies ? 12 : 6)) {
+    : options_(options),
+      random_(options.seed),
+      fault_random_(~options.seed),
+      calls_(Counts::OfPoisson(options.world == World::kLatencies ? 12 : 6)) {
   const int features = static_cast<int>(FeatureSpecs().size());
   for (int f = 0; f < features; ++f) {
     if (!IsMade(FeatureSpecs()[f])) continue;
@@ -71,7 +43,7 @@ SimulatedHost::SimulatedHost(const Options& options)
   for (int i = 0; i < kRareRates; ++i) {
     counts_.push_back(Counts::OfPoisson(kLeastRare * std::pow(kMostRare / kLeastRare, (i + 0.5) / kRareRates)));
   }
-  for (const double rate : kSparse) counts_.push_back(Counts::OfLogNormalRate(rate, kSparseSigma));
+  for (const double rate : kSparseRates) counts_.push_back(Counts::OfLogNormalRate(rate, kSparseSigma));
   for (Eigen::ArrayXXd* table : {&mean_, &sd_, &quantum_, &state_}) table->setZero(slots(), features);
   law_.setZero(slots(), features);
   phi_.setZero(slots());
@@ -83,7 +55,8 @@ SimulatedHost::SimulatedHost(const Options& options)
   const int owned = options.workloads + options.replicas, worlds = mixed ? kPureWorlds : 1;
   for (int w = 0; w < worlds; ++w) {
     const World world = mixed ? static_cast<World>(w) : options.world;
-    const int begin = static_cast<int>(kFirstOwnedSlot) + owned * w / worlds, end = static_cast<int>(kFirstOwnedSlot) + owned * (w + 1) / worlds;
+    const int begin = static_cast<int>(kFirstOwnedSlot) + owned * w / worlds;
+    const int end = static_cast<int>(kFirstOwnedSlot) + owned * (w + 1) / worlds;
     blocks_.push_back({world, begin, end, Activity(world, end - begin, &random_)});
     for (int slot = begin; slot < end; ++slot) Describe(blocks_.back(), slot);
   }
@@ -118,14 +91,16 @@ void SimulatedHost::Describe(const Block& block, int slot) {
     mean = random_.Scattered(least, most);
     const double spread = spreads[random_.Below(4)] * (kind == FeatureKind::kBytes ? 0.2 : 1);
     sd = mean * (options_.lone ? kQuietSpread : spread);
-    quantum_(slot, f) = Quantum(kind);
+    quantum_(slot, f) = QuantumOf(kind);
     if (kind == FeatureKind::kPopulation) mean = std::round(mean);
     if (kind == FeatureKind::kCount) law_(slot, f) = static_cast<uint8_t>(random_.Below(kRareRates));
     if (kind == FeatureKind::kDuration) {
       law_(slot, f) = static_cast<uint8_t>(random_.Below(DurationTables::kMedians));
       mean = DurationTables::MedianNs(law_(slot, f)) * 1e-9;
     }
-    if (kind == FeatureKind::kRate && block.world == World::kSparseCounts) law_(slot, f) = static_cast<uint8_t>(kRareRates + random_.Below(2));
+    if (kind == FeatureKind::kRate && block.world == World::kSparseCounts) {
+      law_(slot, f) = static_cast<uint8_t>(kRareRates + random_.Below(std::size(kSparseRates)));
+    }
     if (block.world == World::kFlat) {
       if (random_.Bits() % 2 == 0) sd = 0;
       quantum_(slot, f) = std::max({quantum_(slot, f), sd, 1e-9});
@@ -178,29 +153,6 @@ Slot SimulatedHost::StartReplica(Slot of) {
 
 SimulatedHost::Block& SimulatedHost::BlockOf(Slot slot) {
   return *std::find_if(blocks_.begin(), blocks_.end(), [&](const Block& b) { return static_cast<int>(slot) < b.end; });
-}
-
-double SimulatedHost::SdOf(Slot slot, int feature) {
-  const FeatureSpec& spec = FeatureSpecs()[feature];
-  const Block& block = BlockOf(slot);
-  const double mean = mean_(slot, feature);
-  const bool work = IsWork(spec.kind);
-  double sd = sd_(slot, feature);
-  if (work) sd += mean * block.activity.LoadSpread(static_cast<int>(slot) - block.begin);
-  if (block.world == World::kLatencies && work && spec.kind != FeatureKind::kUtilization) sd = mean * kLogNormalSigma;
-  if (block.world == World::kSparseCounts && spec.kind == FeatureKind::kRate) {
-    const double rate = kSparse[law_(slot, feature) - kRareRates] * std::exp(kSparseSigma * kSparseSigma / 2);
-    sd = std::sqrt(rate + rate * rate * std::expm1(kSparseSigma * kSparseSigma));
-  }
-  const SignalPrior prior = PriorOf(spec, "robust_level");
-  const double at = prior.transform.Forward(mean, 1.0);
-  const double floor = std::max(prior.prior.scale_floor, prior.prior.relative_floor * std::abs(at));
-  return std::max(sd, prior.transform.Inverse(at + floor, 1.0) - mean);
-}
-
-double SimulatedHost::Center(Slot slot, int feature) {
-  const Block& block = BlockOf(slot);
-  return mean_(slot, feature) * FactorsOf(block, feature)[static_cast<int>(slot) - block.begin];
 }
 
 // One factor a workload of the block; in `factors_` or the activity's own.
@@ -285,47 +237,6 @@ void SimulatedHost::Burst(const Block& block) {
   }
   std::erase_if(excursions_, [&](const Excursion& e) { return e.until <= tick(); });
   for (const Excursion& e : excursions_) features_.values(e.slot, e.feature) *= e.factor;
-}
-
-void SimulatedHost::MoveCalls(const Fault& fault) {
-  double* counts = &features_.durations[FeatureSpecs()[fault.feature].syscall_class](0, fault.slot);
-  for (int b = kDurationBuckets - 1; b >= 0; --b) {
-    for (int n = static_cast<int>(counts[b]); n > 0; --n) {
-      if (fault_random_.Uniform() >= fault.size) continue;
-      counts[b] -= 1;
-      counts[std::min(b + DurationTables::kFarther, kDurationBuckets - 1)] += 1;
-    }
-  }
-}
-
-void SimulatedHost::Apply(const Fault& fault) {
-  double& value = features_.values(fault.slot, fault.feature);
-  switch (fault.kind) {
-    case FaultKind::kStep:
-    case FaultKind::kRamp:
-    case FaultKind::kLeak: value += fault.size * fault.ShareAt(tick()) * SdOf(fault.slot, fault.feature); break;
-    case FaultKind::kVariance: value += (fault.size - 1) * (value - Center(fault.slot, fault.feature)); break;
-    case FaultKind::kCorrelation: value = 2 * Center(fault.slot, fault.feature) - value; break;
-    case FaultKind::kTogether:
-      for (const int f : together_) features_.values(fault.slot, f) *= fault.size;
-      break;
-    case FaultKind::kSilence:
-      for (const int f : made_) {
-        const FeatureSpec& spec = FeatureSpecs()[f];
-        if (IsGauge(spec.kind)) continue;
-        features_.values(fault.slot, f) = 0;
-        if (spec.kind != FeatureKind::kDuration) continue;
-        features_.durations[spec.syscall_class].col(fault.slot).setZero();
-        features_.present(fault.slot, f) = false;
-      }
-      break;
-    case FaultKind::kRhythm: break;  // before the second was made
-    case FaultKind::kSecondMode: MoveCalls(fault); break;
-    case FaultKind::kCountBurst: value += fault_random_.Poisson(fault.size); break;
-  }
-  const double quantum = quantum_(fault.slot, fault.feature);
-  if (quantum > 0) value = Rounded(value / quantum) * quantum;
-  value = std::max(value, 0.0);
 }
 
 void SimulatedHost::TellStarts() {

@@ -42,7 +42,9 @@ class Activity {
   std::span<const int> released() const { return released_; }  // workloads whose new release began at this tick
   // A new process of this workload: its memory warms up from half, as after a release.
   void Restart(int workload, uint64_t tick) { of_[static_cast<size_t>(workload)].started = static_cast<int64_t>(tick); }
-  double Uptime(int workload, uint64_t tick) const { return static_cast<double>(static_cast<int64_t>(tick) - of_[static_cast<size_t>(workload)].started); }
+  double Uptime(int workload, uint64_t tick) const {
+    return static_cast<double>(static_cast<int64_t>(tick) - of_[static_cast<size_t>(workload)].started);
+  }
   // Jobs that come each other time only: twice the period.
   void Halve(int workload, bool halved) { of_[static_cast<size_t>(workload)].halved = halved; }
   // Standard deviation of load over time, where the law switches it back and forth for long: that is its noise.
