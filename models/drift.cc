@@ -18,6 +18,7 @@ constexpr std::array<double, kScales> kSubSeconds = {2.0, 8.0, 60.0, 600.0};
 constexpr std::array<const char*, kScales> kNames = {"drift.2s", "drift.8s", "drift.60s", "drift.600s"};
 constexpr double kAnchorSeconds = 600.0;   // half-life of the level before the growth
 constexpr double kHolds = 4.0;             // |z| from which that level stands still
+constexpr double kMargin = 0.25;           // of the range before the window: teeth are not all alike
 constexpr double kMostValue = 1e100;
 
 struct Growth {
@@ -43,7 +44,10 @@ class Drift final : public Model {
     const BaselineOptions ticks = TicksOf(options);
     warm_ticks_ = ticks.warm_up_ticks;
     anchor_alpha_ = -std::expm1(-M_LN2 * tick_ / kAnchorSeconds);
-    for (int k = 0; k < kScales; ++k) sub_ticks_[k] = std::max(1.0, std::round(kSubSeconds[k] / tick_));
+    for (int k = 0; k < kScales; ++k) {
+      sub_ticks_[k] = std::max(1.0, std::round(kSubSeconds[k] / tick_));
+      reach_forgets_[k] = -std::expm1(-M_LN2 * sub_ticks_[k] * tick_ / options.half_life_seconds);
+    }
   }
   std::string_view name() const override { return "drift"; }
   int width() const override { return 1; }
@@ -97,11 +101,12 @@ class Drift final : public Model {
 
  private:
   // The last judgement (kLogP = log p: a fresh row of zeros means p = 1), the level before it, then per scale:
-  // sum and count of the open sub-interval, number of closed ones, a ring of the last kSteps + 1 means.
+  // sum and count of the open sub-interval, number of closed ones, what the means before the window
+  // reached, and a ring of the last kSteps + 1 means: the window.
   enum Field { kAge, kAnchor, kAnchorVariance, kZ, kLogP, kRate, kScaleFields };
-  enum ScaleField { kSum, kCount, kClosed, kRing, kPerScale = kRing + kSteps + 1 };
+  enum ScaleField { kSum, kCount, kClosed, kHigh, kLow, kRing, kPerScale = kRing + kSteps + 1 };
   struct State {
-    explicit State(const Options& options) : table("drift", 1, kScaleFields + kScales * kPerScale) {
+    explicit State(const Options& options) : table("drift", 2, kScaleFields + kScales * kPerScale) {
       BaselineOptions ticks = TicksOf(options);
       ticks.settle_ticks = 0;
       ticks.warm_up_ticks = 2;
@@ -143,7 +148,9 @@ class Drift final : public Model {
       count += 1;
       if (count < sub_ticks_[k]) continue;
       double& number = at(FieldOf(k, kClosed), i);
-      at(FieldOf(k, kRing + static_cast<int>(std::fmod(number, kSteps + 1))), i) = sum / count;
+      double& oldest = at(FieldOf(k, kRing + static_cast<int>(std::fmod(number, kSteps + 1))), i);
+      LearnReach(k, i, oldest);
+      oldest = sum / count;
       number += 1;
       sum = count = 0;
       closed = true;
@@ -168,7 +175,7 @@ class Drift final : public Model {
     for (int k = 0; k < kScales; ++k) {
       if (!Judged(k, i)) continue;
       const Growth growth = LastGrowth(k, i);
-      if (growth.amount == 0.0) continue;
+      if (growth.amount == 0.0 || !BeyondReach(k, i, growth.amount)) continue;
       const Judgement j = state_.growth[k].Judge(i, growth.amount, Floor(i));
       // Growth smaller than usual is not shrinking: a departure counts only in the direction of the growth itself.
       if (j.z * growth.amount <= 0.0 || std::abs(j.z) <= std::abs(z)) continue;
@@ -179,6 +186,24 @@ class Drift final : public Model {
     at(kZ, i) = z;
     at(kLogP, i) = std::log(p);
     at(kRate, i) = rate;
+  }
+
+  // Memory that is collected and grows again, or warms up after a start, goes where it was before the window.
+  bool BeyondReach(int k, int64_t i, double growth) const {
+    const double newest = at(FieldOf(k, kRing + static_cast<int>(std::fmod(at(FieldOf(k, kClosed), i) + kSteps, kSteps + 1))), i);
+    const double high = at(FieldOf(k, kHigh), i), low = at(FieldOf(k, kLow), i), margin = std::max(Floor(i), kMargin * (high - low));
+    return growth > 0.0 ? newest > high + margin : newest < low - margin;
+  }
+
+  // A mean leaves the window. What was reached is forgotten with the half-life of everything.
+  void LearnReach(int k, int64_t i, double mean) {
+    const double closed = at(FieldOf(k, kClosed), i);
+    if (closed <= kSteps) return;
+    double& high = at(FieldOf(k, kHigh), i);
+    double& low = at(FieldOf(k, kLow), i);
+    if (closed == kSteps + 1) high = low = mean;
+    high = std::max(high - reach_forgets_[k] * (high - mean), mean);
+    low = std::min(low - reach_forgets_[k] * (low - mean), mean);
   }
 
   void LearnAnchor(int64_t i, double x) {
@@ -195,7 +220,7 @@ class Drift final : public Model {
 
   Prior prior_;
   double tick_, warm_ticks_ = 0, anchor_alpha_ = 0;
-  std::array<double, kScales> sub_ticks_{};
+  std::array<double, kScales> sub_ticks_{}, reach_forgets_{};
   State state_;
 };
 

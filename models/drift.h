@@ -6,6 +6,9 @@
 // single step), a saw-tooth that falls back and noise around a level all give zero or little. Growth is judged against
 // its own past windows (models/baseline.h), at least max(prior.scale_floor, prior.relative_floor x level) of noise.
 //
+// Growth is told only a floor and a quarter of the former range beyond where the level had been before the window: memory that is collected and grows again, or warms up
+// after a restart, is no leak; one that adds to each tooth is, at its top.
+//
 // z and p are those of the most telling window, p corrected for their number (Bonferroni). rate: the median step of that
 // window per second; 0 when nothing grows. expected, lower, upper: the level before the growth. Unit of x any, usually By.
 // width 1; ready after warm_up_seconds and one full window; a window is judged once it lies a window's length past its

@@ -19,7 +19,7 @@ using ::testing::HasSubstr;
 constexpr uint64_t kSecond = 1'000'000'000;
 constexpr ProcessKey kShop{.pid = 500, .start_time_ns = 5 * kSecond};
 
-// Second by second: one process with a CPU use that ripples around 5 %, and a whole core from tick 120 to 149.
+// Second by second: one process with a CPU use that ripples around 5 %, and a whole core from tick 120 to 149, which others want too.
 class Shop {
  public:
   explicit Shop(uint64_t last_tick = 0) : first_(last_tick + 1), tick_(last_tick) {}
@@ -34,6 +34,7 @@ class Shop {
     input.boot_id = "boot";
     const uint64_t use = tick_ >= 120 && tick_ < 150 ? kSecond : kSecond / 20 + tick_ * 7919 % 13 * 1'000'000;
     cpu_ns_ += use;
+    switches_ += use == kSecond ? 200 : 2;
     ProcessSample& process = input.processes.emplace_back();
     process.key = kShop;
     process.parent_pid = 1;
@@ -53,6 +54,7 @@ class Shop {
       AccountSample& account = input.accounts.emplace_back();
       account.account = account_;
       account.cpu_ns = cpu_ns_;
+      account.involuntary_switches = switches_;
     }
     input.host.cpu_ns = cpu_ns_;
     input.host.cpus = 2;
@@ -63,7 +65,7 @@ class Shop {
 
  private:
   uint64_t first_, tick_;
-  uint64_t cpu_ns_ = 0;
+  uint64_t cpu_ns_ = 0, switches_ = 0;
   Account account_ = 0;
 };
 

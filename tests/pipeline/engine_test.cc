@@ -6,6 +6,10 @@
 #include <optional>
 
 #include <functional>
+#include <map>
+#include <set>
+
+#include <fmt/format.h>
 
 #include "tests/pipeline/simulated_host.h"
 
@@ -15,6 +19,7 @@ namespace {
 config::v1::Config ShortWarmUp() {
   config::v1::Config config;
   config.set_tick(kSecondNs);
+  config.mutable_budgets()->set_false_alarms_per_week(1);
   config.mutable_detection()->set_warm_up(45 * kSecondNs);
   config.mutable_detection()->set_half_life(86400 * kSecondNs);
   return config;
@@ -358,6 +363,46 @@ TEST(Engine, TellsOfItsLikeAgainButNotAfterAFalseAlarm) {
   EXPECT_EQ(OpenedAround(std::nullopt), 2);
   EXPECT_EQ(OpenedAround(Command::Kind::kUseful), 2);
   EXPECT_EQ(OpenedAround(Command::Kind::kFalseAlarm), 1);
+}
+
+TEST(Engine, ALevelThatStaysIsAcceptedAndTheIncidentSaysSo) {
+  const Session session = Record([](SimulatedHost& h, int) { h.at(0).cores = 1.0; }, 2400, [](SimulatedHost&) {}, 0);
+  v1::Incident last;
+  for (const v1::IncidentChange& change : Changes(MakeEngine().get(), session.inputs)) {
+    if (change.kind() == v1::IncidentChange::RESOLVED) last = change.incident();
+  }
+  ASSERT_EQ(last.state(), v1::Incident::RESOLVED);
+  EXPECT_THAT(last.changes().rbegin()->detail(), testing::HasSubstr("is normal from now on"));
+}
+
+TEST(Engine, ASmallerBudgetTellsASubsetAndEveryIncidentSaysHowRareItsLikeIs) {
+  // Three bursts of growing strength in a service that has a habit of small ones.
+  SimulatedHost host(6);
+  std::vector<TickInput> inputs;
+  for (int i = 0; i < 60; ++i) inputs.push_back(host.Tick());
+  for (int round = 0; round < 12; ++round) {
+    host.at(round % 3).cores = 0.1 + 0.08 * round;
+    host.at(round % 3).run_delay = 0.05 * round;
+    for (int i = 0; i < 25; ++i) inputs.push_back(host.Tick());
+    host.at(round % 3).cores = 0.02;
+    host.at(round % 3).run_delay = 0.005;
+    for (int i = 0; i < 60; ++i) inputs.push_back(host.Tick());
+  }
+  std::map<double, std::set<std::string>> told;  // by budget: workload and minute of the onset
+  for (const double budget : {0.01, 1.0, 50.0}) {
+    config::v1::Config config = ShortWarmUp();
+    config.mutable_budgets()->set_false_alarms_per_week(budget);
+    for (const v1::IncidentChange& change : Changes(MakeEngine(config).get(), inputs)) {
+      if (change.kind() != v1::IncidentChange::OPENED) continue;
+      const v1::Incident& incident = change.incident();
+      EXPECT_LE(incident.recurrences_per_week(), budget);
+      EXPECT_EQ(incident.promised_per_week(), budget);
+      told[budget].insert(fmt::format("{} {}", incident.workload().name(), incident.onset_time().seconds() / 85));
+    }
+  }
+  EXPECT_FALSE(told[50.0].empty());
+  EXPECT_TRUE(std::includes(told[1.0].begin(), told[1.0].end(), told[0.01].begin(), told[0.01].end()));
+  EXPECT_TRUE(std::includes(told[50.0].begin(), told[50.0].end(), told[1.0].begin(), told[1.0].end()));
 }
 
 }  // namespace

@@ -130,7 +130,7 @@ class SimulatedHost {
     s.total.cpu_ns += cpu;
     s.total.run_delay_ns += Noisy(s.run_delay * 1e9);
     s.total.voluntary_switches += Noisy(s.work);
-    s.total.involuntary_switches += Noisy(1 + 20 * s.cores);
+    s.total.involuntary_switches += Noisy(1 + 60 * s.cores * s.cores + 250 * s.run_delay);  // who fills a core, or waits for one, is put off it
     s.total.processes_started += Noisy(s.started);
     s.total.processes_ended += Noisy(s.started);
     s.memory += s.growth;

@@ -49,29 +49,16 @@ SignalPrior Counts(double rate, double weight) {
   return out;
 }
 
-}  // namespace
-
-double Transform::Forward(double x, double seconds) const {
-  switch (law) {
-    case Law::kIdentity: return x;
-    case Law::kLog: return std::log1p(std::max(x, 0.0) / knee);
-    case Law::kSqrt: return std::sqrt(std::max(x, 0.0));
-    case Law::kPerTick: return std::max(x, 0.0) * seconds;
-  }
-  return x;
+// The mean of a minute is quieter than a value, so what the signal itself shows is the scale; these floors are its resolution. A
+// resident set breathes by a hundredth; a thread more is a thread more at any clock.
+SignalPrior Held(FeatureKind kind, SignalPrior prior) {
+  if (kind == FeatureKind::kPopulation) return prior;
+  prior.prior.scale_floor *= kind == FeatureKind::kBytes ? 0.25 : 0.02;
+  prior.prior.relative_floor = kind == FeatureKind::kBytes ? 0.01 : 0.005;
+  return prior;
 }
 
-double Transform::Inverse(double y, double seconds) const {
-  switch (law) {
-    case Law::kIdentity: return y;
-    case Law::kLog: return knee * std::expm1(std::clamp(y, 0.0, 600.0));  // e^600 is finite, and beyond any signal
-    case Law::kSqrt: return y > 0.0 ? y * y : 0.0;
-    case Law::kPerTick: return seconds > 0.0 ? std::max(y, 0.0) / seconds : 0.0;
-  }
-  return y;
-}
-
-SignalPrior PriorOf(const FeatureSpec& spec, std::string_view model) {
+SignalPrior OfKind(const FeatureSpec& spec, std::string_view model) {
   SignalPrior out;
   switch (spec.kind) {
     case FeatureKind::kUtilization: return Utilization(spec.signal);
@@ -107,6 +94,33 @@ SignalPrior PriorOf(const FeatureSpec& spec, std::string_view model) {
     case FeatureKind::kShown: return out;
   }
   return out;
+}
+
+}  // namespace
+
+double Transform::Forward(double x, double seconds) const {
+  switch (law) {
+    case Law::kIdentity: return x;
+    case Law::kLog: return std::log1p(std::max(x, 0.0) / knee);
+    case Law::kSqrt: return std::sqrt(std::max(x, 0.0));
+    case Law::kPerTick: return std::max(x, 0.0) * seconds;
+  }
+  return x;
+}
+
+double Transform::Inverse(double y, double seconds) const {
+  switch (law) {
+    case Law::kIdentity: return y;
+    case Law::kLog: return knee * std::expm1(std::clamp(y, 0.0, 600.0));  // e^600 is finite, and beyond any signal
+    case Law::kSqrt: return y > 0.0 ? y * y : 0.0;
+    case Law::kPerTick: return seconds > 0.0 ? std::max(y, 0.0) / seconds : 0.0;
+  }
+  return y;
+}
+
+SignalPrior PriorOf(const FeatureSpec& spec, std::string_view model) {
+  const SignalPrior prior = OfKind(spec, model);
+  return model == "held_level" ? Held(spec.kind, prior) : prior;
 }
 
 }  // namespace outlier

@@ -17,11 +17,14 @@ struct Hold {
 constexpr std::array<Hold, 3> kLevelHolds = {{{5, 16}, {8, 10.5}, {12, 8}}};
 constexpr std::array<Hold, 3> kCountHolds = {{{4, 14}, {7, 10}, {15, 7}}};
 constexpr std::array<Hold, 3> kShapeHolds = {{{4, 10}, {8, 7}, {16, 6}}};
-// These two have persistence inside: a window of growth, a gap of silence.
-constexpr std::array<Hold, 1> kInnerHolds = {{{3, 7}}};
+// These have persistence inside: a gap of silence, a window of growth (of which wandering levels show many), minutes.
+constexpr std::array<Hold, 1> kSilenceHolds = {{{3, 7}}};
+constexpr std::array<Hold, 1> kDriftHolds = {{{3, 10}}};
+constexpr std::array<Hold, 1> kHeldHolds = {{{1, 7}}};
 
 constexpr double kNoticed = 3.0;         // |z| below this is nobody's evidence
-constexpr double kStrongest = 6.0;       // one signal does not say more than this, whatever its z
+constexpr double kAgrees = 0.18;         // strength from which a second kind of signal confirms the first: a z of 3 held for five ticks
+constexpr double kStrongest = 40.0;       // one signal does not say more than this, whatever its z
 constexpr double kDownWeight = 0.5;      // doing less is more often the end of work than a fault
 
 std::span<const Hold> HoldsOf(Channel channel) {
@@ -29,8 +32,9 @@ std::span<const Hold> HoldsOf(Channel channel) {
     case Channel::kLevel: return kLevelHolds;
     case Channel::kCount: return kCountHolds;
     case Channel::kShape: return kShapeHolds;
-    case Channel::kDrift: return kInnerHolds;
-    case Channel::kSilence: return kInnerHolds;
+    case Channel::kDrift: return kDriftHolds;
+    case Channel::kSilence: return kSilenceHolds;
+    case Channel::kHeld: return kHeldHolds;
     case Channel::kDifference: return {};  // dates changes; a single jump is not held by anything
   }
   return {};
@@ -121,7 +125,8 @@ std::vector<Strength> Evidence::Of(int slot, const ScoreTick& scores, const std:
 GroupStrengths Evidence::Groups(std::span<const Strength> strengths, const ScoreTick& scores) const {
   GroupStrengths out;
   for (const Strength& strength : strengths) {
-    const int group = static_cast<int>(GroupOf(scores.detectors[strength.detector]));
+    const DetectorScores& detector = scores.detectors[strength.detector];
+    const int group = static_cast<int>(GroupOf(detector)) + (detector.channel == Channel::kHeld ? kEvidenceGroups : 0);
     if (strength.strength <= out.strength[group]) continue;
     out.strength[group] = strength.strength;
     out.up[group] = strength.z > 0;
@@ -129,10 +134,31 @@ GroupStrengths Evidence::Groups(std::span<const Strength> strengths, const Score
   return out;
 }
 
+bool Evidence::Agree(std::span<const Strength> strengths, const ScoreTick& scores) const {
+  const auto kind_of = [&](const Strength& strength) {
+    const std::string_view name = features_[scores.detectors[strength.detector].feature].signal;
+    return name.substr(0, name.find('.', name.find('.') + 1));
+  };
+  return std::any_of(strengths.begin(), strengths.end(), [&](const Strength& strength) {
+    return strength.strength >= kAgrees && kind_of(strength) != kind_of(strengths.front());
+  });
+}
+
+double Led(const GroupStrengths& groups, int lead) {
+  const double own = groups.strength[lead];
+  double second = 0, third = 0;
+  for (int group = 0; group < kEvidenceGroups; ++group) {
+    if (group == lead % kEvidenceGroups) continue;
+    const double strength = std::min(own, std::max(groups.strength[group], groups.strength[group + kEvidenceGroups]));
+    third = std::max(third, std::min(second, strength));
+    second = std::max(second, strength);
+  }
+  return own + 0.5 * second + 0.25 * third;
+}
+
 double Combine(const GroupStrengths& groups) {
-  std::array<double, kEvidenceGroups> strongest = groups.strength;
-  std::sort(strongest.begin(), strongest.end(), std::greater<>());
-  return strongest[0] + 0.5 * strongest[1] + 0.25 * strongest[2];
+  const auto strongest = std::max_element(groups.strength.begin(), groups.strength.end());
+  return Led(groups, static_cast<int>(strongest - groups.strength.begin()));
 }
 
 double TellingWeight(const FeatureSpec& feature) {

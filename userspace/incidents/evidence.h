@@ -28,13 +28,16 @@ struct Strength {
   double z = 0;         // signed, now
 };
 
-// The strongest departure of each group at one tick, and its direction.
+// The strongest departure of each group at one tick, and its direction: first what came suddenly, then, in the same order, what
+// the slow clocks of held_level say.
 struct GroupStrengths {
-  std::array<double, kEvidenceGroups> strength{};
-  std::array<bool, kEvidenceGroups> up{};
+  std::array<double, 2 * kEvidenceGroups> strength{};
+  std::array<bool, 2 * kEvidenceGroups> up{};
 };
-// All together: the strongest, half of the second, a quarter of the third.
+// All together: the strongest group, half of the second, a quarter of the third.
 double Combine(const GroupStrengths& groups);
+// The same with entry `lead` first: the other groups corroborate it, each with no more than its own strength.
+double Led(const GroupStrengths& groups, int lead);
 
 class Evidence {
  public:
@@ -44,6 +47,9 @@ class Evidence {
   // Of one slot, now: every detector with a strength > 0 and a feature that is not ignored, strongest first.
   std::vector<Strength> Of(int slot, const ScoreTick& scores, const std::vector<bool>& ignored) const;
   GroupStrengths Groups(std::span<const Strength> strengths, const ScoreTick& scores) const;
+  EvidenceGroup GroupOf(const DetectorScores& scores) const;
+  // Whether two kinds of signal depart, and not one alone. A kind: the first two words of a signal's name (process.cpu).
+  bool Agree(std::span<const Strength> strengths, const ScoreTick& scores) const;
 
   template <class Archive>
   void Serialize(Archive& a) { a(z_, newest_, absent_); }
@@ -51,7 +57,6 @@ class Evidence {
  private:
   static constexpr int kDepth = 20;
   static constexpr int kForgetAfterAbsent = 10;  // ticks without an observation
-  EvidenceGroup GroupOf(const DetectorScores& scores) const;
   double StrengthOf(int detector, int slot, const DetectorScores& scores) const;
   // Of `age` assessments ago; 0 is the newest.
   double Z(int detector, int slot, int age) const { return z_[detector]((newest_[detector](0, slot) + age) % kDepth, slot); }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <fmt/format.h>
 #include <xxhash.h>
@@ -14,16 +15,17 @@ namespace outlier {
 namespace {
 
 constexpr uint64_t kSecond = 1'000'000'000;
-constexpr double kOpens = 1.0;            // combined strength; see evidence.h
-constexpr double kOpensHost = 2.0;        // kernel threads and the rest do what everybody else causes
+constexpr double kHostShare = 0.5;        // of the evidence of kernel threads and the rest: they do what everybody else causes
 constexpr double kCalm = 0.35;            // hysteresis: below this nothing is left of it
 constexpr uint32_t kCalmTicks = 10;       // in a row, until it is resolved
 constexpr double kContributes = 0.3;      // strength from which a signal is named
 constexpr uint64_t kFactCalm = 30 * kSecond;       // a restarted workload that stays up this long is well
 constexpr uint64_t kFactCalmDead = 90 * kSecond;   // one that does not come back is told of for this long
+constexpr uint64_t kHostCalm = 600 * kSecond;      // workloads that depart for the same reason may do so one after the other
 constexpr uint64_t kRefresh = 60 * kSecond;        // numbers of a long incident are told again
 constexpr uint64_t kLeastGap = 5 * kSecond;        // between two updates of the same kind
 constexpr uint64_t kSameMoment = 5 * kSecond;      // onsets this close are related
+constexpr double kDisturbedScore = 50;    // of a host as a whole
 constexpr int kLifeEvents = 50;
 
 }  // namespace
@@ -72,12 +74,14 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
   history_.Append(features, tick.boot_time_ns, tick.wall_time_ns);
   evidence_.Append(features, scores);
   events_lost_ = tick.events_lost;
-  watched_seconds_ += tick.interval_seconds;
+  watched_ns_ += static_cast<uint64_t>(std::llround(tick.interval_seconds * 1e9));
   const Slot slots = static_cast<Slot>(tick.totals.size());
   scores_.resize(slots, 0.0);
   warm_.resize(slots, 0);
   names_.resize(slots);
-  habits_.Resize(slots);
+  recurrences_.Resize(slots);
+  disturbance_.Resize(slots);
+  departures_.resize(slots);
   for (const auto& [slot, name] : tick.named) {
     names_[slot] = name;
     if (slot < ignored_.size()) ignored_[slot].clear();
@@ -86,39 +90,95 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
   std::map<Slot, std::vector<const RestartFact*>> facts;
   for (const RestartFact& fact : tick.restarts) facts[fact.slot].push_back(&fact);
   const std::vector<const RestartFact*> none;
+  double rarest = std::numeric_limits<double>::infinity();
   for (Slot slot = 0; slot < slots; ++slot) {
-    const bool born = tick.totals[slot].born;
-    if (born) habits_.Forget(slot);
-    if (const auto open = open_.find(slot); born && open != open_.end()) {
-      Resolve(tick, "the workload was forgotten", &open->second, &changes);
-      open_.erase(open);
-    }
-    const std::vector<bool>& ignored = IgnoredBy(slot);
-    const std::vector<Strength> strengths = evidence_.Of(static_cast<int>(slot), scores, ignored);
-    const GroupStrengths groups = evidence_.Groups(strengths, scores);
-    const double strength = Combine(groups);
-    habits_.Observe(slot, groups, strength >= kOpens, tick.boot_time_ns);
-    scores_[slot] = strength > 0 ? ScoreOf(strength) : 0;
+    if (tick.totals[slot].born) Begin(slot, tick, &changes);
+    departures_[slot] = DepartureOf(slot, scores);
+    rarest = std::min(rarest, departures_[slot].per_week);
     warm_[slot] = std::any_of(scores.detectors.begin(), scores.detectors.end(), [&](const DetectorScores& d) {
       return features_[d.feature].kind == FeatureKind::kBytes && d.ready(slot);
     });
+  }
+  std::optional<v1::Contribution> disturbed = disturbance_.Interruption(tick);
+  for (Slot slot = 0; slot < slots; ++slot) {
+    const Departure& departure = departures_[slot];
     const auto it = facts.find(slot);
     const auto& own_facts = it == facts.end() ? none : it->second;
     if (const auto open = open_.find(slot); open != open_.end()) {
-      Follow(tick, own_facts, strengths, features, scores, strength, &open->second, &changes);
+      Follow(tick, own_facts, departure, features, scores, &open->second, &changes);
       if (open->second.incident.state() == v1::Incident::RESOLVED) open_.erase(open);
       continue;
     }
-    const bool told = !ignored[restarts_feature_] && std::any_of(own_facts.begin(), own_facts.end(), [](const auto* f) { return f->told; });
-    const bool owned = slot >= kFirstOwnedSlot;
-    const bool departs = strength >= (owned ? kOpens : kOpensHost) &&
-                         Combine(habits_.Unusual(slot, groups, tick.boot_time_ns)) >= (owned ? kOpens : kOpensHost);
-    if (told || departs) {
-      Open(slot, tick, own_facts, strengths, features, scores, strength, &changes);
+    const bool told = !IgnoredBy(slot)[restarts_feature_] && std::any_of(own_facts.begin(), own_facts.end(), [](const auto* f) { return f->told; });
+    const bool departs = departure.per_week <= config_.budgets().false_alarms_per_week();
+    const int together = departs && !told ? disturbance_.Together(slot, Known(slot)) : 0;
+    if (together > 0) {
+      if (disturbance_.PerWeek(watched_ns_) <= config_.budgets().false_alarms_per_week()) disturbed = HostDisturbance::Of(together);
+    } else if (told || departs) {
+      Open(slot, tick, own_facts, departure, features, scores, &changes);
     }
   }
+  if (disturbed) DisturbHost(*disturbed, tick, features, scores, &changes);
+  recurrences_.EndTick(rarest, slots - std::min(slots, kFirstOwnedSlot), tick.interval_seconds);
   for (const Command& command : tick.commands) Obey(command, tick, &changes);
   return changes;
+}
+
+void Incidents::Begin(Slot slot, const WorkloadTick& tick, Changes* changes) {
+  recurrences_.Forget(slot, watched_ns_);
+  if (const auto open = open_.find(slot); open != open_.end()) {
+    Resolve(tick, "the workload was forgotten", &open->second, changes);
+    open_.erase(open);
+  }
+}
+
+// The host's own incident, of something that is no departure of its own signals.
+void Incidents::DisturbHost(const v1::Contribution& fact, const WorkloadTick& tick, const FeatureTick& features, const ScoreTick& scores,
+                            Changes* changes) {
+  if (const auto open = open_.find(kHostSlot); open != open_.end()) {
+    open->second.Disturb(fact, tick.boot_time_ns);
+    return;
+  }
+  Open(kHostSlot, tick, {}, departures_[kHostSlot], features, scores, changes, &fact);
+}
+
+Incidents::Departure Incidents::DepartureOf(Slot slot, const ScoreTick& scores) {
+  Departure departure;
+  departure.per_week = std::numeric_limits<double>::infinity();
+  departure.strengths = evidence_.Of(static_cast<int>(slot), scores, IgnoredBy(slot));
+  if (!departure.strengths.empty()) {
+    departure.groups = evidence_.Groups(departure.strengths, scores);
+    if (slot < kFirstOwnedSlot) {
+      for (double& strength : departure.groups.strength) strength *= kHostShare;
+    }
+    departure.strength = Combine(departure.groups);
+  }
+  scores_[slot] = departure.strength > 0 ? ScoreOf(departure.strength) : 0;
+  disturbance_.Observe(slot, departure.groups, Known(slot), watched_ns_);
+  recurrences_.Observe(slot, departure.groups, watched_ns_);
+  if (departure.strength > 0) {
+    departure.per_week = recurrences_.PerWeek(slot, departure.groups, Tellable(slot, departure, scores), watched_ns_);
+  }
+  return departure;
+}
+
+// What may open an incident. Of a workload that is not known yet: failures, latencies and steady growth, which need no day to be
+// known for what they are; the rest where two kinds of signal agree. What the slow clocks see waits for a day.
+std::array<bool, 2 * kEvidenceGroups> Incidents::Tellable(Slot slot, const Departure& departure, const ScoreTick& scores) const {
+  std::array<bool, 2 * kEvidenceGroups> out;
+  if (Known(slot)) {
+    out.fill(true);
+    return out;
+  }
+  out.fill(false);
+  const bool agree = evidence_.Agree(departure.strengths, scores);
+  for (int group = 0; group < kEvidenceGroups; ++group) out[group] = agree;
+  for (const Strength& strength : departure.strengths) {
+    const DetectorScores& detector = scores.detectors[strength.detector];
+    const bool alone = detector.channel == Channel::kCount || detector.channel == Channel::kShape || detector.channel == Channel::kDrift;
+    if (alone) out[static_cast<int>(evidence_.GroupOf(detector))] = true;
+  }
+  return out;
 }
 
 void Incidents::Remember(std::span<const Strength> strengths, const FeatureTick& features, const ScoreTick& scores,
@@ -168,14 +228,14 @@ void Incidents::AddFact(const RestartFact& fact, OpenIncident* open) {
 }
 
 void Incidents::Open(Slot slot, const WorkloadTick& tick, const std::vector<const RestartFact*>& facts,
-                     std::span<const Strength> strengths, const FeatureTick& features, const ScoreTick& scores, double strength,
-                     Changes* changes) {
+                     const Departure& departure, const FeatureTick& features, const ScoreTick& scores, Changes* changes,
+                     const v1::Contribution* disturbed) {
   OpenIncident open;
   open.slot = slot;
   open.opened_ns = tick.boot_time_ns;
   open.onset_ns = tick.boot_time_ns;
   open.lost_before = events_lost_;
-  open.strength = strength;
+  open.strength = departure.strength;
   for (const RestartFact* fact : facts) {
     if (!fact->told && !open.has_fact) continue;
     if (!open.has_fact) open.onset_ns = fact->time_ns;
@@ -190,9 +250,15 @@ void Incidents::Open(Slot slot, const WorkloadTick& tick, const std::vector<cons
   const std::string identity = fmt::format("{}|{}|{}", source_.feed_id(), names_[slot].key, tick.tick);
   incident.set_id(fmt::format("{:016x}", XXH3_64bits(identity.data(), identity.size())));
   SetTime(tick.wall_time_ns, incident.mutable_opened_time());
-  Remember(strengths, features, scores, &open);
+  if (disturbed != nullptr) open.Disturb(*disturbed, tick.boot_time_ns);
+  const bool by_fact = open.opened_by_fact || disturbed != nullptr;
+  incident.set_recurrences_per_week(by_fact ? 0 : departure.per_week);
+  incident.set_promised_per_week(config_.budgets().false_alarms_per_week());
+  incident.set_feedback_factor(by_fact ? 1 : recurrences_.FeedbackFactor(slot));
+  Remember(departure.strengths, features, scores, &open);
   Refresh(tick, &open);
   opened_ += 1;
+  departures_opened_ += by_fact ? 0 : 1;
   OpenIncident& kept = open_[slot] = std::move(open);
   Relate(&kept);
   Tell(v1::IncidentChange::OPENED, tick, "opened", kept.news, &kept.incident, changes);
@@ -206,6 +272,7 @@ void Incidents::Refresh(const WorkloadTick& tick, OpenIncident* open) {
   Compose(features_, history_, tick.host, open);
   double score = open->strength > 0 ? ScoreOf(open->strength) : 0;
   if (open->has_fact) score = std::max(score, ScoreOf(incident.restart()));
+  if (!open->disturbed.signal().empty()) score = std::max(score, kDisturbedScore);
   incident.set_score(std::max(score, incident.score()));  // never rewritten downwards
   incident.set_severity(SeverityOf(incident.score()));
   SetTime(history_.WallTimeOf(open->onset_ns), incident.mutable_onset_time());
@@ -224,23 +291,25 @@ void Incidents::Refresh(const WorkloadTick& tick, OpenIncident* open) {
   incident.set_summary(SummarySentence(incident));
 }
 
-void Incidents::Follow(const WorkloadTick& tick, const std::vector<const RestartFact*>& facts, std::span<const Strength> strengths,
-                       const FeatureTick& features, const ScoreTick& scores, double strength, OpenIncident* open, Changes* changes) {
+void Incidents::Follow(const WorkloadTick& tick, const std::vector<const RestartFact*>& facts, const Departure& departure,
+                       const FeatureTick& features, const ScoreTick& scores, OpenIncident* open, Changes* changes) {
   v1::Incident& incident = open->incident;
   const v1::Incident before = incident;
   const uint32_t count_before = incident.restart().count();
   for (const RestartFact* fact : facts) {
     if (fact->told || open->has_fact) AddFact(*fact, open);
   }
-  Remember(strengths, features, scores, open);
-  open->strength = std::max(open->strength, strength);
+  Remember(departure.strengths, features, scores, open);
+  open->strength = std::max(open->strength, departure.strength);
+  incident.set_recurrences_per_week(std::min(incident.recurrences_per_week(), departure.per_week));
 
-  const bool alive = tick.totals[open->slot].processes > 0;
-  const uint64_t fact_calm = std::max(alive ? kFactCalm : kFactCalmDead, 3 * open->fact_gap_ns);
-  const bool fact_is_fresh = open->has_fact && tick.boot_time_ns < open->last_fact_ns + fact_calm;
-  open->calm_ticks = strength < kCalm && !fact_is_fresh ? open->calm_ticks + 1 : 0;
-  if (open->calm_ticks >= (open->has_fact && strengths.empty() ? 1 : kCalmTicks)) {
-    Resolve(tick, alive ? "back to normal" : "the workload has ended", open, changes);
+  const bool alive = tick.totals[open->slot].processes > 0 || open->slot == kHostSlot;
+  const uint64_t calm = open->slot == kHostSlot ? kHostCalm : alive ? kFactCalm : kFactCalmDead;
+  const uint64_t fact_calm = std::max(calm, 3 * open->fact_gap_ns);
+  const bool fact_is_fresh = open->last_fact_ns != 0 && tick.boot_time_ns < open->last_fact_ns + fact_calm;
+  open->calm_ticks = departure.strength < kCalm && !fact_is_fresh ? open->calm_ticks + 1 : 0;
+  if (open->calm_ticks >= (open->has_fact && departure.strengths.empty() ? 1 : kCalmTicks)) {
+    Resolve(tick, !alive ? "the workload has ended" : IsStillAway(*open) ? AcceptedText(tick, *open) : "back to normal", open, changes);
     return;
   }
   if (open->calm_ticks == 0) Refresh(tick, open);
@@ -269,6 +338,19 @@ void Incidents::Follow(const WorkloadTick& tick, const std::vector<const Restart
     open->news.clear();
     open->last_told_ns = tick.boot_time_ns;
   }
+}
+
+// Whether the signal that told most is where it was while it departed: then it was the baseline that moved.
+bool Incidents::IsStillAway(const OpenIncident& open) const {
+  if (open.peaks.empty() || open.has_fact || !open.disturbed.signal().empty()) return false;
+  const Peak& lead = open.peaks.front();
+  const std::optional<double> now = history_.Value(static_cast<int>(open.slot), lead.feature, 0);
+  return now && (lead.z > 0 ? *now > lead.upper : *now < lead.lower);
+}
+
+std::string Incidents::AcceptedText(const WorkloadTick& tick, const OpenIncident& open) const {
+  const double seconds = static_cast<double>(tick.boot_time_ns - std::min(open.onset_ns, tick.boot_time_ns)) * 1e-9;
+  return fmt::format("its new level has lasted {} and is normal from now on", HumanDuration(seconds));
 }
 
 void Incidents::Resolve(const WorkloadTick& tick, const std::string& why, OpenIncident* open, Changes* changes) {
@@ -302,54 +384,6 @@ void Incidents::Tell(v1::IncidentChange::Kind kind, const WorkloadTick& tick, co
   change.set_kind(kind);
   SetTime(tick.wall_time_ns, change.mutable_time());
   *change.mutable_incident() = *incident;
-}
-
-// What a person called a false alarm is usual for that workload from now on; what was useful is told again when it comes back.
-void Incidents::LearnFrom(const v1::Incident& incident, bool false_alarm, uint64_t now_ns) {
-  for (Slot slot = 0; slot < names_.size(); ++slot) {
-    if (names_[slot].workload.name() != incident.workload().name() || names_[slot].workload.kind() != incident.workload().kind()) continue;
-    false_alarm ? habits_.Accept(slot, now_ns) : habits_.Reject(slot);
-  }
-}
-
-void Incidents::Obey(const Command& command, const WorkloadTick& tick, Changes* changes) {
-  if (command.kind == Command::Kind::kReload || command.kind == Command::Kind::kSource) return;  // not about an incident
-  v1::Incident attached;
-  v1::Incident* incident = nullptr;
-  for (auto& [slot, open] : open_) {
-    if (open.incident.id() == command.incident_id) incident = &open.incident;
-  }
-  if (command.kind == Command::Kind::kAbandon && incident != nullptr) return;
-  if (incident == nullptr) {  // resolved long ago, or lost with the state: the journal's copy serves
-    if (!attached.ParseFromString(command.incident) || attached.id() != command.incident_id) return;
-    incident = &attached;
-  }
-  const std::string author = command.author.empty() ? "" : fmt::format("by {}", Printable(command.author, 256));
-  switch (command.kind) {
-    case Command::Kind::kAcknowledge:
-      incident->set_acknowledged(true);
-      Tell(v1::IncidentChange::ACKNOWLEDGED, tick, "acknowledged", author, incident, changes);
-      break;
-    case Command::Kind::kFalseAlarm:
-    case Command::Kind::kUseful: {
-      const bool false_alarm = command.kind == Command::Kind::kFalseAlarm;
-      const bool was = incident->feedback() == "false_alarm";
-      false_alarms_ += false_alarm && !was ? 1 : 0;
-      if (!false_alarm && was && false_alarms_ > 0) false_alarms_ -= 1;
-      incident->set_feedback(false_alarm ? "false_alarm" : "useful");
-      LearnFrom(*incident, false_alarm, tick.boot_time_ns);
-      Tell(v1::IncidentChange::FEEDBACK, tick, incident->feedback(), author, incident, changes);
-      break;
-    }
-    case Command::Kind::kAbandon:
-      incident->set_state(v1::Incident::RESOLVED);
-      SetTime(tick.wall_time_ns, incident->mutable_resolved_time());
-      Tell(v1::IncidentChange::RESOLVED, tick, "resolved", "the model state that followed it was lost", incident, changes);
-      break;
-    case Command::Kind::kReload:
-    case Command::Kind::kSource:
-      break;
-  }
 }
 
 }  // namespace outlier

@@ -1,6 +1,7 @@
 // Incidents: from scores and kernel facts to incident changes. Pure: a function of the ticks seen, configuration and
 // source. Not thread-safe. One incident at a time for each workload; what happens to it meanwhile becomes part of it.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <map>
 #include <span>
@@ -10,9 +11,10 @@
 #include "outlier/config/v1/config.pb.h"
 #include "outlier/v1/feed.pb.h"
 #include "userspace/incidents/evidence.h"
-#include "userspace/incidents/habits.h"
 #include "userspace/incidents/history.h"
+#include "userspace/incidents/host_disturbance.h"
 #include "userspace/incidents/open_incident.h"
+#include "userspace/incidents/recurrences.h"
 #include "userspace/stream/feature.h"
 #include "userspace/stream/score.h"
 #include "userspace/stream/workload.h"
@@ -32,32 +34,48 @@ class Incidents {
   const History& history() const { return history_; }
   const std::map<Slot, OpenIncident>& open() const { return open_; }
   uint64_t opened() const { return opened_; }
-  uint64_t confirmed_false_alarms() const { return false_alarms_; }
-  double watched_seconds() const { return watched_seconds_; }
+  // What status says of the false-alarm budget.
+  void FillBudgets(v1::Budgets* budgets) const;
   const v1::Source& source() const { return source_; }
 
   template <class Archive>
   void Serialize(Archive& a) {
     SerializeMessage(a, source_);
-    a(names_, history_, evidence_, habits_, open_, scores_, warm_, opened_, false_alarms_, watched_seconds_, events_lost_);
+    a(names_, history_, evidence_, recurrences_, disturbance_, open_, scores_, warm_, opened_, departures_opened_, false_alarms_, useful_,
+      watched_ns_, events_lost_);
     if constexpr (Archive::kReading) ignored_.clear();
   }
 
  private:
+  static constexpr double kKnownSeconds = 86400;  // until then a workload has not shown a day: one gauge alone is no news of it
   using Changes = std::vector<v1::IncidentChange>;
+  // Of one workload at one tick.
+  struct Departure {
+    std::vector<Strength> strengths;
+    GroupStrengths groups;
+    double strength = 0;   // combined
+    double per_week = 0;   // recurrences of what may be told; infinite where nothing may
+  };
+  bool Known(Slot slot) const { return recurrences_.AgeSeconds(slot, watched_ns_) >= kKnownSeconds; }
+  Departure DepartureOf(Slot slot, const ScoreTick& scores);
+  std::array<bool, 2 * kEvidenceGroups> Tellable(Slot slot, const Departure& departure, const ScoreTick& scores) const;
   void Remember(std::span<const Strength> strengths, const FeatureTick& features, const ScoreTick& scores, OpenIncident* open);
   void AddFact(const RestartFact& fact, OpenIncident* open);
-  void Open(Slot slot, const WorkloadTick& tick, const std::vector<const RestartFact*>& facts, std::span<const Strength> strengths,
-            const FeatureTick& features, const ScoreTick& scores, double strength, Changes* changes);
-  void Follow(const WorkloadTick& tick, const std::vector<const RestartFact*>& facts, std::span<const Strength> strengths,
-              const FeatureTick& features, const ScoreTick& scores, double strength, OpenIncident* open, Changes* changes);
+  void Open(Slot slot, const WorkloadTick& tick, const std::vector<const RestartFact*>& facts, const Departure& departure,
+            const FeatureTick& features, const ScoreTick& scores, Changes* changes, const v1::Contribution* disturbed = nullptr);
+  void Begin(Slot slot, const WorkloadTick& tick, Changes* changes);
+  void DisturbHost(const v1::Contribution& fact, const WorkloadTick& tick, const FeatureTick& features, const ScoreTick& scores, Changes* changes);
+  void Follow(const WorkloadTick& tick, const std::vector<const RestartFact*>& facts, const Departure& departure,
+              const FeatureTick& features, const ScoreTick& scores, OpenIncident* open, Changes* changes);
   void Refresh(const WorkloadTick& tick, OpenIncident* open);
+  bool IsStillAway(const OpenIncident& open) const;
+  std::string AcceptedText(const WorkloadTick& tick, const OpenIncident& open) const;
   void Resolve(const WorkloadTick& tick, const std::string& why, OpenIncident* open, Changes* changes);
   void Relate(OpenIncident* open);
   void Obey(const Command& command, const WorkloadTick& tick, Changes* changes);
   void Tell(v1::IncidentChange::Kind kind, const WorkloadTick& tick, const std::string& what, const std::string& detail,
             v1::Incident* incident, Changes* changes);
-  void LearnFrom(const v1::Incident& incident, bool false_alarm, uint64_t now_ns);
+  void LearnFrom(const v1::Incident& incident, bool false_alarm);
   const std::vector<bool>& IgnoredBy(Slot slot);
 
   config::v1::Config config_;
@@ -67,14 +85,17 @@ class Incidents {
   std::vector<NamedWorkload> names_;        // by slot
   History history_;
   Evidence evidence_;
-  Habits habits_;
+  Recurrences recurrences_;
+  HostDisturbance disturbance_;
+  std::vector<Departure> departures_;       // by slot, of this tick
   std::map<Slot, OpenIncident> open_;
   std::vector<double> scores_;
   std::vector<uint8_t> warm_;
   std::vector<std::vector<bool>> ignored_;  // by slot, then feature; derived from the configuration
   uint64_t opened_ = 0;
-  uint64_t false_alarms_ = 0;
-  double watched_seconds_ = 0;
+  uint64_t departures_opened_ = 0;          // by a departure, not by a kernel fact
+  uint64_t false_alarms_ = 0, useful_ = 0;  // by feedback
+  uint64_t watched_ns_ = 0;                 // the sum of all ticks: a clock that reboots do not set back
   uint64_t events_lost_ = 0;
 };
 

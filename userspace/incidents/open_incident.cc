@@ -110,6 +110,13 @@ void SetTime(int64_t wall_ns, google::protobuf::Timestamp* time) {
   time->set_nanos(static_cast<int32_t>(wall_ns % 1'000'000'000));
 }
 
+void OpenIncident::Disturb(const v1::Contribution& fact, uint64_t now_ns) {
+  last_fact_ns = now_ns;
+  const bool larger = disturbed.signal() != fact.signal() || std::abs(fact.observed()) > std::abs(disturbed.observed());
+  dirty |= disturbed.signal() != fact.signal();
+  if (larger) disturbed = fact;
+}
+
 void Compose(std::span<const FeatureSpec> features, const History& history, const HostSample& host, OpenIncident* open) {
   v1::Incident& incident = open->incident;
   const auto weight = [&](const Peak& p) {
@@ -119,6 +126,7 @@ void Compose(std::span<const FeatureSpec> features, const History& history, cons
   std::stable_sort(open->peaks.begin(), open->peaks.end(), [&](const Peak& a, const Peak& b) { return weight(a) > weight(b); });
 
   incident.clear_contributions();
+  if (!open->disturbed.signal().empty()) *incident.add_contributions() = open->disturbed;
   if (open->has_fact) *incident.add_contributions() = RestartContribution(incident.restart());
   for (const Peak& peak : open->peaks) {
     if (incident.contributions_size() >= kContributions) break;
@@ -128,6 +136,10 @@ void Compose(std::span<const FeatureSpec> features, const History& history, cons
   if (open->opened_by_fact) {
     incident.set_pattern(v1::Incident::COUNT);
     return;  // the onset of a fact is the moment of the fact
+  }
+  if (!open->disturbed.signal().empty()) {
+    incident.set_pattern(v1::Incident::STEP);
+    return;  // so is that of a disturbed host
   }
   if (open->peaks.empty()) return;
 

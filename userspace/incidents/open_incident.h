@@ -45,9 +45,13 @@ struct OpenIncident {
   std::string news;            // why
   double strength = 0;         // combined, the highest
   std::vector<Peak> peaks;
+  v1::Contribution disturbed;  // of the host, where it has a signal: leads its contributions
+  // The larger one stays.
+  void Disturb(const v1::Contribution& fact, uint64_t now_ns);
   template <class Archive>
   void Serialize(Archive& a) {
     SerializeMessage(a, incident);
+    SerializeMessage(a, disturbed);
     a(slot, opened_ns, onset_ns, last_told_ns, last_fact_ns, fact_gap_ns, calm_ticks, lost_before, has_fact, opened_by_fact, dirty, news,
       strength, peaks);
   }

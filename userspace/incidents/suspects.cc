@@ -22,9 +22,10 @@ std::vector<v1::Suspect> SuspectsOf(const OpenIncident& open, const WorkloadTick
   const v1::Contribution* waited = Find(open.incident, "process.cpu.run_delay");
   const v1::Contribution* burnt = Find(open.incident, "process.cpu.utilization");
   std::vector<v1::Suspect> suspects;
-  if (waited == nullptr && burnt == nullptr) return suspects;
-  // Its own CPU rose: what it waits for, it causes itself.
-  const bool own = burnt != nullptr;
+  const bool host = open.slot == kHostSlot;
+  if (waited == nullptr && burnt == nullptr && !host) return suspects;
+  // Its own CPU rose: what it waits for, it causes itself. The host has no processes of its own.
+  const bool own = burnt != nullptr && !host;
   double whole = 0;
   for (const ProcessRate& rate : tick.busiest) {
     if ((rate.slot == open.slot) == own) whole += rate.cpu_now - rate.cpu_before;

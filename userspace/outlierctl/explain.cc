@@ -74,10 +74,28 @@ std::string NotSeen(const v1::Coverage& c) {
   return text.empty() ? "Nothing is known to have been missed: all of its time was observed and no events were lost." : "Not seen:" + text;
 }
 
+// "0.03 times a week", "once in 12 weeks".
+std::string HowOften(double per_week) {
+  if (per_week >= 1) return fmt::format("{:.3g} times a week", per_week);
+  const double weeks = 1 / std::max(per_week, 1e-300);
+  return weeks > 5200 ? "less than once in a hundred years" : fmt::format("once in {:.2g} weeks", weeks);
+}
+
+// Why it was told: the false-alarm budget and what feedback has to do with it.
+std::string Recurrence(const v1::Incident& i) {
+  if (i.recurrences_per_week() <= 0) return "A fact told by the kernel opened it: such are told whatever the false-alarm budget is.";
+  std::string text = fmt::format("Were nothing wrong, this host would still show the like of it {}; you allow {:.3g} false alarms a week, so it was told.",
+                                 HowOften(i.recurrences_per_week()), i.promised_per_week());
+  if (i.feedback_factor() > 1) {
+    text += fmt::format(" Its like had been called a false alarm before: it had to be {:.0f} times rarer than otherwise.", i.feedback_factor());
+  }
+  return text;
+}
+
 std::string Judgement(const v1::Incident& i) {
   std::string text = i.acknowledged() ? "Somebody has acknowledged it." : "Nobody has acknowledged it yet.";
-  if (i.feedback() == "false_alarm") text += " It was called a false alarm.";
-  if (i.feedback() == "useful") text += " It was called useful.";
+  if (i.feedback() == "false_alarm") text += " It was called a false alarm: its like at this workload has to be rarer from then on.";
+  if (i.feedback() == "useful") text += " It was called useful: its like is told again, as often as the budget allows.";
   return text;
 }
 
@@ -95,6 +113,7 @@ std::vector<std::string> ExplainIncident(const Context& context, const v1::Incid
   std::vector<std::string> text;
   text.push_back(fmt::format("{}. This is a {} incident (score {:.0f} of 100), {}.", SummarySentence(i), Word(i.severity()), i.score(), Word(i.state())));
   text.push_back(Persistence(context, i));
+  text.push_back(Recurrence(i));
   for (const v1::Contribution& c : i.contributions()) text.push_back(Why(c));
   if (i.has_restart() && i.restart().cause() != v1::Restart::CAUSE_UNSPECIFIED) {
     text.push_back(fmt::format("Restarts are told without a baseline: cause {}, last exit code {}, last signal {}, {} within the last hour.",

@@ -10,6 +10,13 @@
 namespace outlier::ctl {
 namespace {
 
+std::string ThresholdText(const v1::Budgets& b) {
+  std::string text = fmt::format("told: what chance brings at most {:.3g} times a week", b.threshold_per_week());
+  if (b.stretched() > 1) text += fmt::format(", {:.2g} times rarer than anything that could have been seen yet", b.stretched());
+  if (b.from_prior()) text += "; by what is known of other hosts, until this one was watched for longer";
+  return text;
+}
+
 void PrintBudgets(Context& context, const v1::Status& status) {
   const v1::Budgets& b = status.budgets();
   const v1::Overhead& o = status.overhead();
@@ -17,8 +24,11 @@ void PrintBudgets(Context& context, const v1::Status& status) {
   table.AddRow({{"budget", Style::kDim}, {"promised", Style::kDim}, {"achieved", Style::kDim}});
   table.AddRow({{"false alarms a week"},
                 {fmt::format("<= {:.3g}", b.false_alarms_per_week_promised())},
-                {fmt::format("{:.3g} incidents a week told over {}, {:.0f} confirmed false", b.false_alarms_per_week_told(),
-                             HumanDuration(b.watched_seconds()), b.false_alarms_confirmed())}});
+                {fmt::format("{:.3g} a week (95 %: {:.2g} to {:.2g}) over {}, {:.2g} expected; {:.0f} called false, {:.0f} useful",
+                             b.false_alarms_per_week_achieved(), b.false_alarms_per_week_lower(), b.false_alarms_per_week_upper(),
+                             HumanDuration(b.watched_seconds()), b.false_alarms_per_week_expected(), b.false_alarms_confirmed(),
+                             b.useful_confirmed())}});
+  table.AddRow({{""}, {""}, {ThresholdText(b), Style::kDim}});
   table.AddRow({{"CPU of one core"},
                 {fmt::format("<= {:.3g} %", b.cpu_percent_promised())},
                 {fmt::format("{:.2f} % ({:.2f} % in the kernel, {:.2f} % of its own)", b.cpu_percent_achieved(),

@@ -17,7 +17,7 @@ namespace outlier {
 namespace {
 
 constexpr std::string_view kMagic = "OUTLSNAP";
-constexpr uint32_t kVersion = 3;  // of the layout below the header: another one is set aside, not guessed at
+constexpr uint32_t kVersion = 4;  // of the layout below the header: another one is set aside, not guessed at
 
 class Street : public Engine {
  public:
@@ -149,12 +149,7 @@ class Street : public Engine {
     status->set_series(workloads * judged);
     status->set_open_incidents(incidents_.open().size());
     v1::Budgets& budgets = *status->mutable_budgets();
-    constexpr double kWeek = 7 * 86400.0;
-    budgets.set_watched_seconds(incidents_.watched_seconds());
-    budgets.set_false_alarms_per_week_promised(config_.budgets().false_alarms_per_week());
-    // Before a week is over the rate would be an extrapolation of next to nothing: what was told is counted as one week's.
-    budgets.set_false_alarms_per_week_told(incidents_.opened() * kWeek / std::max(incidents_.watched_seconds(), kWeek));
-    budgets.set_false_alarms_confirmed(incidents_.confirmed_false_alarms());
+    incidents_.FillBudgets(&budgets);
     budgets.set_cpu_percent_promised(config_.budgets().cpu_percent());
     budgets.set_memory_promised_bytes(config_.budgets().memory());
     for (const LossSample& loss : losses_) {

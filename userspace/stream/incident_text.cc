@@ -47,6 +47,9 @@ constexpr SignalWording kWordings[] = {
     {"host.memory.available", "available memory of the host"},
     {"host.cpu.utilization", "CPU of the host"},
     {"host.process.forks", "processes started on the host"},
+    {"host.workloads.departing", "workloads that depart at once"},
+    {"host.tick.interval", "time in which nothing could be seen"},
+    {"host.clock.jump", "jump of the wall clock"},
 };
 
 std::string AttributeWords(std::string_view key, std::string_view value) {

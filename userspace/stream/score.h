@@ -8,7 +8,7 @@
 namespace outlier {
 
 // Which departure a detector looks for; the incident's pattern is decided from these and from the shape over time.
-enum class Channel : uint8_t { kLevel, kDifference, kDrift, kSilence, kCount, kShape };
+enum class Channel : uint8_t { kLevel, kDifference, kDrift, kSilence, kCount, kShape, kHeld };
 
 // One detector over all slots at one tick. Units of expected, lower, upper: the feature's own.
 struct DetectorScores {

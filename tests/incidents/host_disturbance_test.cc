@@ -1,0 +1,123 @@
+// What hits the whole host is told once, of the host.
+#include "userspace/incidents/host_disturbance.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace outlier {
+namespace {
+
+constexpr uint64_t kSecond = 1'000'000'000;
+
+class HostDisturbanceTest : public ::testing::Test {
+ protected:
+  static constexpr int kSlots = 50;
+  HostDisturbanceTest() { disturbance_.Resize(kSlots); }
+
+  std::optional<v1::Contribution> Tick(double boot_seconds, double wall_seconds, double interval) {
+    boot_ += static_cast<uint64_t>(boot_seconds * 1e9);
+    wall_ += static_cast<int64_t>(wall_seconds * 1e9);
+    WorkloadTick tick;
+    tick.boot_time_ns = boot_;
+    tick.wall_time_ns = wall_;
+    tick.interval_seconds = interval;
+    return disturbance_.Interruption(tick);
+  }
+  void Departs(Slot slot, double second, double strength = 1, EvidenceGroup group = EvidenceGroup::kCpu, bool up = true, bool known = true) {
+    GroupStrengths groups;
+    groups.strength[static_cast<int>(group)] = strength;
+    groups.up[static_cast<int>(group)] = up;
+    disturbance_.Observe(slot, groups, known, static_cast<uint64_t>(second * 1e9) + 1000 * kSecond);
+  }
+
+  HostDisturbance disturbance_;
+  uint64_t boot_ = 5000 * kSecond;
+  int64_t wall_ = 1'800'000'000LL * 1'000'000'000;
+};
+
+TEST_F(HostDisturbanceTest, SteadyTicksAreNoInterruption) {
+  for (int i = 0; i < 100; ++i) EXPECT_FALSE(Tick(1, 1, 1).has_value());
+}
+
+TEST_F(HostDisturbanceTest, ATickOfManyIsAnInterruptionWithItsLength) {
+  for (int i = 0; i < 10; ++i) Tick(1, 1, 1);
+  const auto told = Tick(300, 300, 300);
+  ASSERT_TRUE(told.has_value());
+  EXPECT_EQ(told->signal(), "host.tick.interval");
+  EXPECT_EQ(told->observed(), 300);
+  EXPECT_NEAR(told->expected(), 1, 1e-9);
+  EXPECT_FALSE(Tick(1, 1, 1).has_value());
+}
+
+TEST_F(HostDisturbanceTest, AClockThatIsSetIsAnInterruptionWithItsDirection) {
+  for (int i = 0; i < 10; ++i) Tick(1, 1, 1);
+  const auto back = Tick(1, -3599, 1);
+  ASSERT_TRUE(back.has_value());
+  EXPECT_EQ(back->signal(), "host.clock.jump");
+  EXPECT_NEAR(back->observed(), -3600, 1e-3);
+  EXPECT_EQ(back->direction(), v1::Contribution::DOWN);
+  EXPECT_FALSE(Tick(1, 1, 1).has_value());
+}
+
+TEST_F(HostDisturbanceTest, ARestartOfTheDaemonIsNone) {
+  for (int i = 0; i < 10; ++i) Tick(1, 1, 1);
+  EXPECT_FALSE(Tick(3600, 3600, 0).has_value());
+}
+
+TEST_F(HostDisturbanceTest, FourOfFiftyInOneMinuteAreTogetherAndThreeAreNot) {
+  for (Slot slot = 3; slot < 6; ++slot) Departs(slot, slot);
+  EXPECT_EQ(disturbance_.Together(5, true), 0);
+  Departs(6, 20);
+  EXPECT_EQ(disturbance_.Together(6, true), 4);
+}
+
+TEST_F(HostDisturbanceTest, OnLargeHostsItTakesThreeInAHundred) {
+  disturbance_.Resize(1000);
+  for (Slot slot = 3; slot < 32; ++slot) Departs(slot, 1);
+  EXPECT_EQ(disturbance_.Together(31, true), 0);
+  Departs(32, 1);
+  EXPECT_EQ(disturbance_.Together(32, true), 30);
+}
+
+TEST_F(HostDisturbanceTest, OtherWaysAndOtherTimesAreNotTogether) {
+  Departs(3, 0);
+  Departs(4, 0, 1, EvidenceGroup::kMemory);
+  Departs(5, 0, 1, EvidenceGroup::kCpu, false);
+  Departs(6, 90);
+  Departs(7, 90, 0.5);  // too weak
+  EXPECT_EQ(disturbance_.Together(3, true), 0);
+}
+
+TEST_F(HostDisturbanceTest, WorkloadsNotKnownForADayAreGivenTenMinutes) {
+  for (Slot slot = 3; slot < 7; ++slot) Departs(slot, 120.0 * slot, 1, EvidenceGroup::kCpu, true, false);
+  EXPECT_EQ(disturbance_.Together(6, true), 0);
+  EXPECT_EQ(disturbance_.Together(6, false), 4);
+}
+
+TEST_F(HostDisturbanceTest, IsToldAsOftenAsItWasSeen) {
+  const double hour = 3600;
+  for (int episode = 0; episode < 3; ++episode) {
+    EXPECT_EQ(disturbance_.PerWeek(0), std::max(0, episode - 1)) << "the one under way does not count against itself";
+    for (Slot slot = 3; slot < 9; ++slot) Departs(slot, episode * hour);
+    for (Slot slot = 3; slot < 9; ++slot) Departs(slot, episode * hour + 30, 0);
+  }
+}
+
+TEST_F(HostDisturbanceTest, SurvivesSavingAndLoading) {
+  for (int i = 0; i < 10; ++i) Tick(1, 1, 1);
+  for (Slot slot = 3; slot < 7; ++slot) Departs(slot, slot);
+  std::string bytes;
+  ArchiveWriter writer(&bytes);
+  writer(disturbance_);
+  HostDisturbance loaded;
+  ArchiveReader reader(bytes);
+  reader(loaded);
+  ASSERT_TRUE(reader.done());
+  EXPECT_EQ(loaded.Together(6, true), 4);
+  disturbance_ = loaded;
+  EXPECT_TRUE(Tick(300, 300, 300).has_value());
+}
+
+}  // namespace
+}  // namespace outlier

@@ -1,0 +1,214 @@
+// How often chance alone would bring the like of a departure, and what moves that estimate.
+#include "userspace/incidents/recurrences.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "userspace/incidents/poisson_interval.h"
+
+namespace outlier {
+namespace {
+
+constexpr uint64_t kSecond = 1'000'000'000, kDay = 86'400 * kSecond;
+constexpr double kNever = std::numeric_limits<double>::infinity();
+
+class RecurrencesTest : public ::testing::Test {
+ protected:
+  RecurrencesTest() {
+    recurrences_.Resize(2);
+    for (size_t slot : {0, 1}) recurrences_.Forget(slot, now_ns_);
+    counts_.fill(true);
+  }
+  static GroupStrengths Departs(double strength, bool up = true, EvidenceGroup group = EvidenceGroup::kCpu) {
+    GroupStrengths now;
+    now.strength[static_cast<int>(group)] = strength;
+    now.up[static_cast<int>(group)] = up;
+    return now;
+  }
+  // One tick of `seconds` on a host of `workloads`.
+  double Tick(const GroupStrengths& now, double seconds = 1, size_t slot = 0) {
+    now_ns_ += static_cast<uint64_t>(seconds * 1e9);
+    recurrences_.Observe(slot, now, now_ns_);
+    const double per_week = recurrences_.PerWeek(slot, now, counts_, now_ns_);
+    recurrences_.EndTick(per_week, workloads_, seconds);
+    return per_week;
+  }
+  void Calm(double seconds) {
+    for (; seconds > 600; seconds -= 600) Tick({}, 600);
+    Tick({}, seconds);
+  }
+  // Departs for some seconds, then is calm for a while. The lowest rate it was given.
+  double Excursion(double strength, int seconds = 20, bool up = true, double calm = 300) {
+    double rarest = kNever;
+    for (int s = 0; s < seconds; ++s) rarest = std::min(rarest, Tick(Departs(strength, up)));
+    Calm(calm);
+    return rarest;
+  }
+
+  Recurrences recurrences_;
+  std::array<bool, 2 * kEvidenceGroups> counts_;
+  size_t workloads_ = 50;
+  uint64_t now_ns_ = kDay;
+};
+
+TEST_F(RecurrencesTest, NothingThatDepartsNeverRecurs) { EXPECT_EQ(Tick({}), kNever); }
+
+TEST_F(RecurrencesTest, TheStrongerTheRarer) {
+  Calm(86400);
+  double before = kNever;
+  for (const double strength : {0.4, 0.7, 1.0, 2.0, 5.0}) {
+    const double per_week = recurrences_.PerWeek(0, Departs(strength), counts_, now_ns_);
+    EXPECT_LT(per_week, before) << strength;
+    before = per_week;
+  }
+}
+
+TEST_F(RecurrencesTest, TheLongerAWorkloadHasBeenCalmTheRarerIsWhatItDoes) {
+  Calm(60);
+  const double young = recurrences_.PerWeek(0, Departs(1), counts_, now_ns_);
+  Calm(7 * 86400);
+  EXPECT_LT(recurrences_.PerWeek(0, Departs(1), counts_, now_ns_), young / 1000);
+}
+
+TEST_F(RecurrencesTest, AnyOfTheHostsWorkloadsCouldHaveBroughtIt) {
+  Calm(86400);
+  const double of_fifty = recurrences_.PerWeek(0, Departs(1), counts_, now_ns_);
+  workloads_ = 500;
+  Tick({});
+  EXPECT_NEAR(recurrences_.PerWeek(0, Departs(1), counts_, now_ns_) / of_fifty, 10, 0.1);
+}
+
+TEST_F(RecurrencesTest, WhatIsLeftOutDoesNotCount) {
+  Calm(86400);
+  counts_[static_cast<int>(EvidenceGroup::kCpu)] = false;
+  EXPECT_EQ(recurrences_.PerWeek(0, Departs(5), counts_, now_ns_), kNever);
+}
+
+TEST_F(RecurrencesTest, OneKindOfEvidenceIsCorroboratedByAnother) {
+  Calm(86400);
+  GroupStrengths both = Departs(1);
+  both.strength[static_cast<int>(EvidenceGroup::kActivity)] = 1;
+  EXPECT_LT(recurrences_.PerWeek(0, both, counts_, now_ns_), recurrences_.PerWeek(0, Departs(1), counts_, now_ns_) / 5);
+}
+
+TEST_F(RecurrencesTest, ARepetitionComesAsOftenAsItWasSeen) {
+  Calm(86400);
+  const double first = Excursion(3);
+  EXPECT_LT(first, 0.1);
+  EXPECT_NEAR(Excursion(3), 1 / (1 + 1.0 / 7), 0.02) << "one in a week of belief and the day that was watched";
+  EXPECT_NEAR(Excursion(3), 2 / (1 + 1.0 / 7), 0.04);
+  EXPECT_NEAR(Excursion(2), 3 / (1 + 1.0 / 7), 0.06) << "weaker than what was seen: as often as anything was";
+}
+
+TEST_F(RecurrencesTest, AStrongerOneThanEverIsRareAgain) {
+  Calm(7 * 86400);
+  for (int i = 0; i < 5; ++i) Excursion(1);
+  EXPECT_GT(Excursion(1.1), 2);
+  EXPECT_LT(Excursion(8), 0.1);
+}
+
+TEST_F(RecurrencesTest, OneInTheOtherDirectionOrOfAnotherKindIsNoRepetition) {
+  Calm(7 * 86400);
+  for (int i = 0; i < 5; ++i) Excursion(2);
+  EXPECT_LT(Excursion(2, 20, false), 0.1);
+  EXPECT_LT(Tick(Departs(2, true, EvidenceGroup::kMemory)), 0.1);
+  EXPECT_LT(Tick(Departs(2), 1, 1), 0.5) << "another workload, though repetitions on the host count for every repetition";
+}
+
+TEST_F(RecurrencesTest, RepetitionsEverywhereOnTheHostMakeEveryRepetitionCommon) {
+  recurrences_.Resize(40);
+  for (size_t slot = 2; slot < 40; ++slot) recurrences_.Forget(slot, now_ns_);
+  Calm(86400);
+  const auto once = [&](size_t slot) {
+    double rarest = kNever;
+    for (int s = 0; s < 20; ++s) rarest = std::min(rarest, Tick(Departs(2), 1, slot));
+    for (int s = 0; s < 20; ++s) Tick({}, 1, slot);
+    return rarest;
+  };
+  for (size_t slot = 0; slot < 40; ++slot) once(slot);
+  int told = 0;
+  for (size_t slot = 0; slot < 40; ++slot) told += once(slot) <= 1;
+  EXPECT_GE(told, 1);
+  EXPECT_LE(told, 2) << "a promise of one a week holds for all of them together";
+}
+
+TEST_F(RecurrencesTest, SpellsWithAShortGapAreOne) {
+  Calm(86400);
+  for (int i = 0; i < 10; ++i) {
+    for (int s = 0; s < 20; ++s) EXPECT_LT(Tick(Departs(2)), 0.1);
+    for (int s = 0; s < 5; ++s) Tick({});
+  }
+}
+
+TEST_F(RecurrencesTest, WhatWasSeenFadesWithinWeeks) {
+  Calm(86400);
+  for (int i = 0; i < 4; ++i) Excursion(2);
+  EXPECT_GT(Excursion(2), 3);
+  Calm(10 * 7 * 86400);
+  EXPECT_LT(Excursion(2), 1);
+}
+
+TEST_F(RecurrencesTest, AFalseAlarmMakesItsLikeCommonAndWhatWasUsefulIsToldAgain) {
+  Calm(86400);
+  Excursion(2);
+  const double before = recurrences_.PerWeek(0, Departs(2), counts_, now_ns_);
+  recurrences_.MakeRarer(0, now_ns_);
+  EXPECT_NEAR(recurrences_.PerWeek(0, Departs(2), counts_, now_ns_) / before, 50, 0.01);
+  recurrences_.Clear(0);
+  EXPECT_LT(recurrences_.PerWeek(0, Departs(2), counts_, now_ns_), 0.1);
+}
+
+TEST_F(RecurrencesTest, AFalseAlarmSaysNothingOfWhatWasLongAgo) {
+  Calm(86400);
+  Excursion(2);
+  Calm(2 * 3600);
+  const double before = recurrences_.PerWeek(0, Departs(2), counts_, now_ns_);
+  recurrences_.MakeRarer(0, now_ns_);
+  EXPECT_EQ(recurrences_.PerWeek(0, Departs(2), counts_, now_ns_), before);
+}
+
+// A host on which everyday departures come ten times as often as the law says: the slow controller notices.
+TEST_F(RecurrencesTest, TheControllerCorrectsALawThatIsTooBoldByAtMostTenTimes) {
+  Calm(600);
+  for (int window = 0; window < 3000; ++window) recurrences_.EndTick(100, workloads_, 600);
+  const Recurrences::Account account = recurrences_.account();
+  EXPECT_GT(account.correction, 4);
+  EXPECT_LE(account.correction, 10);
+  EXPECT_FALSE(account.from_prior);
+}
+
+TEST_F(RecurrencesTest, TrueIncidentsDoNotMakeTheControllerDeaf) {
+  for (int window = 0; window < 3000; ++window) recurrences_.EndTick(0.01, workloads_, 600);
+  EXPECT_EQ(recurrences_.account().correction, 1);
+}
+
+TEST_F(RecurrencesTest, SurviveSavingAndLoading) {
+  Calm(86400);
+  for (int i = 0; i < 3; ++i) Excursion(2);
+  std::string bytes, again;
+  ArchiveWriter writer(&bytes);
+  writer(recurrences_);
+  Recurrences loaded;
+  ArchiveReader reader(bytes);
+  reader(loaded);
+  ASSERT_TRUE(reader.done());
+  ArchiveWriter rewriter(&again);
+  rewriter(loaded);
+  EXPECT_EQ(again, bytes);
+  EXPECT_EQ(loaded.PerWeek(0, Departs(2), counts_, now_ns_), recurrences_.PerWeek(0, Departs(2), counts_, now_ns_));
+}
+
+// Published 95 % limits (Garwood 1936, as tabled by Ulm 1990).
+TEST(PoissonInterval, HasThePublishedLimits) {
+  const struct { uint64_t events; double lower, upper; } published[] = {{0, 0, 3.689}, {1, 0.025, 5.572}, {3, 0.619, 8.767}, {10, 4.795, 18.390}, {100, 81.36, 121.63}};
+  for (const auto& [events, lower, upper] : published) {
+    const PoissonInterval interval = PoissonIntervalOf(events);
+    EXPECT_NEAR(interval.lower, lower, 0.006 + 1e-4 * lower) << events;
+    EXPECT_NEAR(interval.upper, upper, 0.006 + 1e-4 * upper) << events;
+  }
+}
+
+}  // namespace
+}  // namespace outlier

@@ -1,0 +1,78 @@
+#include "userspace/incidents/host_disturbance.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace outlier {
+namespace {
+
+constexpr double kLongTick = 10.0, kLongSeconds = 30.0;  // times the usual, and at least
+constexpr double kUsualGain = 0.1;
+constexpr double kJumpSeconds = 5.0;
+constexpr double kDeparts = 0.7, kCalm = 0.35;           // strengths
+constexpr uint64_t kMinuteNs = 60ull * 1'000'000'000, kTenMinutesNs = 10 * kMinuteNs;
+constexpr double kWeekNs = 7 * 86400e9;
+constexpr int kLeastTogether = 4;
+constexpr double kShareTogether = 0.03;
+
+v1::Contribution Fact(std::string_view signal, std::string_view unit, double observed, double expected, double most) {
+  v1::Contribution c;
+  c.set_signal(std::string(signal));
+  c.set_unit(std::string(unit));
+  c.set_direction(observed >= expected ? v1::Contribution::UP : v1::Contribution::DOWN);
+  c.set_observed(observed);
+  c.set_expected(expected);
+  c.set_lower(std::min(expected, -most));
+  c.set_upper(most);
+  c.set_tail_probability(1e-9);  // clocks do not do this by chance
+  return c;
+}
+
+}  // namespace
+
+std::optional<v1::Contribution> HostDisturbance::Interruption(const WorkloadTick& tick) {
+  const double seconds = tick.interval_seconds, usual = usual_seconds_;
+  const double boot = static_cast<double>(tick.boot_time_ns - std::min(boot_ns_, tick.boot_time_ns)) * 1e-9;
+  const double jump = static_cast<double>(tick.wall_time_ns - wall_ns_) * 1e-9 - boot;
+  const bool followed = boot_ns_ != 0 && seconds > 0;  // not across a restart of the daemon
+  boot_ns_ = tick.boot_time_ns;
+  wall_ns_ = tick.wall_time_ns;
+  if (!followed) return std::nullopt;
+  const bool is_long = usual > 0 && seconds >= std::max(kLongTick * usual, kLongSeconds);
+  if (!is_long) usual_seconds_ += (usual == 0 ? 1.0 : kUsualGain) * (seconds - usual);
+  if (is_long) return Fact("host.tick.interval", "s", seconds, usual, std::max(kLongTick * usual, kLongSeconds));
+  if (std::abs(jump) >= kJumpSeconds) return Fact("host.clock.jump", "s", jump, 0, kJumpSeconds);
+  return std::nullopt;
+}
+
+void HostDisturbance::Observe(Slot slot, const GroupStrengths& groups, bool known, uint64_t now_ns) {
+  const auto strongest = std::max_element(groups.strength.begin(), groups.strength.begin() + kEvidenceGroups);
+  Departing& own = departing_[slot];
+  if (*strongest < kCalm) own.now = 0;
+  if (*strongest < kDeparts || own.now != 0) return;
+  const auto group = strongest - groups.strength.begin();
+  own = {now_ns, static_cast<uint8_t>(2 * group + (groups.up[group] ? 1 : 0)), 1};
+  if (Together(slot, known) == 0) return;
+  if (episode_ns_ != 0 && episode_ns_ + kTenMinutesNs <= now_ns) episodes_ += 1;
+  episode_ns_ = now_ns;
+}
+
+int HostDisturbance::Together(Slot slot, bool known) const {
+  const Departing& own = departing_[slot];
+  if (own.now == 0) return 0;
+  const uint64_t apart = known ? kMinuteNs : kTenMinutesNs;
+  const auto count = std::count_if(departing_.begin(), departing_.end(), [&](const Departing& other) {
+    return other.since_ns != 0 && other.way == own.way && other.since_ns + apart > own.since_ns && own.since_ns + apart > other.since_ns;
+  });
+  return count >= std::max<double>(kLeastTogether, kShareTogether * static_cast<double>(departing_.size())) ? static_cast<int>(count) : 0;
+}
+
+double HostDisturbance::PerWeek(uint64_t now_ns) const { return episodes_ / (static_cast<double>(now_ns) / kWeekNs + 1.0); }
+
+v1::Contribution HostDisturbance::Of(int together) {
+  v1::Contribution c = Fact("host.workloads.departing", "{workload}", together, 0, kLeastTogether - 1);
+  c.set_lower(0);
+  return c;
+}
+
+}  // namespace outlier

@@ -1,0 +1,53 @@
+// HostDisturbance: what hits the whole host is one incident of the host, not one for each workload.
+//
+//  - a tick that took many times as long as usual (suspend, a stalled virtual machine): `host.tick.interval`, s;
+//  - a wall clock that was set: `host.clock.jump`, s, signed;
+//  - workloads that began to depart in the same way within the same minute (within the same ten where they are not known for a
+//    day yet, and may all be doing for the first time what they do each hour), at least four and three in a hundred of all:
+//    `host.workloads.departing`, {workload}. Each of them is then part of the host's incident.
+// Pure; deterministic; not thread-safe.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "outlier/v1/feed.pb.h"
+#include "userspace/incidents/evidence.h"
+#include "userspace/stream/workload.h"
+
+namespace outlier {
+
+class HostDisturbance {
+ public:
+  void Resize(size_t slots) { departing_.resize(slots); }
+  // Once a tick, first: what the clocks say, if anything.
+  std::optional<v1::Contribution> Interruption(const WorkloadTick& tick);
+  // How one workload departs now; `now_ns` is what was watched so far. `known`: for a day.
+  void Observe(Slot slot, const GroupStrengths& groups, bool known, uint64_t now_ns);
+  // How many workloads departed as this one does and began about when it did, if that is too many for chance; else 0.
+  int Together(Slot slot, bool known) const;
+  static v1::Contribution Of(int together);
+  // How often that was the case so far, ten minutes apart, over the weeks watched and one of belief: a host whose workloads do so
+  // is told of it as often as the promise allows.
+  double PerWeek(uint64_t now_ns) const;
+
+  template <class Archive>
+  void Serialize(Archive& a) { a(departing_, episodes_, episode_ns_, usual_seconds_, boot_ns_, wall_ns_); }
+
+ private:
+  struct Departing {
+    uint64_t since_ns = 0;  // of the last time; 0 = never
+    uint8_t way = 0;        // leading group, twice, plus 1 where up
+    uint8_t now = 0;
+    template <class Archive>
+    void Serialize(Archive& a) { a(since_ns, way, now); }
+  };
+  std::vector<Departing> departing_;
+  double episodes_ = 0;       // but for the one under way
+  uint64_t episode_ns_ = 0;   // when the last one was last seen; 0 = never
+  double usual_seconds_ = 0;
+  uint64_t boot_ns_ = 0;
+  int64_t wall_ns_ = 0;
+};
+
+}  // namespace outlier

@@ -1,0 +1,171 @@
+#include "userspace/incidents/recurrences.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace outlier {
+namespace {
+
+constexpr double kNsPerWeek = 7 * 86400e9, kSecondsPerWeek = 7 * 86400.0;
+constexpr double kLeastStrength = 0.35;    // of an excursion
+constexpr uint64_t kGapNs = 10ull * 1'000'000'000;  // calm that ends an excursion, as it does an incident
+constexpr double kMemoryWeeks = 2.0;       // half-life of what was seen
+constexpr double kMostWeeks = 4.0;         // of a workload's past that count
+constexpr double kFades = 0.25;            // of the strongest mark, a week
+constexpr double kAlike = 0.15;            // difference of the marks of peers
+constexpr double kYoungWeeks = 60.0 / kSecondsPerWeek;
+// Of workloads that never departed, measured on simulated hosts (docs/false-alarms.md): excursions a workload that has been
+// watched for T has yet to show, and the mean of their marks.
+constexpr double kPriorNumber = 0.02;
+constexpr double kPriorSpread = 0.18;
+constexpr double kPriorWeight = 3.0;       // excursions
+constexpr double kKinds = 12.0;            // groups, sudden and held, that a workload shows in practice
+constexpr double kRepeatWeeks = 1.0;       // the prior of repetitions: none in this time
+constexpr double kFalseAlarm = 50.0;
+constexpr uint64_t kRecentNs = 3600ull * 1'000'000'000;
+constexpr double kWindowSeconds = 600.0, kEverydayFrom = 20.0, kEverydayTo = 200.0;
+constexpr double kControlWeight = 10.0;    // windows
+constexpr double kMostCorrection = 10.0;
+
+double Mark(double strength) { return std::log(strength / kLeastStrength); }
+double Faded(double value, uint64_t from_ns, uint64_t to_ns) {
+  return value * std::exp2(-static_cast<double>(to_ns - std::min(from_ns, to_ns)) / (kMemoryWeeks * kNsPerWeek));
+}
+int BinOf(double mark, int bins) { return std::clamp(static_cast<int>(mark / 0.25), 0, bins - 1); }
+
+}  // namespace
+
+void Recurrences::Forget(size_t slot, uint64_t now_ns) {
+  slots_[slot] = {};
+  slots_[slot].born_ns = now_ns;
+}
+
+double Recurrences::AgeSeconds(size_t slot, uint64_t now_ns) const {
+  return static_cast<double>(now_ns - std::min(slots_[slot].born_ns, now_ns)) * 1e-9;
+}
+
+const Recurrences::Excursions* Recurrences::Find(const OfSlot& slot, uint8_t index) const {
+  for (const Excursions& kind : slot.kinds) {
+    if (kind.index == index) return &kind;
+  }
+  return nullptr;
+}
+
+void Recurrences::End(Excursions* kind) {
+
+  const double faded = kind->ended_ns == 0 ? 0.0 : Faded(1.0, kind->ended_ns, kind->last_ns);
+  const double weeks = kind->ended_ns == 0 ? 0.0 : static_cast<double>(kind->last_ns - kind->ended_ns) / kNsPerWeek;
+  kind->number *= faded;
+  kind->peers *= faded;
+  kind->strongest = std::max(kind->strongest - kFades * weeks, 0.0);
+  if (kind->number > 0.0 && kind->peak <= kind->strongest + kAlike) repeats_[BinOf(kind->peak, kRepeatBins)] += 1.0;
+  if (kind->peak > kind->strongest + kAlike) kind->peers = 0.0;
+  if (kind->peak > kind->strongest - kAlike) kind->peers += 1.0;
+  kind->strongest = std::max(kind->strongest, kind->peak);
+  kind->number += 1.0;
+  kind->mean += (kind->peak - kind->mean) / kind->number;
+  kind->square += (kind->peak * kind->peak - kind->square) / kind->number;
+  kind->ended_ns = kind->last_ns;
+  kind->since_ns = 0;
+  kind->peak = 0.0;
+}
+
+void Recurrences::Observe(size_t slot, const GroupStrengths& now, uint64_t now_ns) {
+  OfSlot& own = slots_[slot];
+  for (int i = 0; i < 2 * kEvidenceGroups; ++i) {
+    if (now.strength[i] < kLeastStrength) continue;
+    const uint8_t index = static_cast<uint8_t>(2 * i + (now.up[i] ? 1 : 0));
+    Excursions* kind = const_cast<Excursions*>(Find(own, index));
+    if (kind == nullptr) {
+      kind = &own.kinds.emplace_back();
+      kind->index = index;
+    }
+    if (kind->since_ns == 0) kind->since_ns = now_ns;
+    kind->last_ns = now_ns;
+    kind->peak = std::max(kind->peak, Mark(Led(now, i)));
+  }
+  for (Excursions& kind : own.kinds) {
+    if (kind.since_ns != 0 && kind.last_ns + kGapNs <= now_ns) End(&kind);
+  }
+}
+
+// Repetitions on the host about as strong or stronger.
+double Recurrences::Repeats(double mark) const {
+  double sum = 0.0;
+  for (int bin = BinOf(mark, kRepeatBins); bin < kRepeatBins; ++bin) sum += repeats_[bin];
+  return sum;
+}
+
+double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, uint64_t now_ns) const {
+  const double watched = static_cast<double>(now_ns - std::min(slot.born_ns, now_ns)) / kNsPerWeek;
+  const double weeks = std::min(watched, kMostWeeks) + kYoungWeeks;
+  const double several = workloads_ * kKinds * Correction();
+  const Excursions* kind = Find(slot, index);
+  if (kind == nullptr || kind->number == 0.0) return several * kPriorNumber / weeks * std::exp(-mark / kPriorSpread) * (kind == nullptr ? 1.0 : kind->offset);
+  const double since = static_cast<double>(now_ns - std::min(kind->ended_ns, now_ns)) / kNsPerWeek;
+  const double strongest = std::max(kind->strongest - kFades * since, 0.0);
+  if (mark <= strongest + kAlike) {
+    const double own = Faded(mark > strongest - kAlike ? kind->peers : kind->number, kind->ended_ns, now_ns);
+    return std::max(own, Repeats(mark)) / (std::min(seconds_ / kSecondsPerWeek, kMostWeeks) + kRepeatWeeks) * kind->offset;
+  }
+  const double spread = std::sqrt(std::max(kind->square - kind->mean * kind->mean, 0.0));
+  const double shrunk = (kind->number * spread + kPriorWeight * kPriorSpread) / (kind->number + kPriorWeight);
+  return several / weeks * std::exp(-(mark - strongest) / std::max(shrunk, kPriorSpread)) * kind->offset;
+}
+
+double Recurrences::PerWeek(size_t slot, const GroupStrengths& now, const std::array<bool, 2 * kEvidenceGroups>& counts, uint64_t now_ns) const {
+  double rarest = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < 2 * kEvidenceGroups; ++i) {
+    if (now.strength[i] < kLeastStrength || !counts[i]) continue;
+    const uint8_t index = static_cast<uint8_t>(2 * i + (now.up[i] ? 1 : 0));
+    rarest = std::min(rarest, Law(slots_[slot], index, Mark(Led(now, i)), now_ns));
+  }
+  return rarest;
+}
+
+void Recurrences::EndTick(double rarest_per_week, size_t workloads, double seconds) {
+  workloads_ = std::max<double>(static_cast<double>(workloads), 1.0);
+  const double fade = std::exp2(-seconds / (kMemoryWeeks * kSecondsPerWeek));
+  for (double& repeats : repeats_) repeats *= fade;
+  everyday_ *= fade;
+  seconds_ = seconds_ * fade + seconds;
+  // As issued: before the correction.
+  const double issued = rarest_per_week / Correction();
+  if (std::isfinite(issued)) window_rarest_ = window_rarest_ == 0.0 ? issued : std::min(window_rarest_, issued);
+  window_seconds_ += seconds;
+  if (window_seconds_ < kWindowSeconds) return;
+  everyday_ += window_rarest_ > kEverydayFrom && window_rarest_ <= kEverydayTo;
+  window_seconds_ = window_rarest_ = 0.0;
+}
+
+double Recurrences::Excess() const {
+  const double expected = (kEverydayTo - kEverydayFrom) * seconds_ / kSecondsPerWeek;
+  return (everyday_ + kControlWeight) / (expected + kControlWeight);
+}
+
+double Recurrences::Correction() const { return std::clamp(Excess(), 1.0, kMostCorrection); }
+
+Recurrences::Account Recurrences::account() const {
+  const double weeks = seconds_ / kSecondsPerWeek;
+  return {weeks, Excess(), Correction(), (kEverydayTo - kEverydayFrom) * weeks < kControlWeight};
+}
+
+double Recurrences::FeedbackFactor(size_t slot) const {
+  double factor = 1.0;
+  for (const Excursions& kind : slots_[slot].kinds) {
+    if (kind.since_ns != 0) factor = std::max(factor, kind.offset);
+  }
+  return factor;
+}
+
+void Recurrences::MakeRarer(size_t slot, uint64_t now_ns) {
+  for (Excursions& kind : slots_[slot].kinds) {
+    if (kind.since_ns == 0 && kind.ended_ns + kRecentNs < now_ns) continue;
+    kind.offset *= kFalseAlarm;
+  }
+}
+
+void Recurrences::Clear(size_t slot) { slots_[slot].kinds.clear(); }
+
+}  // namespace outlier

@@ -1,0 +1,93 @@
+// Recurrences: how often would chance alone bring the like of this departure on this host? In events a host-week, independent of
+// any budget: an incident opens where that is at most the budget, so the incidents of a smaller budget are among those of a
+// larger one.
+//
+// An excursion is a spell in which a kind of evidence of one workload departs in one direction; its mark is ln of its peak
+// strength over the least one counted. Marks are taken as issued and never revised. For a departure with mark y:
+//  - beyond all marks of its kind in T weeks of this workload: the next of n exchangeable marks exceeds the largest m with
+//    probability 1/(n+1), hence at a rate of about 1/T, and falls off exponentially beyond (peaks over a threshold, Pickands
+//    1975) with the spread s of the marks, not less than the prior's: r = exp(-(y - m)/s) / T. Of a workload without any such
+//    excursion, the prior speaks: r = kPriorRate exp(-y/kPriorSpread). Any of the host's workloads and kinds could be the one that
+//    brings it (union bound): R = r x workloads x kinds x f.
+//  - within the marks, it is a repetition: R = the rate of its like at this workload, or of repetitions on the host if larger.
+// f in [1, 10] is the slow controller: in ten-minute windows, the rarest R as issued should be between 20 and 200 in
+// 180 windows a week; where it is in more, the law is too bold and R grows by that ratio. Rarer windows, which may be true
+// incidents, are not counted, so that real trouble does not make it deaf.
+//
+// Pure; deterministic; not thread-safe. Slots without departures cost nothing.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "userspace/incidents/evidence.h"
+
+namespace outlier {
+
+class Recurrences {
+ public:
+  // How well the law fits this host.
+  struct Account {
+    double weeks = 0;         // watched, fading
+    double excess = 1;        // everyday windows seen over those the law expects, shrunk to 1
+    double correction = 1;    // f
+    bool from_prior = true;   // fewer everyday windows were expected yet than the prior weighs
+  };
+
+  void Resize(size_t slots) { slots_.resize(slots); }
+  void Forget(size_t slot, uint64_t now_ns);
+  double AgeSeconds(size_t slot, uint64_t now_ns) const;  // since Forget: how long this workload has been watched
+  // Departures of one slot at one tick, `now_ns` of any clock that only ascends.
+  void Observe(size_t slot, const GroupStrengths& now, uint64_t now_ns);
+  // Of the rarest of these departures; `counts(index)` false leaves one out. Infinite where nothing departs. After Observe.
+  double PerWeek(size_t slot, const GroupStrengths& now, const std::array<bool, 2 * kEvidenceGroups>& counts, uint64_t now_ns) const;
+  // What a person's word has multiplied that by: the most of what departs now. At least 1.
+  double FeedbackFactor(size_t slot) const;
+  // Ends a tick that took `seconds`: the rarest departure of the host as issued, and how many workloads may depart.
+  void EndTick(double rarest_per_week, size_t workloads, double seconds);
+  // A person's word: what departs, or departed in the last hour, is kFalseAlarm times less rare; or as if never seen.
+  void MakeRarer(size_t slot, uint64_t now_ns);
+  void Clear(size_t slot);
+  Account account() const;
+
+  template <class Archive>
+  void Serialize(Archive& a) { a(slots_, repeats_, workloads_, seconds_, window_seconds_, window_rarest_, everyday_); }
+
+ private:
+  struct Excursions {
+    uint8_t index = 0;        // of GroupStrengths, twice, plus 1 where up
+    double number = 0;        // ended, fading
+    double peers = 0;         // of them: about as strong as the strongest
+    double strongest = 0;     // mark, fading
+    double mean = 0, square = 0;  // of the marks
+    double offset = 1;        // by feedback; >= 1
+    uint64_t ended_ns = 0;    // the last one; 0 = none yet
+    uint64_t since_ns = 0;    // of the one under way; 0 = none
+    uint64_t last_ns = 0;
+    double peak = 0;          // mark of the one under way
+    template <class Archive>
+    void Serialize(Archive& a) { a(index, number, peers, strongest, mean, square, offset, ended_ns, since_ns, last_ns, peak); }
+  };
+  struct OfSlot {
+    uint64_t born_ns = 0;
+    std::vector<Excursions> kinds;  // those that ever departed
+    template <class Archive>
+    void Serialize(Archive& a) { a(born_ns, kinds); }
+  };
+  static constexpr int kRepeatBins = 16;
+  const Excursions* Find(const OfSlot& slot, uint8_t index) const;
+  double Repeats(double mark) const;
+  double Excess() const;
+  double Correction() const;
+  double Law(const OfSlot& slot, uint8_t index, double mark, uint64_t now_ns) const;
+  void End(Excursions* kind);
+
+  std::vector<OfSlot> slots_;
+  std::array<double, kRepeatBins> repeats_{};  // on the host, by mark, fading
+  double workloads_ = 1;
+  double seconds_ = 0;
+  double window_seconds_ = 0, window_rarest_ = 0;  // 0 = nothing departed in this window
+  double everyday_ = 0;                            // windows, fading with the weeks they are compared with
+};
+
+}  // namespace outlier
