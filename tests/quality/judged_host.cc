@@ -12,8 +12,6 @@
 namespace outlier::quality {
 namespace {
 
-const google::protobuf::FieldDescriptor* RecurrencesField() { return v1::Incident::descriptor()->FindFieldByName("recurrences_per_week"); }
-
 // P(X <= n) of a Poisson number.
 double PoissonBelow(int n, double mean) {
   double sum = 0;
@@ -29,13 +27,6 @@ double Now() {
 }
 
 }  // namespace
-
-double RecurrencesOf(const v1::Incident& incident) {
-  const auto* field = RecurrencesField();
-  return field == nullptr ? 0.0 : incident.GetReflection()->GetDouble(incident, field);
-}
-
-bool EngineEstimatesRecurrences() { return RecurrencesField() != nullptr; }
 
 JudgedHost::JudgedHost(const config::v1::Config& config, const SimulatedHost::Options& options)
     : config_(config),
@@ -66,7 +57,7 @@ void JudgedHost::Keep(const v1::IncidentChange& change) {
   }
   // The newest are at the end, and an incident changes while it is new.
   const auto told = std::find_if(told_.rbegin(), told_.rend(), [&](const Told& t) { return t.id == incident.id(); });
-  if (told != told_.rend()) told->recurrences = RecurrencesOf(incident);
+  if (told != told_.rend()) told->recurrences = incident.recurrences_per_week();
 }
 
 void JudgedHost::Reboot() {

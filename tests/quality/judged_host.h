@@ -12,11 +12,6 @@
 
 namespace outlier::quality {
 
-// How often in a week chance alone would bring the like of this incident, by its own estimate. An engine that makes none says 0: its
-// incidents count against every promise.
-double RecurrencesOf(const v1::Incident& incident);
-bool EngineEstimatesRecurrences();
-
 struct Told {
   std::string id, workload;
   uint64_t tick = 0;         // at which it opened
