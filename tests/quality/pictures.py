@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 plt.rcParams.update({"svg.hashsalt": "outlierd", "font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none"})
 
 
-def _save(figure, path):
+def save(figure, path):
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
@@ -50,7 +50,7 @@ def _incidents(folder, tables, scores, threshold):
         below.axhline(threshold, color="tab:red", lw=0.8, ls="--")
         above.set_title(f"{'found' if hit else 'missed'}: {table.path.name[:-7]}")
         below.set_xlabel("row")
-    _save(figure, folder / "detection-incidents.svg")
+    save(figure, folder / "detection-incidents.svg")
 
 
 def draw(folder, every, scored, ours, probabilities, normal):
@@ -65,7 +65,7 @@ def draw(folder, every, scored, ours, probabilities, normal):
     axis.loglog(levels, levels, "k--", lw=0.8, label="promised")
     axis.set(xlabel="tail probability", ylabel="share of normal rows below it", ylim=(1e-6, 1.2))
     axis.legend(frameon=False)
-    _save(figure, folder / "detection-calibration.svg")
+    save(figure, folder / "detection-calibration.svg")
 
     figure, axis = plt.subplots(figsize=(3.6, 3))
     budgets = np.geomspace(1 / 7, 8, 10)  # a table and day
@@ -77,4 +77,4 @@ def draw(folder, every, scored, ours, probabilities, normal):
     axis.axvline(1, color="gray", lw=0.6)
     axis.set(xlabel="false alarms a table and day allowed", ylabel="incidents found", ylim=(0, 1.02))
     axis.legend(frameon=False)
-    _save(figure, folder / "detection-recall.svg")
+    save(figure, folder / "detection-recall.svg")
