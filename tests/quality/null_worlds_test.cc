@@ -38,12 +38,13 @@ TEST_P(NullWorlds, TellNoMoreThanPromised) {
 std::string CaseName(const testing::TestParamInfo<World>& world) { return std::string(WordOf(world.param)); }
 
 INSTANTIATE_TEST_SUITE_P(Worlds, NullWorlds,
-                         testing::Values(World::kHeavyTails, World::kAutocorrelation, World::kDailyCycle, World::kSparseCounts, World::kFlat,
-                                         World::kLatencies, World::kDailyJobs, World::kSawTooth, World::kRollouts),
+                         testing::Values(World::kHeavyTails, World::kAutocorrelation, World::kDailyCycle, World::kSparseCounts,
+                                         World::kFlat, World::kLatencies, World::kDailyJobs, World::kSawTooth, World::kRollouts),
                          CaseName);
 // Disabled: here the promise is broken so far. All are asked together once these are asked at all.
 INSTANTIATE_TEST_SUITE_P(DISABLED_Worlds, NullWorlds,
-                         testing::Values(World::kBursts, World::kPeriodicJobs, World::kRegimes, World::kCompaction, World::kMixture), CaseName);
+                         testing::Values(World::kBursts, World::kPeriodicJobs, World::kRegimes, World::kCompaction, World::kMixture),
+                         CaseName);
 
 TEST(PoissonBounds, AreTheTabledOnes) {
   EXPECT_NEAR(UpperRate(0, 1), 2.9957, 1e-3);

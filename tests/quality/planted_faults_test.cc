@@ -39,8 +39,9 @@ TEST_P(PlantedFaults, OfTenSdAreFound) {
 // The worlds of the promise; a step of a series that is switched back and forth for minutes to hours is another question.
 // Disabled: the engine asks for more than ten sd.
 INSTANTIATE_TEST_SUITE_P(DISABLED_Worlds, PlantedFaults,
-                         testing::Values(World::kHeavyTails, World::kAutocorrelation, World::kDailyCycle, World::kBursts, World::kSparseCounts,
-                                         World::kFlat, World::kLatencies, World::kPeriodicJobs, World::kSawTooth, World::kRollouts),
+                         testing::Values(World::kHeavyTails, World::kAutocorrelation, World::kDailyCycle, World::kBursts,
+                                         World::kSparseCounts, World::kFlat, World::kLatencies, World::kPeriodicJobs,
+                                         World::kSawTooth, World::kRollouts),
                          [](const auto& world) { return std::string(WordOf(world.param)); });
 
 }  // namespace
