@@ -29,31 +29,45 @@ class GammaPoisson final : public SeriesModel<GammaPoisson, TableModel<SeriesTab
 
  private:
   friend SeriesModel;
+  struct Belief {
+    double mean, phi, size, deviation;
+  };
   void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
     const Belief b = BeliefOf(i);
-    const double most = b.mean + kInside * std::sqrt(b.variance);
-    out->Expect(i, b.mean, 0.0, table_.at(kAge, i) < cold_ticks_ ? std::max(most, table_.at(kHigh, i)) : most);
-    out->ready(i) = table_.at(kAge, i) >= warm_ticks_;
-    out->tail_probability(i) = 1.0;
-    out->z(i) = 0.0;
-    if (!Counted(x(0, i), mask(i)) || !out->ready(i)) return;
-    const double count = std::min(x(0, i), kMostCount);
-    out->z(i) = Z(i, count, b);
-    double p = NegativeBinomialTail(count, b.mean, b.size);
-    // Inside the seen range p is that of a 1-in-100 value at least: z says so.
-    if (Inside(i, count)) p = std::max(p, 0.01);
-    out->tail_probability(i) = std::clamp(p, kLeastProbability, 1.0);
+    const bool counted = Counted(x(0, i), mask(i));
+    Tell(i, b, counted, counted ? Z(i, Count(x, i), b) : 0.0, x, out);
   }
-
   void UpdateOne(int64_t i, const Values& x, const SeriesMask& mask) {
-    if (Counted(x(0, i), mask(i))) Learn(i, std::min(x(0, i), kMostCount));
+    if (!Counted(x(0, i), mask(i))) return;
+    const Belief b = BeliefOf(i);
+    Learn(i, Count(x, i), b, Z(i, Count(x, i), b));
+  }
+  void StepOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) {
+    const Belief b = BeliefOf(i);
+    const bool counted = Counted(x(0, i), mask(i));
+    const double z = counted ? Z(i, Count(x, i), b) : 0.0;
+    Tell(i, b, counted, z, x, out);
+    if (counted) Learn(i, Count(x, i), b, z);
   }
 
   // kEvents and kSeconds are what was seen, without the prior; kDispersion is phi - 1; kHigh the seen maximum.
   enum Field { kAge, kEvents, kSeconds, kDispersion, kHigh, kHold, kExtreme, kFields };
-  struct Belief {
-    double mean, phi, size, variance;
-  };
+  static double Count(const Values& x, int64_t i) { return std::min(x(0, i), kMostCount); }
+  void Tell(int64_t i, const Belief& b, bool counted, double z, const Values& x, Assessment* out) const {
+    if (out->wants_expected()) {
+      const double most = b.mean + kInside * b.deviation;
+      out->Expect(i, b.mean, 0.0, table_.at(kAge, i) < cold_ticks_ ? std::max(most, table_.at(kHigh, i)) : most);
+    }
+    out->ready(i) = table_.at(kAge, i) >= warm_ticks_;
+    const bool judged = counted && out->ready(i);
+    out->z(i) = judged ? z : 0.0;
+    out->tail_probability(i) = 1.0;  // of no event, too
+    if (!judged || x(0, i) == 0.0) return;
+    double p = NegativeBinomialTail(Count(x, i), b.mean, b.size);
+    // Inside the seen range p is that of a 1-in-100 value at least: z says so.
+    if (Inside(i, Count(x, i))) p = std::max(p, 0.01);
+    out->tail_probability(i) = std::clamp(p, kLeastProbability, 1.0);
+  }
   static bool Counted(double x, bool present) { return present && std::isfinite(x) && x >= 0.0; }
 
   Belief BeliefOf(int64_t i) const {
@@ -63,7 +77,7 @@ class GammaPoisson final : public SeriesModel<GammaPoisson, TableModel<SeriesTab
     out.phi = 1.0 + table_.at(kDispersion, i);
     const double extra = out.phi - 1.0 + tick_ / b;  // variance = mean (1 + extra); mean / a = tick / b
     out.size = out.mean / extra;
-    out.variance = out.mean * (1.0 + extra);
+    out.deviation = std::sqrt(out.mean * (1.0 + extra));
     return out;
   }
   // Up to 1.5 x the seen maximum, while young. A maximum of 0 or 1 bounds nothing: the prior does.
@@ -80,16 +94,15 @@ class GammaPoisson final : public SeriesModel<GammaPoisson, TableModel<SeriesTab
     return std::clamp(z, -kMostZ, kMostZ);
   }
 
-  void Learn(int64_t i, double count) {
-    const Belief b = BeliefOf(i);
+  void Learn(int64_t i, double count, const Belief& b, double z) {
     double& age = table_.at(kAge, i);
     double& high = table_.at(kHigh, i);
     double& hold = table_.at(kHold, i);
     double& extreme = table_.at(kExtreme, i);
     const bool warm = age >= warm_ticks_;
-    const bool excursion = warm && Z(i, count, b) > kExcursion;
+    const bool excursion = warm && z > kExcursion;
     // Winsorised once warm: one fault must not become the expected rate.
-    const double bound = b.mean + 4.0 * std::sqrt(b.variance) + 1.0;
+    const double bound = b.mean + 4.0 * b.deviation + 1.0;
     const double learned = warm ? std::min(count, std::max(bound, std::min(high, 1.5 * bound))) : count;
     table_.at(kEvents, i) = discount_ * table_.at(kEvents, i) + learned;
     table_.at(kSeconds, i) = discount_ * table_.at(kSeconds, i) + tick_;
