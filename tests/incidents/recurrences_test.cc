@@ -98,8 +98,8 @@ TEST_F(RecurrencesTest, ARepetitionComesAsOftenAsItWasSeen) {
   const double first = Excursion(3);
   EXPECT_LT(first, 0.1);
   EXPECT_NEAR(Excursion(3), 1 / (1 + 1.0 / 7), 0.02) << "one in a week of belief and the day that was watched";
-  EXPECT_NEAR(Excursion(3), 2 / (1 + 1.0 / 7), 0.04);
-  EXPECT_NEAR(Excursion(2), 3 / (1 + 1.0 / 7), 0.06) << "weaker than what was seen: as often as anything was";
+  EXPECT_NEAR(Excursion(3), 2 / (2.0 / 7), 0.1) << "several: the day that was watched and one of belief";
+  EXPECT_NEAR(Excursion(2), 3 / (2.0 / 7), 0.2) << "weaker than what was seen: as often as anything was";
 }
 
 TEST_F(RecurrencesTest, AStrongerOneThanEverIsRareAgain) {

@@ -76,6 +76,18 @@ TEST(TickCodec, OfSyscallsOnlyTheClassesThatMayHaveChangedAreRecordedAndShownToH
   EXPECT_EQ(told.changed, 1 << 2 | 1 << 6);
   EXPECT_EQ(Fields(told), Fields(row));
 
+  // Read while a call of another class was being counted: told once, when that class says that it has changed.
+  row.changed = 1 << 6;
+  row.errors[0] += 7;
+  row.duration_sum_ns[0] += 900;
+  row.buckets[0][3] += 7;
+  EXPECT_EQ(recorded().changed, 0) << "nothing of class 6 differs";
+  row.changed = 1 << 0;
+  row.errors[0] += 1;
+  told = recorded();
+  EXPECT_EQ(told.changed, 1 << 0);
+  EXPECT_EQ(Fields(told), Fields(row));
+
   // A recording that begins here knows nothing of the other classes, nor says that they changed.
   encoder.Reset();
   decoder.Reset();

@@ -19,7 +19,8 @@ constexpr double kYoungWeeks = 60.0 / kSecondsPerWeek;
 constexpr double kPriorSpread = 0.08;
 constexpr double kPriorWeight = 3.0;       // excursions
 constexpr double kKinds = 6.0;             // groups, sudden and held, in which a workload departs in practice
-constexpr double kRepeatWeeks = 1.0;       // the prior of repetitions: none in this time
+// The prior of repetitions: none in a week, which is given up for a day once there are several.
+constexpr double kFewRepeats = 1.0, kFewWeeks = 1.0, kManyWeeks = 1.0 / 7.0;
 constexpr double kFalseAlarm = 50.0;
 constexpr uint64_t kRecentNs = 3600ull * 1'000'000'000;
 constexpr double kWindowSeconds = 600.0, kEverydayFrom = 20.0, kEverydayTo = 200.0;
@@ -117,7 +118,8 @@ double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, uint64_t
   const double shrunk = (kind->number * spread + kPriorWeight * kPriorSpread) / (kind->number + kPriorWeight);
   const double beyond = exceeds * std::exp(-std::max(mark - strongest, 0.0) / std::max(shrunk, kPriorSpread));
   const double own = Faded(mark > strongest - kAlike ? kind->peers : kind->number, kind->ended_ns, now_ns);
-  const double seen = std::max(own, Repeats(mark)) / (std::min(seconds_ / kSecondsPerWeek, kMostWeeks) + kRepeatWeeks);
+  const double repeats = std::max(own, Repeats(mark));
+  const double seen = repeats / (std::min(seconds_ / kSecondsPerWeek, kMostWeeks) + (repeats <= kFewRepeats ? kFewWeeks : kManyWeeks));
   return std::max(first, std::min(beyond, seen)) * kind->offset;
 }
 

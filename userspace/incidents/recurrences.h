@@ -9,7 +9,8 @@
 //    1975): exp(-(y - m)/s) / T, with m = 0 here. Any of the host's workloads and kinds could be the one that brings it (union
 //    bound): times workloads, kinds and f.
 //  - beyond(y): the same of one that did, m being its strongest mark and s the spread of its marks, shrunk to the prior's.
-//  - seen(y): how often its like came, at this workload, or at any workload of the host that had departed so before.
+//  - seen(y): how often its like came, at this workload, or at any workload of the host that had departed so before, over the time
+//    watched and one of belief: a week for the first repetition, a day for more.
 // R = max(first, min(beyond, seen)): a repetition is as common as it was seen to be, but what is stronger than ever may be rarer,
 // and what is weak is common whoever does it.
 // f in [1, 10] is the slow controller: in ten-minute windows, the rarest R as issued should be between 20 and 200 in

@@ -30,20 +30,21 @@ inline SyscallCells ToCells(const AccountSyscalls& s) {
   return cells;
 }
 
-// Calls visit(cell index, difference) for every cell in which `now` differs, in the classes that may have changed; the difference
-// is modulo 2^64.
+// Calls visit(cell index, difference) for every cell in which `now` differs, in the classes that have changed; the difference is
+// modulo 2^64. What a class that has not changed holds is nobody's: it may have been read while a call was being counted.
 template <class Visit>
 void ForEachChange(const AccountSyscalls& now, const AccountSyscalls& before, Visit visit) {
   size_t first = 0;
-  const auto part = [&](const auto& a, const auto& b, bool may_differ = true) {
-    for (size_t i = 0; may_differ && i < a.size(); ++i) {
-      if (a[i] != b[i]) visit(first + i, uint64_t{a[i]} - uint64_t{b[i]});
+  const auto part = [&](const auto& a, const auto& b, auto has_changed) {
+    for (size_t i = 0; i < a.size(); ++i) {
+      if (has_changed(static_cast<int>(i)) && a[i] != b[i]) visit(first + i, uint64_t{a[i]} - uint64_t{b[i]});
     }
     first += a.size();
   };
-  part(now.duration_sum_ns, before.duration_sum_ns);
-  part(now.errors, before.errors);
-  for (int c = 0; c < kSyscallClasses; ++c) part(now.buckets[c], before.buckets[c], now.has_changed(c));
+  const auto class_has = [&](int c) { return now.has_changed(c); };
+  part(now.duration_sum_ns, before.duration_sum_ns, class_has);
+  part(now.errors, before.errors, class_has);
+  for (int c = 0; c < kSyscallClasses; ++c) part(now.buckets[c], before.buckets[c], [&](int) { return class_has(c); });
 }
 
 inline void FromCells(const SyscallCells& cells, AccountSyscalls* s) {
