@@ -26,6 +26,7 @@ constexpr double kNoticed = 3.0;         // |z| below this is nobody's evidence
 constexpr double kAgrees = 0.18;         // strength from which a second kind of signal confirms the first: a z of 3 held for five ticks
 constexpr double kStrongest = 40.0;       // one signal does not say more than this, whatever its z
 constexpr double kDownWeight = 0.5;      // doing less is more often the end of work than a fault
+constexpr double kSmallerWeight = 0.25;  // fewer processes with less memory are hardly ever one
 
 std::span<const Hold> HoldsOf(Channel channel) {
   switch (channel) {
@@ -105,7 +106,10 @@ double Evidence::StrengthOf(int detector, int slot, const DetectorScores& scores
     for (; held < hold.assessments; ++held) least = std::min(least, sign * Z(detector, slot, held));
     strength = std::max(strength, least / hold.z);
   }
-  if (sign < 0 && scores.channel != Channel::kSilence && scores.channel != Channel::kShape) strength *= kDownWeight;
+  if (sign < 0 && scores.channel != Channel::kSilence && scores.channel != Channel::kShape) {
+    const FeatureKind kind = features_[scores.feature].kind;
+    strength *= kind == FeatureKind::kBytes || kind == FeatureKind::kPopulation ? kSmallerWeight : kDownWeight;
+  }
   return std::clamp(strength, 0.0, kStrongest);
 }
 
@@ -136,8 +140,9 @@ GroupStrengths Evidence::Groups(std::span<const Strength> strengths, const Score
 
 bool Evidence::Agree(std::span<const Strength> strengths, const ScoreTick& scores) const {
   const auto kind_of = [&](const Strength& strength) {
+    constexpr std::string_view kMemory = "process.memory.";
     const std::string_view name = features_[scores.detectors[strength.detector].feature].signal;
-    return name.substr(0, name.find('.', name.find('.') + 1));
+    return name.starts_with(kMemory) ? kMemory : name;
   };
   return std::any_of(strengths.begin(), strengths.end(), [&](const Strength& strength) {
     return strength.strength >= kAgrees && kind_of(strength) != kind_of(strengths.front());

@@ -48,7 +48,7 @@ class Evidence {
   std::vector<Strength> Of(int slot, const ScoreTick& scores, const std::vector<bool>& ignored) const;
   GroupStrengths Groups(std::span<const Strength> strengths, const ScoreTick& scores) const;
   EvidenceGroup GroupOf(const DetectorScores& scores) const;
-  // Whether two kinds of signal depart, and not one alone. A kind: the first two words of a signal's name (process.cpu).
+  // Whether two kinds of signal depart, and not one alone. A kind: a signal's name; those of memory are one.
   bool Agree(std::span<const Strength> strengths, const ScoreTick& scores) const;
 
   template <class Archive>
