@@ -65,6 +65,12 @@ TEST_F(HostDisturbanceTest, ARestartOfTheDaemonIsNone) {
   EXPECT_FALSE(Tick(3600, 3600, 0).has_value());
 }
 
+TEST_F(HostDisturbanceTest, NeitherIsARebootWhoseClockBeginsAnew) {
+  for (int i = 0; i < 10; ++i) Tick(1, 1, 1);
+  boot_ = 20 * kSecond;
+  EXPECT_FALSE(Tick(1, 90, 1).has_value());
+}
+
 TEST_F(HostDisturbanceTest, FourOfFiftyInOneMinuteAreTogetherAndThreeAreNot) {
   for (Slot slot = 3; slot < 6; ++slot) Departs(slot, slot);
   EXPECT_EQ(disturbance_.Together(5, true), 0);

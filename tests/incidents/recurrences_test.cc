@@ -30,7 +30,7 @@ class RecurrencesTest : public ::testing::Test {
   // One tick of `seconds` on a host of `workloads`.
   double Tick(const GroupStrengths& now, double seconds = 1, size_t slot = 0) {
     now_ns_ += static_cast<uint64_t>(seconds * 1e9);
-    recurrences_.Observe(slot, now, now_ns_);
+    recurrences_.Observe(slot, now, agree_, now_ns_);
     const double per_week = recurrences_.PerWeek(slot, now, counts_, now_ns_);
     recurrences_.EndTick(per_week, workloads_, seconds);
     return per_week;
@@ -50,6 +50,7 @@ class RecurrencesTest : public ::testing::Test {
   Recurrences recurrences_;
   std::array<bool, 2 * kEvidenceGroups> counts_;
   size_t workloads_ = 50;
+  bool agree_ = true;
   uint64_t now_ns_ = kDay;
 };
 
@@ -132,6 +133,34 @@ TEST_F(RecurrencesTest, RepetitionsEverywhereOnTheHostMakeEveryRepetitionCommon)
   for (size_t slot = 0; slot < 40; ++slot) told += once(slot) <= 1;
   EXPECT_GE(told, 1);
   EXPECT_LE(told, 2) << "a promise of one a week holds for all of them together";
+}
+
+TEST_F(RecurrencesTest, WhatAllNewWorkloadsDoIsCommonForNewOnesAndSaysNothingOfKnownOnes) {
+  recurrences_.Resize(12);
+  for (size_t slot = 2; slot < 12; ++slot) recurrences_.Forget(slot, now_ns_);
+  Calm(3600);
+  const auto once = [&](size_t slot) {
+    double rarest = kNever;
+    for (int s = 0; s < 20; ++s) rarest = std::min(rarest, Tick(Departs(2), 1, slot));
+    for (int s = 0; s < 20; ++s) Tick({}, 1, slot);
+    return rarest;
+  };
+  for (size_t slot = 0; slot < 2; ++slot) EXPECT_LE(once(slot), 1) << slot;
+  for (size_t slot = 2; slot < 10; ++slot) EXPECT_GT(once(slot), 7) << slot;
+  Calm(2 * 86400);
+  EXPECT_LE(once(10), 0.1) << "by now it is known, and never did it";
+}
+
+TEST_F(RecurrencesTest, WhatNewWorkloadsDoInOneSignalAloneSaysNothingOfWhatOthersDoInTwo) {
+  recurrences_.Resize(12);
+  for (size_t slot = 2; slot < 12; ++slot) recurrences_.Forget(slot, now_ns_);
+  Calm(3600);
+  agree_ = false;
+  for (size_t slot = 0; slot < 10; ++slot) {
+    for (int s = 0; s < 20; ++s) Tick(Departs(2), 1, slot);
+    for (int s = 0; s < 20; ++s) Tick({}, 1, slot);
+  }
+  EXPECT_LE(Tick(Departs(2), 1, 10), 0.1);
 }
 
 TEST_F(RecurrencesTest, SpellsWithAShortGapAreOne) {

@@ -34,8 +34,7 @@ TEST(ColdStart, AThousandHealthySeriesOfEveryKindRaiseAtMostOneIncidentInAll) {
   EXPECT_LE(all, 1) << each;
 }
 
-// Disabled: the engine finds some of the ten.
-TEST(ColdStart, DISABLED_AStableServiceWhoseWorkTriplesIsFound) {
+TEST(ColdStart, AStableServiceWhoseWorkTriplesIsFound) {
   for (uint64_t seed = 1; seed <= 10; ++seed) {
     JudgedHost host(DefaultConfig(), {.world = World::kPeriodicJobs, .workloads = 20, .seed = seed, .lone = true});
     const Slot slot = BusySlot(host.host());
@@ -81,9 +80,7 @@ TEST_P(FirstMinute, OfAHealthyProcessOfAKnownWorkloadIsNot) {
 
 std::string CaseName(const testing::TestParamInfo<Start>& start) { return start.param == Start::kReplica ? "Replica" : "Restart"; }
 
-INSTANTIATE_TEST_SUITE_P(Starts, FirstMinute, testing::Values(Start::kRestart), CaseName);
-// Disabled: a replica is not yet judged by its siblings.
-INSTANTIATE_TEST_SUITE_P(DISABLED_Starts, FirstMinute, testing::Values(Start::kReplica), CaseName);
+INSTANTIATE_TEST_SUITE_P(Starts, FirstMinute, testing::Values(Start::kReplica, Start::kRestart), CaseName);
 
 }  // namespace
 }  // namespace outlier::quality

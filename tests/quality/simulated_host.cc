@@ -74,7 +74,9 @@ SimulatedHost::SimulatedHost(const Options& options)
   features_.values.setZero(slots(), features);
   features_.present.setConstant(slots(), features, false);
   features_.born.setConstant(slots(), false);
+  features_.sibling.assign(slots(), 0);
   features_.interval_seconds = 1;
+  program_.assign(slots(), 0);
   for (Slot slot = 0; slot < kFirstOwnedSlot + static_cast<Slot>(options.workloads); ++slot) Introduce(slot, slot);
 }
 
@@ -122,6 +124,7 @@ void SimulatedHost::Introduce(Slot slot, Slot executable) {
   workload.set_unit(workload.name() + ".service");
   next_named_.push_back({slot, {workload.name(), workload}});
   started_[slot] = 1;
+  program_[slot] = executable;
 }
 
 void SimulatedHost::Reboot() {
@@ -257,7 +260,11 @@ void SimulatedHost::TellStarts() {
   for (const auto& [slot, name] : w.named) w.totals[slot].born = features_.born(slot) = false;
   w.named.swap(next_named_);
   next_named_.clear();
-  for (const auto& [slot, name] : w.named) w.totals[slot].born = features_.born(slot) = true;
+  for (const auto& [slot, name] : w.named) {
+    w.totals[slot].born = features_.born(slot) = true;
+    w.totals[slot].sibling = program_[slot] == slot ? 0 : program_[slot];
+    features_.sibling[slot] = static_cast<int>(w.totals[slot].sibling);
+  }
 }
 
 void SimulatedHost::SetPresence() {

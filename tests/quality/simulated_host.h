@@ -95,6 +95,7 @@ class SimulatedHost {
   std::vector<Excursion> excursions_;
   std::vector<Fault> faults_;
   std::vector<Slot> next_restarts_;       // told with the next tick
+  std::vector<Slot> program_;  // by slot: the slot that ran its program first
   std::vector<std::pair<Slot, NamedWorkload>> next_named_;  // likewise, and born
   bool first_of_boot_ = true;             // the next tick is; it has no rates
   bool presence_changes_ = true;

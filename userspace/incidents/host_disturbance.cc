@@ -34,7 +34,7 @@ std::optional<v1::Contribution> HostDisturbance::Interruption(const WorkloadTick
   const double seconds = tick.interval_seconds, usual = usual_seconds_;
   const double boot = static_cast<double>(tick.boot_time_ns - std::min(boot_ns_, tick.boot_time_ns)) * 1e-9;
   const double jump = static_cast<double>(tick.wall_time_ns - wall_ns_) * 1e-9 - boot;
-  const bool followed = boot_ns_ != 0 && seconds > 0;  // not across a restart of the daemon
+  const bool followed = boot_ns_ != 0 && seconds > 0 && tick.boot_time_ns > boot_ns_;  // not across a restart of daemon or host
   boot_ns_ = tick.boot_time_ns;
   wall_ns_ = tick.wall_time_ns;
   if (!followed) return std::nullopt;

@@ -156,7 +156,8 @@ Incidents::Departure Incidents::DepartureOf(Slot slot, const ScoreTick& scores) 
   }
   scores_[slot] = departure.strength > 0 ? ScoreOf(departure.strength) : 0;
   disturbance_.Observe(slot, departure.groups, Known(slot), watched_ns_);
-  recurrences_.Observe(slot, departure.groups, watched_ns_);
+  departure.agree = evidence_.Agree(departure.strengths, scores);
+  recurrences_.Observe(slot, departure.groups, departure.agree, watched_ns_);
   if (departure.strength > 0) {
     departure.per_week = recurrences_.PerWeek(slot, departure.groups, Tellable(slot, departure, scores), watched_ns_);
   }
@@ -172,8 +173,7 @@ std::array<bool, 2 * kEvidenceGroups> Incidents::Tellable(Slot slot, const Depar
     return out;
   }
   out.fill(false);
-  const bool agree = evidence_.Agree(departure.strengths, scores);
-  for (int group = 0; group < kEvidenceGroups; ++group) out[group] = agree;
+  for (int group = 0; group < kEvidenceGroups; ++group) out[group] = departure.agree;
   for (const Strength& strength : departure.strengths) {
     const DetectorScores& detector = scores.detectors[strength.detector];
     const bool alone = detector.channel == Channel::kCount || detector.channel == Channel::kShape || detector.channel == Channel::kDrift;

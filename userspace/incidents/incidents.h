@@ -47,16 +47,16 @@ class Incidents {
   }
 
  private:
-  static constexpr double kKnownSeconds = 86400;  // until then a workload has not shown a day: one gauge alone is no news of it
   using Changes = std::vector<v1::IncidentChange>;
   // Of one workload at one tick.
   struct Departure {
     std::vector<Strength> strengths;
     GroupStrengths groups;
     double strength = 0;   // combined
+    bool agree = false;    // two kinds of signal depart
     double per_week = 0;   // recurrences of what may be told; infinite where nothing may
   };
-  bool Known(Slot slot) const { return recurrences_.AgeSeconds(slot, watched_ns_) >= kKnownSeconds; }
+  bool Known(Slot slot) const { return recurrences_.Known(slot, watched_ns_); }
   Departure DepartureOf(Slot slot, const ScoreTick& scores);
   std::array<bool, 2 * kEvidenceGroups> Tellable(Slot slot, const Departure& departure, const ScoreTick& scores) const;
   void Remember(std::span<const Strength> strengths, const FeatureTick& features, const ScoreTick& scores, OpenIncident* open);

@@ -10,6 +10,7 @@ namespace {
 constexpr double kNsPerWeek = 7 * 86400e9, kSecondsPerWeek = 7 * 86400.0;
 constexpr double kLeastStrength = 0.35;    // of an excursion
 constexpr uint64_t kGapNs = 10ull * 1'000'000'000;  // calm that ends an excursion, as it does an incident
+constexpr uint64_t kKnownNs = 86400ull * 1'000'000'000;
 constexpr double kMemoryWeeks = 2.0;       // half-life of what was seen
 constexpr double kMostWeeks = 4.0;         // of a workload's past that count
 constexpr double kFades = 0.25;            // of the strongest mark, a week
@@ -49,9 +50,7 @@ void Recurrences::Adopt(size_t from, size_t to, uint64_t now_ns) {
   }
 }
 
-double Recurrences::AgeSeconds(size_t slot, uint64_t now_ns) const {
-  return static_cast<double>(now_ns - std::min(slots_[slot].born_ns, now_ns)) * 1e-9;
-}
+bool Recurrences::Known(size_t slot, uint64_t now_ns) const { return slots_[slot].born_ns + kKnownNs <= now_ns; }
 
 const Recurrences::Excursions* Recurrences::Find(const OfSlot& slot, uint8_t index) const {
   for (const Excursions& kind : slot.kinds) {
@@ -60,14 +59,16 @@ const Recurrences::Excursions* Recurrences::Find(const OfSlot& slot, uint8_t ind
   return nullptr;
 }
 
-void Recurrences::End(Excursions* kind) {
+void Recurrences::End(bool known, Excursions* kind) {
 
   const double faded = kind->ended_ns == 0 ? 0.0 : Faded(1.0, kind->ended_ns, kind->last_ns);
   const double weeks = kind->ended_ns == 0 ? 0.0 : static_cast<double>(kind->last_ns - kind->ended_ns) / kNsPerWeek;
   kind->number *= faded;
   kind->peers *= faded;
   kind->strongest = std::max(kind->strongest - kFades * weeks, 0.0);
-  if (kind->number > 0.0) repeats_[BinOf(kind->peak, kRepeatBins)] += 1.0;
+  const int bin = BinOf(kind->peak, kRepeatBins);
+  if (kind->number > 0.0) repeats_[bin] += 1.0;
+  else if (!known && kind->agreed) firsts_[kind->index][bin] += 1.0;
   if (kind->peak > kind->strongest + kAlike) kind->peers = 0.0;
   if (kind->peak > kind->strongest - kAlike) kind->peers += 1.0;
   kind->strongest = std::max(kind->strongest, kind->peak);
@@ -77,9 +78,10 @@ void Recurrences::End(Excursions* kind) {
   kind->ended_ns = kind->last_ns;
   kind->since_ns = 0;
   kind->peak = 0.0;
+  kind->agreed = false;
 }
 
-void Recurrences::Observe(size_t slot, const GroupStrengths& now, uint64_t now_ns) {
+void Recurrences::Observe(size_t slot, const GroupStrengths& now, bool agree, uint64_t now_ns) {
   OfSlot& own = slots_[slot];
   for (int i = 0; i < 2 * kEvidenceGroups; ++i) {
     if (now.strength[i] < kLeastStrength) continue;
@@ -91,10 +93,11 @@ void Recurrences::Observe(size_t slot, const GroupStrengths& now, uint64_t now_n
     }
     if (kind->since_ns == 0) kind->since_ns = now_ns;
     kind->last_ns = now_ns;
+    kind->agreed |= agree;
     kind->peak = std::max(kind->peak, Mark(Led(now, i)));
   }
   for (Excursions& kind : own.kinds) {
-    if (kind.since_ns != 0 && kind.last_ns + kGapNs <= now_ns) End(&kind);
+    if (kind.since_ns != 0 && kind.last_ns + kGapNs <= now_ns) End(Known(slot, now_ns), &kind);
   }
 }
 
@@ -105,22 +108,33 @@ double Recurrences::Repeats(double mark) const {
   return sum;
 }
 
+double Recurrences::Firsts(uint8_t index, double mark) const {
+  double sum = 0.0;
+  for (int bin = BinOf(mark, kRepeatBins); bin < kRepeatBins; ++bin) sum += firsts_[index][bin];
+  return sum;
+}
+
+// A week, from how often it was seen.
+double Recurrences::Common(double times) const {
+  return times / (std::min(seconds_ / kSecondsPerWeek, kMostWeeks) + (times <= kFewRepeats ? kFewWeeks : kManyWeeks));
+}
+
 double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, uint64_t now_ns) const {
   const double watched = static_cast<double>(now_ns - std::min(slot.past_ns, now_ns)) / kNsPerWeek;
   const double exceeds = workloads_ * kKinds * Correction() / (std::min(watched, kMostWeeks) + kYoungWeeks);
   const double first = exceeds * std::exp(-mark / kPriorSpread);
   const Excursions* kind = Find(slot, index);
-  if (kind == nullptr) return first;
-  if (kind->number == 0.0) return first * kind->offset;
+  if (kind == nullptr || kind->number == 0.0) {
+    const bool known = slot.born_ns + kKnownNs <= now_ns;
+    return std::max(first, known ? 0.0 : Common(Firsts(index, mark))) * (kind == nullptr ? 1.0 : kind->offset);
+  }
   const double since = static_cast<double>(now_ns - std::min(kind->ended_ns, now_ns)) / kNsPerWeek;
   const double strongest = std::max(kind->strongest - kFades * since, 0.0);
   const double spread = std::sqrt(std::max(kind->square - kind->mean * kind->mean, 0.0));
   const double shrunk = (kind->number * spread + kPriorWeight * kPriorSpread) / (kind->number + kPriorWeight);
   const double beyond = exceeds * std::exp(-std::max(mark - strongest, 0.0) / std::max(shrunk, kPriorSpread));
   const double own = Faded(mark > strongest - kAlike ? kind->peers : kind->number, kind->ended_ns, now_ns);
-  const double repeats = std::max(own, Repeats(mark));
-  const double seen = repeats / (std::min(seconds_ / kSecondsPerWeek, kMostWeeks) + (repeats <= kFewRepeats ? kFewWeeks : kManyWeeks));
-  return std::max(first, std::min(beyond, seen)) * kind->offset;
+  return std::max(first, std::min(beyond, Common(std::max(own, Repeats(mark))))) * kind->offset;
 }
 
 double Recurrences::PerWeek(size_t slot, const GroupStrengths& now, const std::array<bool, 2 * kEvidenceGroups>& counts, uint64_t now_ns) const {
@@ -137,6 +151,9 @@ void Recurrences::EndTick(double rarest_per_week, size_t workloads, double secon
   workloads_ = std::max<double>(static_cast<double>(workloads), 1.0);
   const double fade = std::exp2(-seconds / (kMemoryWeeks * kSecondsPerWeek));
   for (double& repeats : repeats_) repeats *= fade;
+  for (auto& of_kind : firsts_) {
+    for (double& firsts : of_kind) firsts *= fade;
+  }
   everyday_ *= fade;
   seconds_ = seconds_ * fade + seconds;
   // As issued: before the correction.

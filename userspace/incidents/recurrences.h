@@ -11,7 +11,9 @@
 //  - beyond(y): the same of one that did, m being its strongest mark and s the spread of its marks, shrunk to the prior's.
 //  - seen(y): how often its like came, at this workload, or at any workload of the host that had departed so before, over the time
 //    watched and one of belief: a week for the first repetition, a day for more.
-// R = max(first, min(beyond, seen)): a repetition is as common as it was seen to be, but what is stronger than ever may be rarer,
+//  - new(y), of a workload that is not known for a day: how often workloads as new had departed so in two kinds of signal, for the
+//    first time, and come back by themselves; what all new ones do is common.
+// R = max(first, new) where it never departed so, else max(first, min(beyond, seen)): a repetition is as common as it was seen to be, but what is stronger than ever may be rarer,
 // and what is weak is common whoever does it.
 // f in [1, 10] is the slow controller: in ten-minute windows, the rarest R as issued should be between 20 and 200 in
 // 180 windows a week; where it is in more, the law is too bold and R grows by that ratio. Rarer windows, which may be true
@@ -40,9 +42,10 @@ class Recurrences {
   void Resize(size_t slots) { slots_.resize(slots); }
   void Forget(size_t slot, uint64_t now_ns);
   void Adopt(size_t from, size_t to, uint64_t now_ns);  // a replica: its marks are expected, its age is its own
-  double AgeSeconds(size_t slot, uint64_t now_ns) const;  // since Forget: how long this workload has been watched
-  // Departures of one slot at one tick, `now_ns` of any clock that only ascends.
-  void Observe(size_t slot, const GroupStrengths& now, uint64_t now_ns);
+  // Watched for a day: until then a workload has not shown what it does once a day.
+  bool Known(size_t slot, uint64_t now_ns) const;
+  // Departures of one slot at one tick, `now_ns` of any clock that only ascends. `agree`: two kinds of signal depart together.
+  void Observe(size_t slot, const GroupStrengths& now, bool agree, uint64_t now_ns);
   // Of the rarest of these departures; `counts(index)` false leaves one out. Infinite where nothing departs. After Observe.
   double PerWeek(size_t slot, const GroupStrengths& now, const std::array<bool, 2 * kEvidenceGroups>& counts, uint64_t now_ns) const;
   // What a person's word has multiplied that by: the most of what departs now. At least 1.
@@ -55,7 +58,7 @@ class Recurrences {
   Account account() const;
 
   template <class Archive>
-  void Serialize(Archive& a) { a(slots_, repeats_, workloads_, seconds_, window_seconds_, window_rarest_, everyday_); }
+  void Serialize(Archive& a) { a(slots_, repeats_, firsts_, workloads_, seconds_, window_seconds_, window_rarest_, everyday_); }
 
  private:
   struct Excursions {
@@ -69,8 +72,9 @@ class Recurrences {
     uint64_t since_ns = 0;    // of the one under way; 0 = none
     uint64_t last_ns = 0;
     double peak = 0;          // mark of the one under way
+    bool agreed = false;      // in the one under way two kinds of signal have departed together
     template <class Archive>
-    void Serialize(Archive& a) { a(index, number, peers, strongest, mean, square, offset, ended_ns, since_ns, last_ns, peak); }
+    void Serialize(Archive& a) { a(index, number, peers, strongest, mean, square, offset, ended_ns, since_ns, last_ns, peak, agreed); }
   };
   struct OfSlot {
     uint64_t born_ns = 0;
@@ -85,10 +89,13 @@ class Recurrences {
   double Excess() const;
   double Correction() const;
   double Law(const OfSlot& slot, uint8_t index, double mark, uint64_t now_ns) const;
-  void End(Excursions* kind);
+  double Firsts(uint8_t index, double mark) const;
+  double Common(double times) const;
+  void End(bool known, Excursions* kind);
 
   std::vector<OfSlot> slots_;
   std::array<double, kRepeatBins> repeats_{};  // on the host, by mark, fading
+  std::array<std::array<double, kRepeatBins>, 4 * kEvidenceGroups> firsts_{};  // of workloads not known yet, by index, too
   double workloads_ = 1;
   double seconds_ = 0;
   double window_seconds_ = 0, window_rarest_ = 0;  // 0 = nothing departed in this window
