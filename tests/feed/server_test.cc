@@ -1,3 +1,4 @@
+#include <grpc/grpc.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -51,6 +52,12 @@ class Server : public FeedServerTest {
     return status;
   }
 };
+
+// Else the end of the daemon would wait for a thread of the library, now and then for ten seconds.
+TEST_F(Server, ItsEndLeavesTheLibraryRunning) {
+  server_.reset();
+  EXPECT_NE(grpc_is_initialized(), 0);
+}
 
 TEST_F(Server, ListsIncidentsNewestFirstPageByPage) {
   AppendMany(250);

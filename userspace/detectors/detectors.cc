@@ -110,6 +110,7 @@ void Detectors::ScoreAndUpdate(const FeatureTick& tick, ScoreTick* out) {
     for (Watch& watch : watches_) sibling == 0 ? watch.model->Forget(slot) : watch.model->Adopt(sibling, slot);
   }
   out->detectors.resize(watches_.size());
+  transformed_feature_ = -1;
   for (size_t w = 0; w < watches_.size(); ++w) Run(watches_[w], tick, &out->detectors[w]);
   for (int slot = 0; slot < count; ++slot) presence_(slot) += tick.present.row(slot).any();
 }
@@ -123,9 +124,14 @@ void Detectors::Run(Watch& watch, const FeatureTick& tick, DetectorScores* out) 
     Judge(watch, tick.durations[watch.syscall_class], present, seconds, out);
     return;
   }
+  // The models of one feature follow one another and mostly see it on the same scale.
   const Transform& transform = watch.prior.transform;
-  for (int slot = 0; slot < slots(); ++slot) {
-    transformed_(slot) = present(slot) ? transform.Forward(tick.values(slot, watch.feature), seconds) : 0.0;
+  if (watch.feature != transformed_feature_ || transform != transformed_by_) {
+    for (int slot = 0; slot < slots(); ++slot) {
+      transformed_(slot) = present(slot) ? transform.Forward(tick.values(slot, watch.feature), seconds) : 0.0;
+    }
+    transformed_feature_ = watch.feature;
+    transformed_by_ = transform;
   }
   Judge(watch, Eigen::Map<const Eigen::ArrayXXd>(transformed_.data(), 1, slots()), present, seconds, out);
 }

@@ -67,7 +67,10 @@ class Detectors {
   std::vector<Watch> watches_;
   double warm_up_ticks_ = 0, settle_ticks_ = 0;
   Eigen::ArrayXd presence_;     // ticks in which the slot had any feature
-  Eigen::ArrayXd transformed_;  // scratch
+  // Scratch: one feature of this tick, -1 = none yet, on one scale.
+  Eigen::ArrayXd transformed_;
+  int transformed_feature_ = -1;
+  Transform transformed_by_;
 };
 
 }  // namespace outlier

@@ -18,6 +18,7 @@ struct Transform {
   double knee = 1.0;
   double Forward(double x, double seconds) const;   // negative x counts as 0, except for kIdentity
   double Inverse(double y, double seconds) const;   // never below 0, except for kIdentity
+  bool operator==(const Transform&) const = default;
 };
 
 struct SignalPrior {

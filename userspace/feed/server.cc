@@ -1,5 +1,6 @@
 #include "userspace/feed/server.h"
 
+#include <grpc/grpc.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
@@ -83,11 +84,19 @@ class GrpcFeedServer : public FeedServer {
   ino_t inode_ = 0;
 };
 
+// The library's own shutdown, which the last reference to it brings, joins a thread that may poll for ten seconds more; a daemon has to
+// end within two. So one reference is never given back, and the process ends without it.
+void KeepLibrary() {
+  static const bool kept = (grpc_init(), true);
+  (void)kept;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<FeedServer>> FeedServer::Start(const FeedServerOptions& options, const Journal* journal, LiveView* view) {
   auto path = SocketPath(options.address);
   if (!path.ok()) return path.status();
+  KeepLibrary();
   auto server = std::make_unique<GrpcFeedServer>(options, *std::move(path), journal, view);
   if (const absl::Status status = server->Listen(); !status.ok()) return status;
   return server;
