@@ -55,6 +55,7 @@ class Server : public FeedServerTest {
 
 // Else the end of the daemon would wait for a thread of the library, now and then for ten seconds.
 TEST_F(Server, ItsEndLeavesTheLibraryRunning) {
+  stub_.reset();
   server_.reset();
   EXPECT_NE(grpc_is_initialized(), 0);
 }
