@@ -59,7 +59,9 @@ def others(axis, rows):
 
 def main(source, target):
     rows = list(read(source))
-    figure, (share, delays, rest) = plt.subplots(1, 3, figsize=(11, 3.4))
+    unshaped = any(kind not in SHAPED for _, kind, *_ in rows)
+    figure, axes = plt.subplots(1, 3 if unshaped else 2, figsize=(11 if unshaped else 7.5, 3.4))
+    share, delays = axes[:2]
     shaped = sorted({(kind, seconds) for _, kind, _, seconds, *_ in rows if kind in SHAPED}, key=lambda c: (SHAPED.index(c[0]), c[1]))
     for i, (kind, seconds) in enumerate(shaped):
         curves(share, delays, rows, kind, seconds, f"C{i}")
@@ -67,7 +69,8 @@ def main(source, target):
     delays.set(xlabel="size in sd", ylabel="median seconds until told, of those found", yscale="log")
     if shaped:
         share.legend(frameon=False)
-    others(rest, rows)
+    if unshaped:
+        others(axes[2], rows)
     pictures.save(figure, pathlib.Path(target))
 
 
