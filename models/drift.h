@@ -6,7 +6,7 @@
 // single step), a saw-tooth that falls back and noise around a level all give zero or little. Growth is judged against
 // its own past windows (models/baseline.h), at least max(prior.scale_floor, prior.relative_floor x level) of noise.
 //
-// Growth is told only a floor and a quarter of the former range beyond where the level had been before the window: memory that is collected and grows again, or warms up
+// Growth is told only beyond where the level had been before the window, by a floor or a quarter of the range it had: memory that is collected and grows again, or warms up
 // after a restart, is no leak; one that adds to each tooth is, at its top.
 //
 // z and p are those of the most telling window, p corrected for their number (Bonferroni). rate: the median step of that

@@ -179,23 +179,20 @@ TEST_F(RecurrencesTest, WhatWasSeenFadesWithinWeeks) {
   EXPECT_LT(Excursion(2), 1);
 }
 
-TEST_F(RecurrencesTest, AFalseAlarmMakesItsLikeCommonAndWhatWasUsefulIsToldAgain) {
+TEST_F(RecurrencesTest, AFalseAlarmMakesItsLikeCommonAtAnyTimeUpToABoundAndCanBeTakenBack) {
+  const std::array<EvidenceKind, 1> kind = {{{static_cast<int>(EvidenceGroup::kCpu), true}}};
   Calm(86400);
   Excursion(2);
+  Calm(6 * 3600);
   const double before = recurrences_.PerWeek(0, Departs(2), counts_, now_ns_);
-  recurrences_.MakeRarer(0, now_ns_);
+  const double other = recurrences_.PerWeek(0, Departs(2, false), counts_, now_ns_);
+  recurrences_.MakeRarer(0, kind);
   EXPECT_NEAR(recurrences_.PerWeek(0, Departs(2), counts_, now_ns_) / before, 50, 0.01);
-  recurrences_.Clear(0);
-  EXPECT_LT(recurrences_.PerWeek(0, Departs(2), counts_, now_ns_), 0.1);
-}
-
-TEST_F(RecurrencesTest, AFalseAlarmSaysNothingOfWhatWasLongAgo) {
-  Calm(86400);
-  Excursion(2);
-  Calm(2 * 3600);
-  const double before = recurrences_.PerWeek(0, Departs(2), counts_, now_ns_);
-  recurrences_.MakeRarer(0, now_ns_);
-  EXPECT_EQ(recurrences_.PerWeek(0, Departs(2), counts_, now_ns_), before);
+  EXPECT_EQ(recurrences_.PerWeek(0, Departs(2, false), counts_, now_ns_), other) << "no other kind";
+  for (int i = 0; i < 300; ++i) recurrences_.MakeRarer(0, kind);
+  EXPECT_NEAR(recurrences_.PerWeek(0, Departs(2), counts_, now_ns_) / before, 1e6, 1);
+  recurrences_.TakeBack(0, kind);
+  EXPECT_EQ(recurrences_.PerWeek(0, Departs(2), counts_, now_ns_), before) << "never louder than without a word";
 }
 
 // A host on which everyday departures come ten times as often as the law says: the slow controller notices.

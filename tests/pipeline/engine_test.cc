@@ -405,6 +405,45 @@ TEST(Engine, ASmallerBudgetTellsASubsetAndEveryIncidentSaysHowRareItsLikeIs) {
   EXPECT_TRUE(std::includes(told[50.0].begin(), told[50.0].end(), told[1.0].begin(), told[1.0].end()));
 }
 
+TEST(Engine, WhatHitsManyServicesAtOnceIsOneIncidentOfTheHostThatResolves) {
+  const auto all = [](SimulatedHost& h, double cores) {
+    for (int i = 0; i < 12; ++i) h.at(i).cores = cores;
+  };
+  const Session session = Record([&](SimulatedHost& h, int) { all(h, 1.0); }, 30, [&](SimulatedHost& h) { all(h, 0.02); }, 700, 12);
+  std::vector<v1::IncidentChange> opened, resolved;
+  for (v1::IncidentChange& change : Changes(MakeEngine().get(), session.inputs)) {
+    if (change.kind() == v1::IncidentChange::OPENED) opened.push_back(change);
+    if (change.kind() == v1::IncidentChange::RESOLVED) resolved.push_back(change);
+  }
+  ASSERT_EQ(opened.size(), 1u);
+  EXPECT_EQ(opened[0].incident().workload().kind(), v1::Workload::HOST);
+  EXPECT_EQ(opened[0].incident().contributions(0).signal(), "host.workloads.departing");
+  EXPECT_GE(opened[0].incident().contributions(0).observed(), 4);
+  EXPECT_EQ(resolved.size(), 1u);
+}
+
+TEST(Engine, AHostIncidentEndsAfterAReboot) {
+  SimulatedHost host(3);
+  std::vector<TickInput> inputs;
+  for (int i = 0; i < 60; ++i) inputs.push_back(host.Tick());
+  TickInput late = host.Tick();
+  late.interval_ns = 300 * kSecondNs;  // suspended
+  inputs.push_back(late);
+  for (int i = 0; i < 800; ++i) {
+    inputs.push_back(host.Tick());
+    inputs.back().boot_time_ns -= 4900 * kSecondNs;  // booted again, with a young clock
+    if (i == 0) inputs.back().interval_ns = 0;
+  }
+  int opened = 0, resolved = 0;
+  for (const v1::IncidentChange& change : Changes(MakeEngine().get(), inputs)) {
+    if (change.incident().workload().kind() != v1::Workload::HOST) continue;
+    opened += change.kind() == v1::IncidentChange::OPENED;
+    resolved += change.kind() == v1::IncidentChange::RESOLVED;
+  }
+  EXPECT_EQ(opened, 1);
+  EXPECT_EQ(resolved, 1);
+}
+
 // A second replica of a service that has run for a quarter of an hour. What is told of it in `seconds` after its start.
 std::vector<v1::IncidentChange> OfANewReplica(int seconds, bool faulty) {
   SimulatedHost host(2);

@@ -138,6 +138,26 @@ GroupStrengths Evidence::Groups(std::span<const Strength> strengths, const Score
   return out;
 }
 
+std::vector<EvidenceKind> Evidence::KindsOf(const v1::Incident& incident) const {
+  constexpr int kLeading = 3;  // as many groups as strength is made of
+  std::vector<EvidenceKind> kinds;
+  for (const v1::Contribution& c : incident.contributions()) {
+    const auto feature = std::find_if(features_.begin(), features_.end(), [&](const FeatureSpec& f) {
+      return f.signal == c.signal() && (c.attributes().empty() || c.attributes().begin()->second == f.attribute_value);
+    });
+    if (feature == features_.end() || static_cast<int>(kinds.size()) == 2 * kLeading) continue;
+    DetectorScores scores;
+    scores.feature = static_cast<int>(feature - features_.begin());
+    const bool silent = incident.pattern() == v1::Incident::SILENCE && kinds.empty();
+    if (silent) scores.channel = Channel::kSilence;
+    const int group = static_cast<int>(GroupOf(scores));
+    const bool up = c.direction() != v1::Contribution::DOWN;
+    kinds.push_back({group, up});
+    kinds.push_back({group + kEvidenceGroups, up});
+  }
+  return kinds;
+}
+
 bool Evidence::Agree(std::span<const Strength> strengths, const ScoreTick& scores) const {
   const auto kind_of = [&](const Strength& strength) {
     constexpr std::string_view kMemory = "process.memory.";

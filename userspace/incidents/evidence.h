@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "outlier/v1/feed.pb.h"
 #include "userspace/base/archive.h"
 #include "userspace/stream/feature.h"
 #include "userspace/stream/score.h"
@@ -34,6 +35,11 @@ struct GroupStrengths {
   std::array<double, 2 * kEvidenceGroups> strength{};
   std::array<bool, 2 * kEvidenceGroups> up{};
 };
+// One entry of it, in one direction.
+struct EvidenceKind {
+  int group;  // of GroupStrengths: a group, or kEvidenceGroups more where the slow clocks say so
+  bool up;
+};
 // All together: the strongest group, half of the second, a quarter of the third.
 double Combine(const GroupStrengths& groups);
 // The same with entry `lead` first: the other groups corroborate it, each with no more than its own strength.
@@ -48,6 +54,8 @@ class Evidence {
   std::vector<Strength> Of(int slot, const ScoreTick& scores, const std::vector<bool>& ignored) const;
   GroupStrengths Groups(std::span<const Strength> strengths, const ScoreTick& scores) const;
   EvidenceGroup GroupOf(const DetectorScores& scores) const;
+  // What an incident was about: its leading contributions, sudden and slow.
+  std::vector<EvidenceKind> KindsOf(const v1::Incident& incident) const;
   // Whether two kinds of signal depart, and not one alone. A kind: a signal's name; those of memory are one.
   bool Agree(std::span<const Strength> strengths, const ScoreTick& scores) const;
 

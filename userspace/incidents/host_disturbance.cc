@@ -11,7 +11,7 @@ constexpr double kUsualGain = 0.1;
 constexpr double kJumpSeconds = 5.0;
 constexpr double kDeparts = 0.7, kCalm = 0.35;           // strengths
 constexpr uint64_t kMinuteNs = 60ull * 1'000'000'000, kTenMinutesNs = 10 * kMinuteNs;
-constexpr double kWeekNs = 7 * 86400e9;
+constexpr double kWeekNs = 7 * 86400e9, kMemoryWeeks = 2, kMostWeeks = 4;
 constexpr int kLeastTogether = 4;
 constexpr double kShareTogether = 0.03;
 
@@ -22,7 +22,7 @@ v1::Contribution Fact(std::string_view signal, std::string_view unit, double obs
   c.set_direction(observed >= expected ? v1::Contribution::UP : v1::Contribution::DOWN);
   c.set_observed(observed);
   c.set_expected(expected);
-  c.set_lower(std::min(expected, -most));
+  c.set_lower(observed < 0 ? -most : 0);
   c.set_upper(most);
   c.set_tail_probability(1e-9);  // clocks do not do this by chance
   return c;
@@ -39,7 +39,8 @@ std::optional<v1::Contribution> HostDisturbance::Interruption(const WorkloadTick
   wall_ns_ = tick.wall_time_ns;
   if (!followed) return std::nullopt;
   const bool is_long = usual > 0 && seconds >= std::max(kLongTick * usual, kLongSeconds);
-  if (!is_long) usual_seconds_ += (usual == 0 ? 1.0 : kUsualGain) * (seconds - usual);
+  // A long one teaches little; a setting that makes all of them long is learned within some ticks.
+  usual_seconds_ += usual == 0 ? seconds : kUsualGain * (std::min(seconds, kLongTick * usual) - usual);
   if (is_long) return Fact("host.tick.interval", "s", seconds, usual, std::max(kLongTick * usual, kLongSeconds));
   if (std::abs(jump) >= kJumpSeconds) return Fact("host.clock.jump", "s", jump, 0, kJumpSeconds);
   return std::nullopt;
@@ -52,26 +53,32 @@ void HostDisturbance::Observe(Slot slot, const GroupStrengths& groups, bool know
   if (*strongest < kDeparts || own.now != 0) return;
   const auto group = strongest - groups.strength.begin();
   own = {now_ns, static_cast<uint8_t>(2 * group + (groups.up[group] ? 1 : 0)), 1};
-  if (Together(slot, known) == 0) return;
-  if (episode_ns_ != 0 && episode_ns_ + kTenMinutesNs <= now_ns) episodes_ += 1;
+  if (Together(slot, known, now_ns) == 0) return;
+  if (episode_ns_ != 0 && episode_ns_ + kTenMinutesNs <= now_ns) episodes_ = Faded(now_ns) + 1;
   episode_ns_ = now_ns;
 }
 
-int HostDisturbance::Together(Slot slot, bool known) const {
+int HostDisturbance::Together(Slot slot, bool known, uint64_t now_ns) const {
   const Departing& own = departing_[slot];
-  if (own.now == 0) return 0;
   const uint64_t apart = known ? kMinuteNs : kTenMinutesNs;
+  if (own.now == 0 || own.since_ns + apart <= now_ns) return 0;  // what came of it later is its own
   const auto count = std::count_if(departing_.begin(), departing_.end(), [&](const Departing& other) {
     return other.since_ns != 0 && other.way == own.way && other.since_ns + apart > own.since_ns && own.since_ns + apart > other.since_ns;
   });
-  return count >= std::max<double>(kLeastTogether, kShareTogether * static_cast<double>(departing_.size())) ? static_cast<int>(count) : 0;
+  return count >= std::max<double>(kLeastTogether, kShareTogether * static_cast<double>(workloads_)) ? static_cast<int>(count) : 0;
 }
 
-double HostDisturbance::PerWeek(uint64_t now_ns) const { return episodes_ / (static_cast<double>(now_ns) / kWeekNs + 1.0); }
+double HostDisturbance::Faded(uint64_t now_ns) const {
+  return episodes_ * std::exp2(-static_cast<double>(now_ns - std::min(episode_ns_, now_ns)) / (kMemoryWeeks * kWeekNs));
+}
+
+double HostDisturbance::PerWeek(uint64_t now_ns) const {
+  return Faded(now_ns) / (std::min(static_cast<double>(now_ns) / kWeekNs, kMostWeeks) + 1.0);
+}
 
 v1::Contribution HostDisturbance::Of(int together) {
   v1::Contribution c = Fact("host.workloads.departing", "{workload}", together, 0, kLeastTogether - 1);
-  c.set_lower(0);
+  c.set_tail_probability(1e-6);  // about once in two weeks of ticks: what it was told for is its recurrences
   return c;
 }
 

@@ -20,14 +20,16 @@ namespace outlier {
 class HostDisturbance {
  public:
   void Resize(size_t slots) { departing_.resize(slots); }
+  void Forget(Slot slot) { departing_[slot] = {}; }
+  void SetWorkloads(size_t active) { workloads_ = active; }  // that may depart now
   // Once a tick, first: what the clocks say, if anything.
   std::optional<v1::Contribution> Interruption(const WorkloadTick& tick);
   // How one workload departs now; `now_ns` is what was watched so far. `known`: for a day.
   void Observe(Slot slot, const GroupStrengths& groups, bool known, uint64_t now_ns);
   // How many workloads departed as this one does and began about when it did, if that is too many for chance; else 0.
-  int Together(Slot slot, bool known) const;
+  int Together(Slot slot, bool known, uint64_t now_ns) const;
   static v1::Contribution Of(int together);
-  // How often that was the case so far, ten minutes apart, over the weeks watched and one of belief: a host whose workloads do so
+  // How often that was the case lately, ten minutes apart, over the weeks watched, at most four, and one of belief: a host whose workloads do so
   // is told of it as often as the promise allows.
   double PerWeek(uint64_t now_ns) const;
 
@@ -35,6 +37,7 @@ class HostDisturbance {
   void Serialize(Archive& a) { a(departing_, episodes_, episode_ns_, usual_seconds_, boot_ns_, wall_ns_); }
 
  private:
+  double Faded(uint64_t now_ns) const;
   struct Departing {
     uint64_t since_ns = 0;  // of the last time; 0 = never
     uint8_t way = 0;        // leading group, twice, plus 1 where up
@@ -43,7 +46,8 @@ class HostDisturbance {
     void Serialize(Archive& a) { a(since_ns, way, now); }
   };
   std::vector<Departing> departing_;
-  double episodes_ = 0;       // but for the one under way
+  size_t workloads_ = 0;
+  double episodes_ = 0;       // but for the one under way; fading
   uint64_t episode_ns_ = 0;   // when the last one was last seen; 0 = never
   double usual_seconds_ = 0;
   uint64_t boot_ns_ = 0;

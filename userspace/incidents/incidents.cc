@@ -26,6 +26,8 @@ constexpr uint64_t kRefresh = 60 * kSecond;        // numbers of a long incident
 constexpr uint64_t kLeastGap = 5 * kSecond;        // between two updates of the same kind
 constexpr uint64_t kSameMoment = 5 * kSecond;      // onsets this close are related
 constexpr double kDisturbedScore = 50;    // of a host as a whole
+constexpr double kInterruptedScore = 30;  // of its clocks
+constexpr double kMostWatchedSeconds = 60;  // of one tick: a host that was suspended was not watched
 constexpr int kLifeEvents = 50;
 
 }  // namespace
@@ -74,7 +76,8 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
   history_.Append(features, tick.boot_time_ns, tick.wall_time_ns);
   evidence_.Append(features, scores);
   events_lost_ = tick.events_lost;
-  watched_ns_ += static_cast<uint64_t>(std::llround(tick.interval_seconds * 1e9));
+  const double watched = std::min(tick.interval_seconds, kMostWatchedSeconds);
+  watched_ns_ += static_cast<uint64_t>(std::llround(watched * 1e9));
   const Slot slots = static_cast<Slot>(tick.totals.size());
   scores_.resize(slots, 0.0);
   warm_.resize(slots, 0);
@@ -99,7 +102,10 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
       return features_[d.feature].kind == FeatureKind::kBytes && d.ready(slot);
     });
   }
+  const auto active = static_cast<size_t>(std::count_if(tick.totals.begin(), tick.totals.end(), [](const WorkloadTotals& t) { return t.observed; }));
+  disturbance_.SetWorkloads(active);
   std::optional<v1::Contribution> disturbed = disturbance_.Interruption(tick);
+  double disturbed_per_week = 0;  // of a clock: a fact
   for (Slot slot = 0; slot < slots; ++slot) {
     const Departure& departure = departures_[slot];
     const auto it = facts.find(slot);
@@ -111,20 +117,25 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
     }
     const bool told = !IgnoredBy(slot)[restarts_feature_] && std::any_of(own_facts.begin(), own_facts.end(), [](const auto* f) { return f->told; });
     const bool departs = departure.per_week <= config_.budgets().false_alarms_per_week();
-    const int together = departs && !told ? disturbance_.Together(slot, Known(slot)) : 0;
-    if (together > 0) {
-      if (disturbance_.PerWeek(watched_ns_) <= config_.budgets().false_alarms_per_week()) disturbed = HostDisturbance::Of(together);
+    const int together = departs && !told ? disturbance_.Together(slot, Known(slot), watched_ns_) : 0;
+    const double per_week = std::max(departure.per_week, disturbance_.PerWeek(watched_ns_));
+    if (together > 0 && per_week <= config_.budgets().false_alarms_per_week()) {
+      disturbed = HostDisturbance::Of(together);
+      disturbed_per_week = per_week;
+    } else if (together > 0 && !Known(slot)) {
+      // What so many do for the first time, and did before, is no news of any of them.
     } else if (told || departs) {
       Open(slot, tick, own_facts, departure, features, scores, &changes);
     }
   }
-  if (disturbed) DisturbHost(*disturbed, tick, features, scores, &changes);
-  recurrences_.EndTick(rarest, slots - std::min(slots, kFirstOwnedSlot), tick.interval_seconds);
+  if (disturbed) DisturbHost(*disturbed, disturbed_per_week, tick, features, scores, &changes);
+  recurrences_.EndTick(rarest, active, watched);
   for (const Command& command : tick.commands) Obey(command, tick, &changes);
   return changes;
 }
 
 void Incidents::Begin(Slot slot, const WorkloadTick& tick, Changes* changes) {
+  disturbance_.Forget(slot);
   const Slot sibling = tick.totals[slot].sibling;
   sibling == 0 ? recurrences_.Forget(slot, watched_ns_) : recurrences_.Adopt(sibling, slot, watched_ns_);
   if (const auto open = open_.find(slot); open != open_.end()) {
@@ -134,13 +145,15 @@ void Incidents::Begin(Slot slot, const WorkloadTick& tick, Changes* changes) {
 }
 
 // The host's own incident, of something that is no departure of its own signals.
-void Incidents::DisturbHost(const v1::Contribution& fact, const WorkloadTick& tick, const FeatureTick& features, const ScoreTick& scores,
-                            Changes* changes) {
+void Incidents::DisturbHost(const v1::Contribution& fact, double per_week, const WorkloadTick& tick, const FeatureTick& features,
+                            const ScoreTick& scores, Changes* changes) {
   if (const auto open = open_.find(kHostSlot); open != open_.end()) {
     open->second.Disturb(fact, tick.boot_time_ns);
     return;
   }
-  Open(kHostSlot, tick, {}, departures_[kHostSlot], features, scores, changes, &fact);
+  Departure departure = departures_[kHostSlot];
+  departure.per_week = per_week;
+  Open(kHostSlot, tick, {}, departure, features, scores, changes, &fact);
 }
 
 Incidents::Departure Incidents::DepartureOf(Slot slot, const ScoreTick& scores) {
@@ -177,7 +190,8 @@ std::array<bool, 2 * kEvidenceGroups> Incidents::Tellable(Slot slot, const Depar
   for (const Strength& strength : departure.strengths) {
     const DetectorScores& detector = scores.detectors[strength.detector];
     const bool alone = detector.channel == Channel::kCount || detector.channel == Channel::kShape || detector.channel == Channel::kDrift;
-    if (alone) out[static_cast<int>(evidence_.GroupOf(detector))] = true;
+    const int group = static_cast<int>(evidence_.GroupOf(detector));
+    if (alone && strength.strength >= std::min(1.0, departure.groups.strength[group])) out[group] = true;
   }
   return out;
 }
@@ -252,7 +266,7 @@ void Incidents::Open(Slot slot, const WorkloadTick& tick, const std::vector<cons
   incident.set_id(fmt::format("{:016x}", XXH3_64bits(identity.data(), identity.size())));
   SetTime(tick.wall_time_ns, incident.mutable_opened_time());
   if (disturbed != nullptr) open.Disturb(*disturbed, tick.boot_time_ns);
-  const bool by_fact = open.opened_by_fact || disturbed != nullptr;
+  const bool by_fact = open.opened_by_fact || (disturbed != nullptr && departure.per_week == 0);
   incident.set_recurrences_per_week(by_fact ? 0 : departure.per_week);
   incident.set_promised_per_week(config_.budgets().false_alarms_per_week());
   incident.set_feedback_factor(by_fact ? 1 : recurrences_.FeedbackFactor(slot));
@@ -273,10 +287,10 @@ void Incidents::Refresh(const WorkloadTick& tick, OpenIncident* open) {
   Compose(features_, history_, tick.host, open);
   double score = open->strength > 0 ? ScoreOf(open->strength) : 0;
   if (open->has_fact) score = std::max(score, ScoreOf(incident.restart()));
-  if (!open->disturbed.signal().empty()) score = std::max(score, kDisturbedScore);
+  if (!open->disturbed.signal().empty()) score = std::max(score, incident.recurrences_per_week() == 0 ? kInterruptedScore : kDisturbedScore);
   incident.set_score(std::max(score, incident.score()));  // never rewritten downwards
   incident.set_severity(SeverityOf(incident.score()));
-  SetTime(history_.WallTimeOf(open->onset_ns), incident.mutable_onset_time());
+  if (open->onset_ns <= tick.boot_time_ns) SetTime(history_.WallTimeOf(open->onset_ns), incident.mutable_onset_time());  // else of a boot before
   const std::vector<v1::Suspect> suspects = SuspectsOf(*open, tick, names_);
   const double before = incident.suspects_size() > 0 ? incident.suspects(0).share() : 0;
   // The best evidence stays: when a thief has stopped, nobody is left to suspect.
@@ -296,6 +310,8 @@ void Incidents::Follow(const WorkloadTick& tick, const std::vector<const Restart
                        const FeatureTick& features, const ScoreTick& scores, OpenIncident* open, Changes* changes) {
   v1::Incident& incident = open->incident;
   const v1::Incident before = incident;
+  // After a boot the clock begins anew: what is remembered of the old one is in its future.
+  for (uint64_t* time : {&open->last_fact_ns, &open->last_told_ns, &open->opened_ns}) *time = std::min(*time, tick.boot_time_ns);
   const uint32_t count_before = incident.restart().count();
   for (const RestartFact* fact : facts) {
     if (fact->told || open->has_fact) AddFact(*fact, open);

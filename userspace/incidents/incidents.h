@@ -64,7 +64,8 @@ class Incidents {
   void Open(Slot slot, const WorkloadTick& tick, const std::vector<const RestartFact*>& facts, const Departure& departure,
             const FeatureTick& features, const ScoreTick& scores, Changes* changes, const v1::Contribution* disturbed = nullptr);
   void Begin(Slot slot, const WorkloadTick& tick, Changes* changes);
-  void DisturbHost(const v1::Contribution& fact, const WorkloadTick& tick, const FeatureTick& features, const ScoreTick& scores, Changes* changes);
+  void DisturbHost(const v1::Contribution& fact, double per_week, const WorkloadTick& tick, const FeatureTick& features,
+                   const ScoreTick& scores, Changes* changes);
   void Follow(const WorkloadTick& tick, const std::vector<const RestartFact*>& facts, const Departure& departure,
               const FeatureTick& features, const ScoreTick& scores, OpenIncident* open, Changes* changes);
   void Refresh(const WorkloadTick& tick, OpenIncident* open);

@@ -112,9 +112,10 @@ void SetTime(int64_t wall_ns, google::protobuf::Timestamp* time) {
 
 void OpenIncident::Disturb(const v1::Contribution& fact, uint64_t now_ns) {
   last_fact_ns = now_ns;
-  const bool larger = disturbed.signal() != fact.signal() || std::abs(fact.observed()) > std::abs(disturbed.observed());
-  dirty |= disturbed.signal() != fact.signal();
-  if (larger) disturbed = fact;
+  if (disturbed.signal().empty() || (disturbed.signal() == fact.signal() && std::abs(fact.observed()) > std::abs(disturbed.observed()))) {
+    dirty |= disturbed.signal().empty();
+    disturbed = fact;
+  }
 }
 
 void Compose(std::span<const FeatureSpec> features, const History& history, const HostSample& host, OpenIncident* open) {

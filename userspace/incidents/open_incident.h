@@ -46,7 +46,7 @@ struct OpenIncident {
   double strength = 0;         // combined, the highest
   std::vector<Peak> peaks;
   v1::Contribution disturbed;  // of the host, where it has a signal: leads its contributions
-  // The larger one stays.
+  // The first signal stays, at its largest.
   void Disturb(const v1::Contribution& fact, uint64_t now_ns);
   template <class Archive>
   void Serialize(Archive& a) {

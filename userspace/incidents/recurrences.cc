@@ -22,12 +22,12 @@ constexpr double kPriorWeight = 3.0;       // excursions
 constexpr double kKinds = 6.0;             // groups, sudden and held, in which a workload departs in practice
 // The prior of repetitions: none in a week, which is given up for a day once there are several.
 constexpr double kFewRepeats = 1.0, kFewWeeks = 1.0, kManyWeeks = 1.0 / 7.0;
-constexpr double kFalseAlarm = 50.0;
-constexpr uint64_t kRecentNs = 3600ull * 1'000'000'000;
+constexpr double kFalseAlarm = 50.0, kMostOffset = 1e6;
 constexpr double kWindowSeconds = 600.0, kEverydayFrom = 20.0, kEverydayTo = 200.0;
 constexpr double kControlWeight = 10.0;    // windows
 constexpr double kMostCorrection = 10.0;
 
+uint8_t IndexOf(const EvidenceKind& kind) { return static_cast<uint8_t>(2 * kind.group + (kind.up ? 1 : 0)); }
 double Mark(double strength) { return std::log(strength / kLeastStrength); }
 double Faded(double value, uint64_t from_ns, uint64_t to_ns) {
   return value * std::exp2(-static_cast<double>(to_ns - std::min(from_ns, to_ns)) / (kMemoryWeeks * kNsPerWeek));
@@ -47,6 +47,7 @@ void Recurrences::Adopt(size_t from, size_t to, uint64_t now_ns) {
   for (Excursions& kind : slots_[to].kinds) {
     kind.since_ns = 0;
     kind.peak = 0.0;
+    kind.agreed = false;
   }
 }
 
@@ -57,6 +58,12 @@ const Recurrences::Excursions* Recurrences::Find(const OfSlot& slot, uint8_t ind
     if (kind.index == index) return &kind;
   }
   return nullptr;
+}
+
+Recurrences::Excursions* Recurrences::FindOrMake(OfSlot* slot, uint8_t index) {
+  if (const Excursions* kind = Find(*slot, index)) return const_cast<Excursions*>(kind);
+  slot->kinds.emplace_back().index = index;
+  return &slot->kinds.back();
 }
 
 void Recurrences::End(bool known, Excursions* kind) {
@@ -85,12 +92,8 @@ void Recurrences::Observe(size_t slot, const GroupStrengths& now, bool agree, ui
   OfSlot& own = slots_[slot];
   for (int i = 0; i < 2 * kEvidenceGroups; ++i) {
     if (now.strength[i] < kLeastStrength) continue;
-    const uint8_t index = static_cast<uint8_t>(2 * i + (now.up[i] ? 1 : 0));
-    Excursions* kind = const_cast<Excursions*>(Find(own, index));
-    if (kind == nullptr) {
-      kind = &own.kinds.emplace_back();
-      kind->index = index;
-    }
+    const uint8_t index = IndexOf({i, now.up[i]});
+    Excursions* kind = FindOrMake(&own, index);
     if (kind->since_ns == 0) kind->since_ns = now_ns;
     kind->last_ns = now_ns;
     kind->agreed |= agree;
@@ -115,18 +118,18 @@ double Recurrences::Firsts(uint8_t index, double mark) const {
 }
 
 // A week, from how often it was seen.
-double Recurrences::Common(double times) const {
-  return times / (std::min(seconds_ / kSecondsPerWeek, kMostWeeks) + (times <= kFewRepeats ? kFewWeeks : kManyWeeks));
+double Recurrences::Common(double times, double weeks) {
+  return times / (std::min(weeks, kMostWeeks) + (times <= kFewRepeats ? kFewWeeks : kManyWeeks));
 }
 
 double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, uint64_t now_ns) const {
   const double watched = static_cast<double>(now_ns - std::min(slot.past_ns, now_ns)) / kNsPerWeek;
-  const double exceeds = workloads_ * kKinds * Correction() / (std::min(watched, kMostWeeks) + kYoungWeeks);
+  const double exceeds = workloads_ * kKinds / (std::min(watched, kMostWeeks) + kYoungWeeks);
   const double first = exceeds * std::exp(-mark / kPriorSpread);
   const Excursions* kind = Find(slot, index);
   if (kind == nullptr || kind->number == 0.0) {
     const bool known = slot.born_ns + kKnownNs <= now_ns;
-    return std::max(first, known ? 0.0 : Common(Firsts(index, mark))) * (kind == nullptr ? 1.0 : kind->offset);
+    return std::max(first, known ? 0.0 : Common(Firsts(index, mark), seconds_ / kSecondsPerWeek)) * (kind == nullptr ? 1.0 : kind->offset);
   }
   const double since = static_cast<double>(now_ns - std::min(kind->ended_ns, now_ns)) / kNsPerWeek;
   const double strongest = std::max(kind->strongest - kFades * since, 0.0);
@@ -134,15 +137,16 @@ double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, uint64_t
   const double shrunk = (kind->number * spread + kPriorWeight * kPriorSpread) / (kind->number + kPriorWeight);
   const double beyond = exceeds * std::exp(-std::max(mark - strongest, 0.0) / std::max(shrunk, kPriorSpread));
   const double own = Faded(mark > strongest - kAlike ? kind->peers : kind->number, kind->ended_ns, now_ns);
-  return std::max(first, std::min(beyond, Common(std::max(own, Repeats(mark))))) * kind->offset;
+  const double seen = std::max(Common(own, watched), Common(Repeats(mark), seconds_ / kSecondsPerWeek));
+  return std::max(first, std::min(beyond, seen)) * kind->offset;
 }
 
 double Recurrences::PerWeek(size_t slot, const GroupStrengths& now, const std::array<bool, 2 * kEvidenceGroups>& counts, uint64_t now_ns) const {
   double rarest = std::numeric_limits<double>::infinity();
   for (int i = 0; i < 2 * kEvidenceGroups; ++i) {
     if (now.strength[i] < kLeastStrength || !counts[i]) continue;
-    const uint8_t index = static_cast<uint8_t>(2 * i + (now.up[i] ? 1 : 0));
-    rarest = std::min(rarest, Law(slots_[slot], index, Mark(Led(now, i)), now_ns));
+    const uint8_t index = IndexOf({i, now.up[i]});
+    rarest = std::min(rarest, Correction() * Law(slots_[slot], index, Mark(Led(now, i)), now_ns));
   }
   return rarest;
 }
@@ -185,13 +189,15 @@ double Recurrences::FeedbackFactor(size_t slot) const {
   return factor;
 }
 
-void Recurrences::MakeRarer(size_t slot, uint64_t now_ns) {
-  for (Excursions& kind : slots_[slot].kinds) {
-    if (kind.since_ns == 0 && kind.ended_ns + kRecentNs < now_ns) continue;
-    kind.offset *= kFalseAlarm;
+void Recurrences::MakeRarer(size_t slot, std::span<const EvidenceKind> kinds) {
+  for (const EvidenceKind& kind : kinds) {
+    double& offset = FindOrMake(&slots_[slot], IndexOf(kind))->offset;
+    offset = std::min(offset * kFalseAlarm, kMostOffset);
   }
 }
 
-void Recurrences::Clear(size_t slot) { slots_[slot].kinds.clear(); }
+void Recurrences::TakeBack(size_t slot, std::span<const EvidenceKind> kinds) {
+  for (const EvidenceKind& kind : kinds) FindOrMake(&slots_[slot], IndexOf(kind))->offset = 1.0;
+}
 
 }  // namespace outlier

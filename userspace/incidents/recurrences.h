@@ -7,13 +7,13 @@
 //  - first(y): of a workload that never departed so in T weeks. The next of n exchangeable marks exceeds the largest m with
 //    probability 1/(n+1), hence at a rate of about 1/T, and falls off exponentially beyond (peaks over a threshold, Pickands
 //    1975): exp(-(y - m)/s) / T, with m = 0 here. Any of the host's workloads and kinds could be the one that brings it (union
-//    bound): times workloads, kinds and f.
+//    bound): times workloads and kinds.
 //  - beyond(y): the same of one that did, m being its strongest mark and s the spread of its marks, shrunk to the prior's.
 //  - seen(y): how often its like came, at this workload, or at any workload of the host that had departed so before, over the time
-//    watched and one of belief: a week for the first repetition, a day for more.
+//    that it, or the host, was watched and one of belief: a week for the first repetition, a day for more.
 //  - new(y), of a workload that is not known for a day: how often workloads as new had departed so in two kinds of signal, for the
 //    first time, and come back by themselves; what all new ones do is common.
-// R = max(first, new) where it never departed so, else max(first, min(beyond, seen)): a repetition is as common as it was seen to be, but what is stronger than ever may be rarer,
+// R = f max(first, new) where it never departed so, else f max(first, min(beyond, seen)): a repetition is as common as it was seen to be, but what is stronger than ever may be rarer,
 // and what is weak is common whoever does it.
 // f in [1, 10] is the slow controller: in ten-minute windows, the rarest R as issued should be between 20 and 200 in
 // 180 windows a week; where it is in more, the law is too bold and R grows by that ratio. Rarer windows, which may be true
@@ -23,6 +23,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "userspace/incidents/evidence.h"
@@ -52,9 +53,9 @@ class Recurrences {
   double FeedbackFactor(size_t slot) const;
   // Ends a tick that took `seconds`: the rarest departure of the host as issued, and how many workloads may depart.
   void EndTick(double rarest_per_week, size_t workloads, double seconds);
-  // A person's word: what departs, or departed in the last hour, is kFalseAlarm times less rare; or as if never seen.
-  void MakeRarer(size_t slot, uint64_t now_ns);
-  void Clear(size_t slot);
+  // A person's word on these kinds of evidence: kFalseAlarm times more common from now on, at most kMostOffset in all; or no more so.
+  void MakeRarer(size_t slot, std::span<const EvidenceKind> kinds);
+  void TakeBack(size_t slot, std::span<const EvidenceKind> kinds);
   Account account() const;
 
   template <class Archive>
@@ -85,12 +86,13 @@ class Recurrences {
   };
   static constexpr int kRepeatBins = 16;
   const Excursions* Find(const OfSlot& slot, uint8_t index) const;
+  Excursions* FindOrMake(OfSlot* slot, uint8_t index);
   double Repeats(double mark) const;
   double Excess() const;
   double Correction() const;
   double Law(const OfSlot& slot, uint8_t index, double mark, uint64_t now_ns) const;
   double Firsts(uint8_t index, double mark) const;
-  double Common(double times) const;
+  static double Common(double times, double weeks);
   void End(bool known, Excursions* kind);
 
   std::vector<OfSlot> slots_;

@@ -16,9 +16,10 @@ constexpr double kWeekSeconds = 7 * 86400.0;
 
 // What a person called a false alarm has to be rarer from now on; what was useful is told again when it comes back.
 void Incidents::LearnFrom(const v1::Incident& incident, bool false_alarm) {
+  const std::vector<EvidenceKind> kinds = evidence_.KindsOf(incident);
   for (Slot slot = 0; slot < names_.size(); ++slot) {
     if (names_[slot].workload.name() != incident.workload().name() || names_[slot].workload.kind() != incident.workload().kind()) continue;
-    false_alarm ? recurrences_.MakeRarer(slot, watched_ns_) : recurrences_.Clear(slot);
+    false_alarm ? recurrences_.MakeRarer(slot, kinds) : recurrences_.TakeBack(slot, kinds);
   }
 }
 
@@ -38,7 +39,7 @@ void Incidents::FillBudgets(v1::Budgets* budgets) const {
   const Recurrences::Account account = recurrences_.account();
   budgets->set_false_alarms_per_week_expected(promised * account.excess / account.correction);
   budgets->set_threshold_per_week(promised / account.correction);
-  budgets->set_stretched(std::max(1.0, account.correction / std::max(promised * account.weeks, 1e-9)));
+  budgets->set_stretched(std::max(1.0, account.correction / std::max(promised * weeks, 1e-9)));
   budgets->set_from_prior(account.from_prior);
 }
 
@@ -63,12 +64,13 @@ void Incidents::Obey(const Command& command, const WorkloadTick& tick, Changes* 
     case Command::Kind::kFalseAlarm:
     case Command::Kind::kUseful: {
       const bool false_alarm = command.kind == Command::Kind::kFalseAlarm;
+      const bool said_so_before = incident->feedback() == (false_alarm ? "false_alarm" : "useful");
       // The last word counts, once.
       if (incident->feedback() == "false_alarm" && false_alarms_ > 0) --false_alarms_;
       if (incident->feedback() == "useful" && useful_ > 0) --useful_;
       ++(false_alarm ? false_alarms_ : useful_);
       incident->set_feedback(false_alarm ? "false_alarm" : "useful");
-      LearnFrom(*incident, false_alarm);
+      if (!said_so_before) LearnFrom(*incident, false_alarm);
       Tell(v1::IncidentChange::FEEDBACK, tick, incident->feedback(), author, incident, changes);
       break;
     }

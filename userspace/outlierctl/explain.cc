@@ -83,7 +83,10 @@ std::string HowOften(double per_week) {
 
 // Why it was told: the false-alarm budget and what feedback has to do with it.
 std::string Recurrence(const v1::Incident& i) {
-  if (i.recurrences_per_week() <= 0) return "A fact told by the kernel opened it: such are told whatever the false-alarm budget is.";
+  if (i.recurrences_per_week() <= 0) {
+    const bool fact = i.has_restart() || (i.contributions_size() > 0 && i.contributions(0).signal().starts_with("host."));
+    return fact ? "A fact, not an estimate, opened it: such are told whatever the false-alarm budget is." : "How rare its like is was not recorded.";
+  }
   std::string text = fmt::format("Were nothing wrong, this host would still show the like of it {}; you allow {:.3g} false alarms a week, so it was told.",
                                  HowOften(i.recurrences_per_week()), i.promised_per_week());
   if (i.feedback_factor() > 1) {
