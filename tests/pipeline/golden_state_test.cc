@@ -7,29 +7,13 @@
 #include <fstream>
 #include <iterator>
 
-#include "tests/pipeline/simulated_host.h"
-#include "userspace/pipeline/engine.h"
+#include "tests/pipeline/engine_session.h"
 
 namespace outlier {
 namespace {
 
 constexpr uint64_t kTicks = 150;
 constexpr size_t kMostBytesAWorkload = 96 << 10;
-
-config::v1::Config ShortWarmUp() {
-  config::v1::Config config;
-  config.set_tick(kSecondNs);
-  config.mutable_budgets()->set_false_alarms_per_week(1);
-  config.mutable_detection()->set_warm_up(45 * kSecondNs);
-  config.mutable_detection()->set_half_life(86400 * kSecondNs);
-  return config;
-}
-
-std::unique_ptr<Engine> MakeEngine() {
-  v1::Source source;
-  source.set_feed_id("feed");
-  return Engine::Make({ShortWarmUp(), source});
-}
 
 // A service burns a core from the hundredth second on, and does so when the state is saved.
 std::string StateOfTheSession(int services) {

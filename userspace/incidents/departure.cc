@@ -1,0 +1,54 @@
+// What of a workload departs at one tick, how rare that is, and what of it may be told.
+#include <algorithm>
+#include <limits>
+
+#include "userspace/incidents/incidents.h"
+
+namespace outlier {
+namespace {
+
+constexpr double kHostShare = 0.5;        // of the evidence of kernel threads and the rest: they do what everybody else causes
+
+}  // namespace
+
+Incidents::Departure Incidents::DepartureOf(Slot slot, const ScoreTick& scores) {
+  Departure departure;
+  departure.per_week = std::numeric_limits<double>::infinity();
+  departure.strengths = evidence_.Of(static_cast<int>(slot), scores, IgnoredBy(slot));
+  if (!departure.strengths.empty()) {
+    departure.groups = evidence_.Groups(departure.strengths, scores);
+    if (slot < kFirstOwnedSlot) {
+      for (double& strength : departure.groups.strength) strength *= kHostShare;
+    }
+    departure.strength = Combine(departure.groups);
+  }
+  scores_[slot] = departure.strength > 0 ? ScoreOf(departure.strength) : 0;
+  disturbance_.Observe(slot, departure.groups, Known(slot), watched_ns_);
+  departure.agree = evidence_.Agree(departure.strengths, scores);
+  recurrences_.Observe(slot, departure.groups, departure.agree, watched_ns_);
+  if (departure.strength > 0) {
+    departure.per_week = recurrences_.PerWeek(slot, departure.groups, Tellable(slot, departure, scores), watched_ns_);
+  }
+  return departure;
+}
+
+// What may open an incident. Of a workload that is not known yet: failures, latencies and steady growth, which need no day to be
+// known for what they are; the rest where two kinds of signal agree. What the slow clocks see waits for a day.
+std::array<bool, 2 * kEvidenceGroups> Incidents::Tellable(Slot slot, const Departure& departure, const ScoreTick& scores) const {
+  std::array<bool, 2 * kEvidenceGroups> out;
+  if (Known(slot)) {
+    out.fill(true);
+    return out;
+  }
+  out.fill(false);
+  for (int group = 0; group < kEvidenceGroups; ++group) out[group] = departure.agree;
+  for (const Strength& strength : departure.strengths) {
+    const DetectorScores& detector = scores.detectors[strength.detector];
+    const bool alone = detector.channel == Channel::kCount || detector.channel == Channel::kShape || detector.channel == Channel::kDrift;
+    const int group = static_cast<int>(evidence_.GroupOf(detector));
+    if (alone && strength.strength >= std::min(1.0, departure.groups.strength[group])) out[group] = true;
+  }
+  return out;
+}
+
+}  // namespace outlier
