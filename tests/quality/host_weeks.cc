@@ -94,11 +94,13 @@ bool FromLine(const std::string& line, std::string* world, Result* r) {
   return true;
 }
 
-// "told (bound)": what is kept, what is broken, and what so few weeks cannot show.
+// "told (bound)": what is kept, what is broken, and what so few weeks do not show.
 std::string Cell(const Result& r, double promise, bool asked) {
   const size_t p = static_cast<size_t>(std::find(kPromises.begin(), kPromises.end(), promise) - kPromises.begin());
   const double bound = UpperRate(r.told[p], r.weeks);
-  const char* said = !asked ? "" : bound <= promise ? " kept" : UpperRate(0, r.weeks) > promise ? " too short" : " BROKEN";
+  // Broken: so many would come once in twenty runs at the most if the promise were just kept.
+  const bool broken = r.told[p] >= UnlikelyCount(promise * r.weeks, 0.05);
+  const char* said = !asked ? "" : bound <= promise ? " kept" : broken ? " BROKEN" : " not shown";
   return fmt::format("{} (<= {:.3g}){}", r.told[p], bound, said);
 }
 
