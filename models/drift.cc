@@ -197,11 +197,11 @@ class Drift final : public SeriesModel<Drift> {
   // A mean leaves the window. What was reached is forgotten with the half-life of everything.
   void LearnReach(int k, int64_t i, double mean) {
     const double closed = at(FieldOf(k, kClosed), i);
-    // What is being told of is no past; nor is how a series began.
-    if (closed <= kSteps || at(kZ, i) != 0.0 || at(kAge, i) < warm_ticks_) return;
+    if (closed <= kSteps) return;
     double& high = at(FieldOf(k, kHigh), i);
     double& low = at(FieldOf(k, kLow), i);
-    if (high == 0.0 && low == 0.0) high = low = mean;
+    if (closed == kSteps + 1) high = low = mean;
+    if (at(kZ, i) != 0.0) return;  // what is being told of is no past
     high = std::max(high - reach_forgets_[k] * (high - mean), mean);
     low = std::min(low - reach_forgets_[k] * (low - mean), mean);
   }
