@@ -127,8 +127,8 @@ double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, uint64_t
   const double exceeds = workloads_ * kKinds / (std::min(watched, kMostWeeks) + kYoungWeeks);
   const double first = exceeds * std::exp(-mark / kPriorSpread);
   const Excursions* kind = Find(slot, index);
-  if (kind == nullptr || kind->number == 0.0) {
-    const bool known = slot.born_ns + kKnownNs <= now_ns;
+  const bool known = slot.born_ns + kKnownNs <= now_ns;
+  if (kind == nullptr || kind->number == 0.0 || !known) {
     return std::max(first, known ? 0.0 : Common(Firsts(index, mark), seconds_ / kSecondsPerWeek)) * (kind == nullptr ? 1.0 : kind->offset);
   }
   const double since = static_cast<double>(now_ns - std::min(kind->ended_ns, now_ns)) / kNsPerWeek;

@@ -13,7 +13,8 @@
 //    that it, or the host, was watched and one of belief: a week for the first repetition, a day for more.
 //  - new(y), of a workload that is not known for a day: how often workloads as new had departed so in two kinds of signal, for the
 //    first time, and come back by themselves; what all new ones do is common.
-// R = f max(first, new) where it never departed so, else f max(first, min(beyond, seen)): a repetition is as common as it was seen to be, but what is stronger than ever may be rarer,
+// R = f max(first, new) where it never departed so, or is not known for a day (what little it showed says less of it than what all
+// new ones do), else f max(first, min(beyond, seen)): a repetition is as common as it was seen to be, but what is stronger than ever may be rarer,
 // and what is weak is common whoever does it.
 // f in [1, 10] is the slow controller: in ten-minute windows, the rarest R as issued should be between 20 and 200 in
 // 180 windows a week; where it is in more, the law is too bold and R grows by that ratio. Rarer windows, which may be true
