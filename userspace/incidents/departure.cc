@@ -9,10 +9,23 @@ namespace {
 
 constexpr double kHostShare = 0.5;        // of the evidence of kernel threads and the rest: they do what everybody else causes
 
+constexpr int kWaiting = static_cast<int>(EvidenceGroup::kWaiting);
+constexpr double kTakenCores = 0.25;
+constexpr double kCorroborated = 1.5;     // as by another kind of signal that departs as strongly
+
+// Both sides of it are seen: one waits for a CPU, and processes of others use that much more than they did.
+bool WaitsForWhatOthersTook(Slot slot, const GroupStrengths& groups, const WorkloadTick& tick) {
+  if (slot < kFirstOwnedSlot || !groups.up[kWaiting] || groups.strength[kWaiting] == 0) return false;
+  double taken = 0;
+  for (const ProcessRate& rate : tick.busiest) taken += rate.slot == slot ? 0.0 : std::max(rate.cpu_now - rate.cpu_before, 0.0);
+  return taken >= kTakenCores;
+}
+
 }  // namespace
 
-Incidents::Departure Incidents::DepartureOf(Slot slot, const ScoreTick& scores) {
+Incidents::Departure Incidents::DepartureOf(Slot slot, const WorkloadTick& tick, const ScoreTick& scores) {
   Departure departure;
+  bool taken = false;
   departure.per_week = std::numeric_limits<double>::infinity();
   departure.strengths = evidence_.Of(static_cast<int>(slot), scores, IgnoredBy(slot));
   if (!departure.strengths.empty()) {
@@ -20,11 +33,15 @@ Incidents::Departure Incidents::DepartureOf(Slot slot, const ScoreTick& scores) 
     if (slot < kFirstOwnedSlot) {
       for (double& strength : departure.groups.strength) strength *= kHostShare;
     }
+    if (WaitsForWhatOthersTook(slot, departure.groups, tick)) {
+      taken = true;
+      departure.groups.strength[kWaiting] *= kCorroborated;
+    }
     departure.strength = Combine(departure.groups);
   }
   scores_[slot] = departure.strength > 0 ? ScoreOf(departure.strength) : 0;
   disturbance_.Observe(slot, departure.groups, Known(slot), watched_ns_);
-  departure.agree = evidence_.Agree(departure.strengths, scores);
+  departure.agree = taken || evidence_.Agree(departure.strengths, scores);
   recurrences_.Observe(slot, departure.groups, departure.agree, watched_ns_);
   if (departure.strength > 0) {
     departure.per_week = recurrences_.PerWeek(slot, departure.groups, Tellable(slot, departure, scores), watched_ns_);

@@ -95,7 +95,7 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
   double rarest = std::numeric_limits<double>::infinity();
   for (Slot slot = 0; slot < slots; ++slot) {
     if (tick.totals[slot].born) Begin(slot, tick, &changes);
-    departures_[slot] = DepartureOf(slot, scores);
+    departures_[slot] = DepartureOf(slot, tick, scores);
     rarest = std::min(rarest, departures_[slot].per_week);
     warm_[slot] = std::any_of(scores.detectors.begin(), scores.detectors.end(), [&](const DetectorScores& d) {
       return features_[d.feature].kind == FeatureKind::kBytes && d.ready(slot);

@@ -57,7 +57,7 @@ class Incidents {
     double per_week = 0;   // recurrences of what may be told; infinite where nothing may
   };
   bool Known(Slot slot) const { return recurrences_.Known(slot, watched_ns_); }
-  Departure DepartureOf(Slot slot, const ScoreTick& scores);
+  Departure DepartureOf(Slot slot, const WorkloadTick& tick, const ScoreTick& scores);
   std::array<bool, 2 * kEvidenceGroups> Tellable(Slot slot, const Departure& departure, const ScoreTick& scores) const;
   void Remember(std::span<const Strength> strengths, const FeatureTick& features, const ScoreTick& scores, OpenIncident* open);
   void AddFact(const RestartFact& fact, OpenIncident* open);
