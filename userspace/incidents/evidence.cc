@@ -16,7 +16,7 @@ struct Hold {
 // seconds does is not told, a tenfold rise is told after five ticks and a threefold one after twelve.
 constexpr std::array<Hold, 3> kLevelHolds = {{{5, 16}, {8, 10.5}, {12, 8}}};
 constexpr std::array<Hold, 3> kCountHolds = {{{4, 14}, {7, 10}, {15, 7}}};
-constexpr std::array<Hold, 3> kShapeHolds = {{{4, 10}, {8, 7}, {16, 6}}};
+constexpr std::array<Hold, 3> kShapeHolds = {{{4, 8}, {8, 6}, {16, 5}}};
 // These have persistence inside: a gap of silence, a window of growth (of which wandering levels show many), minutes.
 constexpr std::array<Hold, 1> kSilenceHolds = {{{3, 7}}};
 constexpr std::array<Hold, 1> kDriftHolds = {{{3, 10}}};
