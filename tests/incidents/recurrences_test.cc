@@ -47,6 +47,14 @@ class RecurrencesTest : public ::testing::Test {
     return rarest;
   }
 
+  // One workload departs for 20 s and is calm for as long.
+  double Once(size_t slot) {
+    double rarest = kNever;
+    for (int s = 0; s < 20; ++s) rarest = std::min(rarest, Tick(Departs(2), 1, slot));
+    for (int s = 0; s < 20; ++s) Tick({}, 1, slot);
+    return rarest;
+  }
+
   Recurrences recurrences_;
   std::array<bool, 2 * kEvidenceGroups> counts_;
   size_t workloads_ = 50;
@@ -122,15 +130,9 @@ TEST_F(RecurrencesTest, RepetitionsEverywhereOnTheHostMakeEveryRepetitionCommon)
   recurrences_.Resize(40);
   for (size_t slot = 2; slot < 40; ++slot) recurrences_.Forget(slot, now_ns_);
   Calm(86400);
-  const auto once = [&](size_t slot) {
-    double rarest = kNever;
-    for (int s = 0; s < 20; ++s) rarest = std::min(rarest, Tick(Departs(2), 1, slot));
-    for (int s = 0; s < 20; ++s) Tick({}, 1, slot);
-    return rarest;
-  };
-  for (size_t slot = 0; slot < 40; ++slot) once(slot);
+  for (size_t slot = 0; slot < 40; ++slot) Once(slot);
   int told = 0;
-  for (size_t slot = 0; slot < 40; ++slot) told += once(slot) <= 1;
+  for (size_t slot = 0; slot < 40; ++slot) told += Once(slot) <= 1;
   EXPECT_GE(told, 1);
   EXPECT_LE(told, 2) << "a promise of one a week holds for all of them together";
 }
@@ -139,16 +141,10 @@ TEST_F(RecurrencesTest, WhatAllNewWorkloadsDoIsCommonForNewOnesAndSaysNothingOfK
   recurrences_.Resize(12);
   for (size_t slot = 2; slot < 12; ++slot) recurrences_.Forget(slot, now_ns_);
   Calm(3600);
-  const auto once = [&](size_t slot) {
-    double rarest = kNever;
-    for (int s = 0; s < 20; ++s) rarest = std::min(rarest, Tick(Departs(2), 1, slot));
-    for (int s = 0; s < 20; ++s) Tick({}, 1, slot);
-    return rarest;
-  };
-  for (size_t slot = 0; slot < 2; ++slot) EXPECT_LE(once(slot), 1) << slot;
-  for (size_t slot = 2; slot < 10; ++slot) EXPECT_GT(once(slot), 7) << slot;
+  for (size_t slot = 0; slot < 2; ++slot) EXPECT_LE(Once(slot), 1) << slot;
+  for (size_t slot = 2; slot < 10; ++slot) EXPECT_GT(Once(slot), 7) << slot;
   Calm(2 * 86400);
-  EXPECT_LE(once(10), 0.1) << "by now it is known, and never did it";
+  EXPECT_LE(Once(10), 0.1) << "by now it is known, and never did it";
 }
 
 TEST_F(RecurrencesTest, WhatNewWorkloadsDoInOneSignalAloneSaysNothingOfWhatOthersDoInTwo) {
@@ -157,8 +153,7 @@ TEST_F(RecurrencesTest, WhatNewWorkloadsDoInOneSignalAloneSaysNothingOfWhatOther
   Calm(3600);
   agree_ = false;
   for (size_t slot = 0; slot < 10; ++slot) {
-    for (int s = 0; s < 20; ++s) Tick(Departs(2), 1, slot);
-    for (int s = 0; s < 20; ++s) Tick({}, 1, slot);
+    Once(slot);
   }
   EXPECT_LE(Tick(Departs(2), 1, 10), 0.1);
 }
