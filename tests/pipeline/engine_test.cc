@@ -47,6 +47,27 @@ TEST(Engine, ABurntCoreIsAStepOfCpuWithinTenSeconds) {
   EXPECT_LT(incident.contributions(0).upper(), 0.2);
 }
 
+// What /proc shows of a service that computes on a core of its own and, unless `waits`, waits for nothing meanwhile.
+std::vector<v1::IncidentChange> OfAComputingService(bool waits) {
+  const auto computes = [&](SimulatedHost& h, int) {
+    h.at(0).cores = 1.0;
+    h.at(0).contended = false;
+    if (!waits) h.at(0).work = 0;
+  };
+  Session session = Record(computes, 30, [](SimulatedHost& h) { h.at(0).cores = 0.02, h.at(0).work = 10; });
+  for (TickInput& input : session.inputs) input.syscalls.clear();
+  return Changes(MakeEngine().get(), session.inputs);
+}
+
+TEST(Engine, AServiceThatComputesAndNoLongerWaitsIsToldBeforeItIsKnown) {
+  const auto changes = OfAComputingService(false);
+  ASSERT_FALSE(changes.empty());
+  EXPECT_EQ(changes[0].incident().workload().name(), "service-0");
+  EXPECT_EQ(changes[0].incident().contributions(0).signal(), "process.cpu.utilization");
+}
+
+TEST(Engine, AServiceThatComputesAndWaitsAsBeforeIsNotToldBeforeItIsKnown) { EXPECT_THAT(OfAComputingService(true), testing::IsEmpty()); }
+
 TEST(Engine, ALeakIsADriftWithItsRateAndTimeToExhaustion) {
   const v1::Incident incident = TheIncident(Record([](SimulatedHost& h, int) { h.at(0).growth = 5 << 20; }, 60,
                                                    [](SimulatedHost& h) { h.at(0).growth = 0; h.at(0).memory = 20 << 20; }), 60, 30);

@@ -24,6 +24,7 @@ class SimulatedHost {
     // Per second:
     double cores = 0.02;
     double run_delay = 0.005;
+    bool contended = true;        // who fills a core, or waits for one, is put off it
     double work = 10;             // wake-ups, each with five reads
     double errors = 0;
     double started = 0;
@@ -136,7 +137,7 @@ class SimulatedHost {
     s.total.cpu_ns += cpu;
     s.total.run_delay_ns += Noisy(s.run_delay * 1e9);
     s.total.voluntary_switches += Noisy(s.work);
-    s.total.involuntary_switches += Noisy(1 + 60 * s.cores * s.cores + 250 * s.run_delay);  // who fills a core, or waits for one, is put off it
+    s.total.involuntary_switches += Noisy(1 + (s.contended ? 60 * s.cores * s.cores : 0.0) + 250 * s.run_delay);
     s.total.processes_started += Noisy(s.started);
     s.total.processes_ended += Noisy(s.started);
     s.memory += s.growth;

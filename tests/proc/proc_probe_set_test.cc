@@ -216,6 +216,19 @@ TEST_F(ProcProbeSetTest, SwitchesOfAProcessThatHardlyRanAreCountedFromItsRunsAnd
   EXPECT_EQ(Tick().processes[0].voluntary_switches, waker.voluntary_switches);
 }
 
+TEST_F(ProcProbeSetTest, AFewLongRunsAreNotTakenForWaiting) {
+  Process loop{.pid = 9, .run_ns = 100'000, .runs = 20, .voluntary_switches = 20};
+  proc_.Put(loop);
+  Open();
+  EXPECT_EQ(Tick().processes[0].voluntary_switches, 20u);
+  for (int tick = 1; tick <= 20; ++tick) {
+    loop.run_ns += 1'000'000'000;
+    loop.runs += 1;
+    proc_.Put(loop);
+    EXPECT_EQ(Tick().processes[0].voluntary_switches, 20u);
+  }
+}
+
 TEST_F(ProcProbeSetTest, WhatBeginsAndEndsBetweenTwoLooksIsCounted) {
   const auto forks = [&](int count) { proc_.Write("stat", fmt::format("cpu  1 1 1 1 1 1 1 1 0 0\nprocesses {}\n", count)); };
   const auto not_seen = [](const TickInput& input) {

@@ -21,7 +21,8 @@ namespace {
 // In scans, spread over pids so that every scan does its share.
 constexpr uint64_t kReadSleepersEvery = 16;
 constexpr uint64_t kReadCgroupEvery = 64;
-constexpr uint64_t kFewRuns = 2;            // so little that which of them were involuntary can wait
+constexpr uint64_t kFewRuns = 2;            // so little that which of them were involuntary can wait,
+constexpr uint64_t kBriefNs = 100'000'000;  // unless they took this long: such a run hardly ends by waiting
 constexpr size_t kMostCgroups = 65'536;     // remembered; containers come and go
 
 struct Path {  // "PID/name" without an allocation
@@ -158,12 +159,13 @@ ProcScanner::Outcome ProcScanner::Read(int32_t pid, Entry* entry) {
     sample.run_delay_ns = std::max(sample.run_delay_ns, schedule->run_delay_ns);
   }
   const bool ran = cpu_ns > sample.cpu_ns;
+  const bool briefly = cpu_ns <= sample.cpu_ns + kBriefNs;
   sample.cpu_ns = std::max(sample.cpu_ns, cpu_ns);
   const bool resized = stat->rss_pages != entry->rss_pages;
   entry->rss_pages = stat->rss_pages;
   if (stat->kernel_thread) return Outcome::kLiving;
   const bool details = fresh || ran || resized;
-  if (details && !fresh && !resized && !renamed && sample.threads == 1 && runs > 0 && runs <= kFewRuns && !ItsTurn(pid, kReadSleepersEvery)) {
+  if (details && !fresh && !resized && !renamed && sample.threads == 1 && briefly && runs > 0 && runs <= kFewRuns && !ItsTurn(pid, kReadSleepersEvery)) {
     sample.voluntary_switches += runs;
   } else if (details) {
     ReadStatus(pid, entry);
