@@ -8,18 +8,30 @@
 namespace outlier::models {
 namespace {
 
+using namespace baseline_law;
+
 constexpr double kWinsor = 3.0;           // standard deviations
-constexpr double kExcursion = 4.0;        // |z| from which an observation is under suspicion
-constexpr double kSuspectWeight = 0.02;   // of what a held excursion teaches
 constexpr double kSettleAlpha = 1.0 / 3.0;
-constexpr double kMargin = 0.25;          // of the seen range on each side: 1.5 x the range in all
-constexpr double kInside = 2.5758293035489004;  // z of a 1-in-100 value
 constexpr double kTailWeight = 200.0;     // observations the prior of the tail is worth
 constexpr double kMostValue = 1e100;      // its square and the sums of squares stay finite
 
 double Clamp(double x) { return std::clamp(x, -kMostValue, kMostValue); }
 
 }  // namespace
+
+BaselineOptions TicksOf(const Options& options) {
+  const double tick = options.tick_seconds;
+  BaselineOptions out;
+  out.alpha = -std::expm1(-M_LN2 * tick / options.half_life_seconds);
+  out.warm_up_ticks = std::max(2.0, std::ceil(options.warm_up_seconds / tick));
+  out.settle_ticks = std::floor(out.warm_up_ticks / 4.0);
+  out.cold_ticks = std::floor(options.cold_seconds / tick);
+  out.relearn_ticks = std::max(out.warm_up_ticks, std::ceil(options.relearn_seconds / tick));
+  out.teach_ticks = std::max(1.0, std::round(5.0 / tick));     // seconds an excursion counts as noise
+  out.forgive_ticks = std::max(2.0, std::round(10.0 / tick));  // seconds under which one that ended was life
+  out.tail_shape = options.prior.tail_shape;
+  return out;
+}
 
 Baseline::Baseline(std::string_view family, uint32_t version, const BaselineOptions& options)
     : options_(options), table_(family, version, kFields) {}
@@ -61,8 +73,6 @@ Judgement Baseline::Expect(int64_t i, double scale) const {
   out.ready = ready(i);
   return out;
 }
-
-Judgement Baseline::Idle(int64_t i, double floor) const { return Expect(i, scale(i, floor)); }
 
 Judgement Baseline::Judge(int64_t i, double x, double floor) const { return Tell(i, See(i, x, floor)); }
 
@@ -112,20 +122,12 @@ void Baseline::LearnRange(int64_t i, double x, bool excursion) {
     high = std::max(high, extreme);
   }
   hold = 0;
-  // The range forgets with a half-life of half the cold time.
-  const double forget = options_.cold_ticks > 0 ? 2.0 * M_LN2 / (options_.cold_ticks + 1.0) : 1.0;
-  low = std::min(low + std::min(forget, 1.0) * (level - low), x);
-  high = std::max(high + std::min(forget, 1.0) * (level - high), x);
+  const double forget = RangeForgets(options_.cold_ticks);
+  low = std::min(low + forget * (level - low), x);
+  high = std::max(high + forget * (level - high), x);
 }
 
 void Baseline::Learn(int64_t i, double x, double floor) { Teach(i, See(i, x, floor)); }
-
-Judgement Baseline::Step(int64_t i, double x, double floor) {
-  const Look look = See(i, x, floor);
-  const Judgement out = Tell(i, look);
-  Teach(i, look);
-  return out;
-}
 
 void Baseline::Teach(int64_t i, const Look& look) {
   const double x = look.x, s = look.scale, error = x - table_.at(kLevel, i);

@@ -1,5 +1,5 @@
-// Baseline: level, scale, tail and seen range of one scalar stream a series; what robust_level, difference, drift and
-// histogram_shape are made of.
+// Baseline: level, scale, tail and seen range of one scalar stream a series; what drift and histogram_shape are made of,
+// and what robust_level does to four series at once (models/robust_level.cc): the rules are told here for both.
 //
 // Level and variance are exponentially weighted means (Roberts 1959) of innovations winsorised at 3 standard deviations
 // (Huber 1964), alpha_t = max(alpha, 1/(t+3)) once settled. Increments are doubles: at a half-life of a day and 1 s ticks
@@ -13,10 +13,13 @@
 //    out over `cold_ticks`;
 //  - an excursion shorter than `forgive_ticks` that ended was life, and widens the range; a longer one was a fault.
 #pragma once
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
+#include "models/model.h"
 #include "models/series_table.h"
 
 namespace outlier::models {
@@ -31,6 +34,19 @@ struct BaselineOptions {
   double forgive_ticks = 10;
   double tail_shape = 0.25;
 };
+
+// The numbers of these rules, for models/robust_level.cc too.
+namespace baseline_law {
+inline constexpr double kExcursion = 4.0;        // |z| from which an observation is under suspicion
+inline constexpr double kSuspectWeight = 0.02;   // of what a held excursion teaches
+inline constexpr double kMargin = 0.25;          // of the seen range on each side: 1.5 x the range in all
+inline constexpr double kInside = 2.5758293035489004;  // z of a 1-in-100 value
+// A tick: the range forgets with a half-life of half the cold time.
+inline double RangeForgets(double cold_ticks) { return cold_ticks > 0 ? std::min(2.0 * M_LN2 / (cold_ticks + 1.0), 1.0) : 1.0; }
+}  // namespace baseline_law
+
+// As counted in ticks of options.tick_seconds.
+BaselineOptions TicksOf(const Options& options);
 
 struct Judgement {
   double tail_probability = 1.0;
@@ -48,11 +64,7 @@ class Baseline {
   void Copy(int64_t from, int64_t to) { table_.Copy(from, to); }
   // `floor` > 0: the least scale now. Non-finite x is the caller's to mask. Extremes are clamped to +-1e100.
   Judgement Judge(int64_t series, double x, double floor) const;
-  // Bounds and readiness without an observation.
-  Judgement Idle(int64_t series, double floor) const;
   void Learn(int64_t series, double x, double floor);
-  // Judge, then Learn, to the bit.
-  Judgement Step(int64_t series, double x, double floor);
   double magnitude(int64_t series) const { return table_.at(kMagnitude, series); }  // long-run mean of |x|
   double level(int64_t series) const { return table_.at(kLevel, series); }
   double scale(int64_t series, double floor) const;

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "models/robust_level.h"
+#include "models/baseline.h"
 #include "models/series_model.h"
 #include "models/tail.h"
 
@@ -87,11 +87,12 @@ class Drift final : public SeriesModel<Drift> {
   friend SeriesModel;
   // The statistic moves only when a sub-interval closes, so a tick is judged by the windows closed before it.
   void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
-    const double anchor = at(kAnchor, i), width = 3.0 * std::max(std::sqrt(at(kAnchorVariance, i)), Floor(i));
     const bool seen = mask(i) && std::isfinite(x(0, i));
-    out->tail_probability(i) = seen ? Probability(i) : 1.0;
     out->z(i) = seen ? at(kZ, i) : 0.0;
     out->ready(i) = Ready(i);
+    if (!out->Wants(out->z(i))) return;
+    const double anchor = at(kAnchor, i), width = 3.0 * std::max(std::sqrt(at(kAnchorVariance, i)), Floor(i));
+    out->tail_probability(i) = seen ? Probability(i) : 1.0;
     out->Expect(i, anchor, anchor - width, anchor + width, seen ? at(kRate, i) : 0.0);
   }
 
@@ -173,8 +174,10 @@ class Drift final : public SeriesModel<Drift> {
     double z = 0.0, p = 1.0, rate = 0.0;
     for (int k = 0; k < kScales; ++k) {
       if (!Judged(k, i)) continue;
+      const double beyond = BeyondReach(k, i);
+      if (beyond == 0.0) continue;
       const Growth growth = LastGrowth(k, i);
-      if (growth.amount == 0.0 || !BeyondReach(k, i, growth.amount)) continue;
+      if (growth.amount * beyond <= 0.0) continue;
       const Judgement j = state_.growth[k].Judge(i, growth.amount, Floor(i));
       // Growth smaller than usual is not shrinking: a departure counts only in the direction of the growth itself.
       if (j.z * growth.amount <= 0.0 || std::abs(j.z) <= std::abs(z)) continue;
@@ -188,10 +191,11 @@ class Drift final : public SeriesModel<Drift> {
   }
 
   // Memory that is collected and grows again, or warms up after a start, goes where it was before the window.
-  bool BeyondReach(int k, int64_t i, double growth) const {
+  // By how much the newest mean is beyond that, signed; 0 inside.
+  double BeyondReach(int k, int64_t i) const {
     const double newest = at(FieldOf(k, kRing + static_cast<int>(std::fmod(at(FieldOf(k, kClosed), i) + kSteps, kSteps + 1))), i);
     const double high = at(FieldOf(k, kHigh), i), low = at(FieldOf(k, kLow), i), margin = std::max(Floor(i), kMargin * (high - low));
-    return growth > 0.0 ? newest > high + margin : newest < low - margin;
+    return std::max(newest - high - margin, 0.0) + std::min(newest - low + margin, 0.0);
   }
 
   // A mean leaves the window. What was reached is forgotten with the half-life of everything.

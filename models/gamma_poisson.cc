@@ -43,6 +43,7 @@ class GammaPoisson final : public SeriesModel<GammaPoisson, TableModel<SeriesTab
     Learn(i, Count(x, i), b, Z(i, Count(x, i), b));
   }
   void StepOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) {
+    if (x(0, i) == 0.0 && mask(i) && StepNothing(i, out)) return;
     const Belief b = BeliefOf(i);
     const bool counted = Counted(x(0, i), mask(i));
     const double z = counted ? Z(i, Count(x, i), b) : 0.0;
@@ -50,17 +51,32 @@ class GammaPoisson final : public SeriesModel<GammaPoisson, TableModel<SeriesTab
     if (counted) Learn(i, Count(x, i), b, z);
   }
 
+  // Most counts are of what never happens: a series without an event so far, which had none again. To the bit what the rest would do.
+  bool StepNothing(int64_t i, Assessment* out) {
+    if (table_.at(kEvents, i) != 0.0 || table_.at(kDispersion, i) != 0.0 || table_.at(kHigh, i) != 0.0 || table_.at(kHold, i) != 0.0) return false;
+    const double mean = prior_.rate * prior_.weight * tick_ / (prior_.weight + table_.at(kSeconds, i));
+    const bool ready = table_.at(kAge, i) >= warm_ticks_;
+    const double z = ready ? std::max(-2.0 * std::sqrt(mean), -kMostZ) : 0.0;
+    if (mean > 1.0 || out->Wants(z)) return false;
+    out->ready(i) = ready;
+    out->z(i) = z;
+    table_.at(kSeconds, i) = discount_ * table_.at(kSeconds, i) + tick_;
+    table_.at(kAge, i) += 1.0;
+    return true;
+  }
+
   // kEvents and kSeconds are what was seen, without the prior; kDispersion is phi - 1; kHigh the seen maximum.
   enum Field { kAge, kEvents, kSeconds, kDispersion, kHigh, kHold, kExtreme, kFields };
   static double Count(const Values& x, int64_t i) { return std::min(x(0, i), kMostCount); }
   void Tell(int64_t i, const Belief& b, bool counted, double z, const Values& x, Assessment* out) const {
+    out->ready(i) = table_.at(kAge, i) >= warm_ticks_;
+    const bool judged = counted && out->ready(i);
+    out->z(i) = judged ? z : 0.0;
+    if (!out->Wants(out->z(i))) return;
     if (out->wants_expected()) {
       const double most = b.mean + kInside * b.deviation;
       out->Expect(i, b.mean, 0.0, table_.at(kAge, i) < cold_ticks_ ? std::max(most, table_.at(kHigh, i)) : most);
     }
-    out->ready(i) = table_.at(kAge, i) >= warm_ticks_;
-    const bool judged = counted && out->ready(i);
-    out->z(i) = judged ? z : 0.0;
     out->tail_probability(i) = 1.0;  // of no event, too
     if (!judged || x(0, i) == 0.0) return;
     double p = NegativeBinomialTail(Count(x, i), b.mean, b.size);

@@ -7,16 +7,15 @@
 #include "models/record_table.h"
 #include "models/series_model.h"
 #include "models/special.h"
-#include "models/table_model.h"
 #include "models/tail.h"
 
 namespace outlier::models::held_level {
 namespace {
 
-constexpr int kClocks = 2, kMinute = 0, kMostHeld = 6, kHours = 24;
+constexpr int kClocks = 2, kMinute = 0, kSlow = 1, kMostHeld = 6, kHours = 24;
 constexpr std::array<double, kClocks> kBinSeconds = {60.0, 600.0};
 constexpr std::array<int, kClocks> kHeld = {5, 6};     // bins
-constexpr double kDay = 86400.0;
+constexpr double kDay = 86400.0, kMostParts = 65535;
 constexpr double kShortMemory = 1.0 / 24.0;
 constexpr double kWinsor = 1.5, kConsistency = 0.7784;    // E min(z^2, 1.5^2) of a normal z
 constexpr uint32_t kLeastBins = 8;
@@ -24,30 +23,59 @@ constexpr double kYouth = 4.0;                            // scale times 1 + kYo
 constexpr double kProfileHalfLife = 7 * kDay, kProfileGate = 0.9, kMostProfile = 1e37;
 constexpr double kCentralZ = 2.5758293035489004;
 
+// All that a tick touches between two bins.
+struct Open {
+  double sum;                  // of the values of the minute under way
+  float held;                  // the standing z
+  uint32_t age, seen;          // ticks since first seen; observed ones
+  uint16_t values, stands;     // in the minute under way; 1: there is a standing z
+};
 struct Clock {
-  double sum;                  // of the parts of the open bin: ticks, or means of the faster clock's bins
   double level, near_level;    // less the profile
   double variance, near_variance;
   float z[kMostHeld];          // of the last bins, newest first
-  uint32_t parts, bins;        // in the open bin; closed ones
+  uint32_t bins, unused;       // closed ones
 };
-// The first members are all that a tick touches between two bins.
-struct Record {
-  double expected, width, probability;
-  float held;
-  uint32_t age, seen;          // ticks since first seen; observed ones
-  uint32_t unused;
+struct Past {
   Clock clocks[kClocks];
+  double slow_sum;             // of the means of minutes, in the slow clock's bin under way
+  uint32_t slow_parts, unused;
   double plain_level, plain_variance, seasonal_variance;  // of the minute's residual without and with the profile
   float profile[kHours];
 };
-static_assert(sizeof(Record) == 3 * 8 + 4 * 4 + kClocks * (5 * 8 + kMostHeld * 4 + 8) + 3 * 8 + kHours * 4, "no padding: the bytes are saved");
+static_assert(sizeof(Open) == 24 && sizeof(Clock) == 4 * 8 + kMostHeld * 4 + 8, "no padding: the bytes are saved");
+static_assert(sizeof(Past) == kClocks * sizeof(Clock) + 2 * 8 + 3 * 8 + kHours * 4, "no padding: the bytes are saved");
 
-bool IsFinite(const Record& r) {
-  bool finite = std::isfinite(r.held);
-  for (const double v : {r.expected, r.width, r.probability, r.plain_level, r.plain_variance, r.seasonal_variance}) finite &= std::isfinite(v);
+bool IsFinite(const Open& o) { return std::isfinite(o.sum) && std::isfinite(o.held); }
+bool IsFinite(const Past& p) {
+  bool finite = true;
+  for (const double v : {p.slow_sum, p.plain_level, p.plain_variance, p.seasonal_variance}) finite &= std::isfinite(v);
+  for (const float v : p.profile) finite &= std::isfinite(v);
+  for (const Clock& c : p.clocks) {
+    for (const double v : {c.level, c.near_level, c.variance, c.near_variance}) finite &= std::isfinite(v);
+    for (const float v : c.z) finite &= std::isfinite(v);
+  }
+  return finite;
+}
+
+// Version 1 kept both in one record.
+struct OldRecord {
+  double expected, width, probability;
+  float held;
+  uint32_t age, seen, unused;
+  struct {
+    double sum, level, near_level, variance, near_variance;
+    float z[kMostHeld];
+    uint32_t parts, bins;
+  } clocks[kClocks];
+  double plain_level, plain_variance, seasonal_variance;
+  float profile[kHours];
+};
+bool IsFinite(const OldRecord& r) {
+  bool finite = std::isfinite(r.held) && std::isfinite(r.probability);
+  for (const double v : {r.plain_level, r.plain_variance, r.seasonal_variance}) finite &= std::isfinite(v);
   for (const float v : r.profile) finite &= std::isfinite(v);
-  for (const Clock& c : r.clocks) {
+  for (const auto& c : r.clocks) {
     for (const double v : {c.sum, c.level, c.near_level, c.variance, c.near_variance}) finite &= std::isfinite(v);
     for (const float v : c.z) finite &= std::isfinite(v);
   }
@@ -57,16 +85,15 @@ bool IsFinite(const Record& r) {
 double Clamped(double x) { return std::clamp(x, -1e100, 1e100); }  // its square is finite
 double ClippedZ(double error, double scale) { return std::clamp(error / scale, -kMostZ, kMostZ); }
 
-class HeldLevel final : public SeriesModel<HeldLevel, TableModel<RecordTable<Record>>> {
+class HeldLevel final : public SeriesModel<HeldLevel> {
  public:
   explicit HeldLevel(const Options& options)
-      : SeriesModel(RecordTable<Record>("held_level", 1)),
-        prior_(options.prior),
+      : prior_(options.prior),
         warm_up_(std::ceil(options.warm_up_seconds / options.tick_seconds)),
         hours_a_tick_(options.tick_seconds / kDay * kHours) {
     double bin_seconds = options.tick_seconds;
     for (int k = 0; k < kClocks; ++k) {
-      parts_[k] = static_cast<uint32_t>(std::max(1.0, std::round(kBinSeconds[k] / bin_seconds)));
+      parts_[k] = static_cast<uint32_t>(std::clamp(std::round(kBinSeconds[k] / bin_seconds), 1.0, kMostParts));
       bin_seconds *= parts_[k];
       gain_[k] = -std::expm1(-M_LN2 * bin_seconds / options.half_life_seconds);
       near_gain_[k] = -std::expm1(-M_LN2 * bin_seconds / (kShortMemory * options.half_life_seconds));
@@ -75,25 +102,69 @@ class HeldLevel final : public SeriesModel<HeldLevel, TableModel<RecordTable<Rec
       profile_gain_ = -std::expm1(-M_LN2 * kHours * bin_seconds / kProfileHalfLife);
     }
   }
+  std::string_view name() const override { return "held_level"; }
+  int width() const override { return 1; }
+  int64_t series() const override { return open_.series(); }
+  void Resize(int64_t series) override {
+    open_.Resize(series);
+    past_.Resize(series);
+  }
+  void Forget(int64_t series) override {
+    open_.Forget(series);
+    past_.Forget(series);
+  }
+  void Adopt(int64_t from, int64_t to) override {
+    open_.Copy(from, to);
+    past_.Copy(from, to);
+  }
+  int64_t state_bytes_per_series() const override { return open_.bytes_per_series() + past_.bytes_per_series(); }
+  void Save(std::string* out) const override {
+    open_.Save(out);
+    past_.Save(out);
+  }
+  bool Load(std::string_view bytes) override {
+    RecordTable<Open> open = open_;
+    RecordTable<Past> past = past_;
+    RecordTable<OldRecord> old("held_level", 1);
+    std::string_view rest = bytes;
+    if (old.Load(&rest) && rest.empty()) {
+      open.Resize(0);
+      past.Resize(0);
+      open.Resize(old.series());
+      past.Resize(old.series());
+      for (int64_t i = 0; i < old.series(); ++i) Take(*old.at(i), open.at(i), past.at(i));
+    } else if (!open.Load(&bytes) || !past.Load(&bytes) || !bytes.empty() || open.series() != past.series()) {
+      return false;
+    }
+    open_ = std::move(open);
+    past_ = std::move(past);
+    return true;
+  }
 
  private:
   friend SeriesModel;
   void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
-    const Record& r = *table_.at(i);
-    out->ready(i) = r.seen >= warm_up_ && r.probability > 0.0;
+    const Open& o = *open_.at(i);
+    out->ready(i) = o.seen >= warm_up_ && o.stands != 0;
     const bool judged = out->ready(i) && mask(i) && std::isfinite(x(0, i));
-    out->z(i) = judged ? r.held : 0.0;
-    out->tail_probability(i) = judged ? r.probability : 1.0;
-    out->Expect(i, r.expected, r.expected - r.width, r.expected + r.width);
+    out->z(i) = judged ? o.held : 0.0;
+    if (!out->Wants(out->z(i))) return;
+    out->tail_probability(i) = judged ? std::max(NormalTwoSidedTail(std::abs(o.held)), kLeastProbability) : 1.0;
+    if (!out->wants_expected()) return;
+    const Past& p = *past_.at(i);
+    const Clock& shown = p.clocks[kMinute];
+    const double expected = shown.level + At(o.age, p).used, width = shown.bins == 0 ? 0.0 : kCentralZ * Scale(shown.variance, shown);
+    out->Expect(i, expected, expected - width, expected + width);
   }
 
   void UpdateOne(int64_t i, const Values& x, const SeriesMask& mask) {
-    Record& r = *table_.at(i);
+    Open& o = *open_.at(i);
     if (mask(i) && std::isfinite(x(0, i))) {
-      ++r.seen;
-      Take(Clamped(x(0, i)), &r);
+      ++o.seen;
+      o.sum += Clamped(x(0, i));
+      if (++o.values >= parts_[kMinute]) EndMinute(past_.at(i), &o);
     }
-    if (r.seen > 0) ++r.age;
+    if (o.seen > 0) ++o.age;
   }
 
   // The profile at this moment: between the hours' middles, by their weights.
@@ -102,15 +173,15 @@ class HeldLevel final : public SeriesModel<HeldLevel, TableModel<RecordTable<Rec
     double weight;      // of `after`
     double value, used; // 0 where the profile is not used
   };
-  Season At(const Record& r) const {
-    const double hours = r.age * hours_a_tick_ - 0.5 + kHours;
+  Season At(uint32_t age, const Past& p) const {
+    const double hours = age * hours_a_tick_ - 0.5 + kHours;
     const double whole = std::floor(hours);
     Season s;
     s.before = static_cast<int>(std::fmod(whole, kHours));
     s.after = (s.before + 1) % kHours;
     s.weight = hours - whole;
-    s.value = (1.0 - s.weight) * r.profile[s.before] + s.weight * r.profile[s.after];
-    const bool used = r.age * hours_a_tick_ > kHours && r.seasonal_variance < kProfileGate * r.plain_variance;
+    s.value = (1.0 - s.weight) * p.profile[s.before] + s.weight * p.profile[s.after];
+    const bool used = age * hours_a_tick_ > kHours && p.seasonal_variance < kProfileGate * p.plain_variance;
     s.used = used ? s.value : 0.0;
     return s;
   }
@@ -120,38 +191,28 @@ class HeldLevel final : public SeriesModel<HeldLevel, TableModel<RecordTable<Rec
     return std::max(std::sqrt(variance), floor) * (1.0 + kYouth / std::max(c.bins, 1u));
   }
 
-  // A part of each clock's open bin; the mean of a closed bin is a part of the next slower clock's.
-  void Take(double part, Record* r) const {
-    for (int k = 0; k < kClocks; ++k) {
-      Clock& c = r->clocks[k];
-      c.sum += part;
-      if (++c.parts < parts_[k]) {
-        if (k > 0) Judge(r);
-        return;
-      }
-      part = c.sum / c.parts;
-      c.sum = 0.0;
-      c.parts = 0;
-      Close(part, k, r);
+  // The mean of a minute is a part of the slow clock's bin.
+  void EndMinute(Past* p, Open* o) const {
+    const double mean = o->sum / o->values;
+    o->sum = 0.0;
+    o->values = 0;
+    Close(mean, kMinute, o->age, p);
+    p->slow_sum += mean;
+    if (++p->slow_parts >= parts_[kSlow]) {
+      Close(p->slow_sum / p->slow_parts, kSlow, o->age, p);
+      p->slow_sum = 0.0;
+      p->slow_parts = 0;
     }
-    Judge(r);
-  }
-
-  // What is said until the next bin closes.
-  void Judge(Record* r) const {
     double most = 0.0;
     for (int k = 0; k < kClocks; ++k) {
-      const Clock& c = r->clocks[k];
+      const Clock& c = p->clocks[k];
       if (c.bins < kLeastBins) continue;
+      o->stands = 1;
       double least = std::abs(c.z[0]);
       for (int n = 1; n < kHeld[k]; ++n) least = c.z[n] * c.z[0] > 0.0f ? std::min<double>(least, std::abs(c.z[n])) : 0.0;
       if (least > std::abs(most)) most = std::copysign(least, c.z[0]);
     }
-    const Clock& shown = r->clocks[kMinute];
-    r->expected = shown.level + At(*r).used;
-    r->width = kCentralZ * Scale(shown.variance, shown);
-    r->held = static_cast<float>(most);
-    if (shown.bins >= kLeastBins) r->probability = std::max(NormalTwoSidedTail(std::abs(most)), kLeastProbability);
+    o->held = static_cast<float>(most);
   }
 
   // Level and variance by the same weight; what enters is at most kWinsor scales.
@@ -161,13 +222,13 @@ class HeldLevel final : public SeriesModel<HeldLevel, TableModel<RecordTable<Rec
     *variance += gain * ((1.0 - gain) * e * e / kConsistency - *variance);
   }
 
-  void Close(double mean, int k, Record* r) const {
-    Clock& c = r->clocks[k];
-    const Season season = At(*r);
+  void Close(double mean, int k, uint32_t age, Past* p) const {
+    Clock& c = p->clocks[k];
+    const Season season = At(age, *p);
     const double value = mean - season.used;
     if (c.bins == 0) {
       c.level = c.near_level = value;
-      if (k == kMinute) r->plain_level = mean;
+      if (k == kMinute) p->plain_level = mean;
       c.bins = 1;
       return;
     }
@@ -176,29 +237,47 @@ class HeldLevel final : public SeriesModel<HeldLevel, TableModel<RecordTable<Rec
     std::copy_backward(c.z, c.z + kMostHeld - 1, c.z + kMostHeld);
     c.z[0] = static_cast<float>(z * near_z > 0.0 ? std::copysign(std::min(std::abs(z), std::abs(near_z)), z) : 0.0);
     const double fresh = 1.0 / (c.bins + 1.0);
-    if (k == kMinute) LearnProfile(mean, season, std::max(gain_[k], fresh), r);
+    if (k == kMinute) LearnProfile(mean, season, std::max(gain_[k], fresh), age, p);
     Learn(value, scale, std::max(gain_[k], fresh), &c.level, &c.variance);
     Learn(value, near_scale, std::max(near_gain_[k], fresh), &c.near_level, &c.near_variance);
     ++c.bins;
   }
 
   // Each of the two hours takes its share of the error (least mean squares; Widrow & Hoff 1960).
-  void LearnProfile(double mean, const Season& season, double gain, Record* r) const {
-    const Clock& minute = r->clocks[kMinute];
-    const double scale = Scale(r->plain_variance, minute), plain = std::clamp(mean - r->plain_level, -kWinsor * scale, kWinsor * scale);
+  void LearnProfile(double mean, const Season& season, double gain, uint32_t age, Past* p) const {
+    const Clock& minute = p->clocks[kMinute];
+    const double scale = Scale(p->plain_variance, minute), plain = std::clamp(mean - p->plain_level, -kWinsor * scale, kWinsor * scale);
     const double error = plain - season.value;
     // Visits of an hour so far, in bins: a first day fills it, later ones refine it.
-    const double days = r->age * hours_a_tick_ / kHours;
+    const double days = age * hours_a_tick_ / kHours;
     const double weight = std::max(profile_gain_, kHours / ((1.0 + days) * day_bins_));
     for (const auto& [hour, share] : {std::pair{season.before, 1.0 - season.weight}, std::pair{season.after, season.weight}}) {
-      const double moved = r->profile[hour] + 2.0 * weight * share * error;
-      r->profile[hour] = static_cast<float>(std::clamp(moved, -kMostProfile, kMostProfile));
+      const double moved = p->profile[hour] + 2.0 * weight * share * error;
+      p->profile[hour] = static_cast<float>(std::clamp(moved, -kMostProfile, kMostProfile));
     }
-    r->seasonal_variance += gain * (error * error / kConsistency - r->seasonal_variance);
-    r->plain_variance += gain * (plain * plain / kConsistency - r->plain_variance);
-    r->plain_level += gain * plain;
+    p->seasonal_variance += gain * (error * error / kConsistency - p->seasonal_variance);
+    p->plain_variance += gain * (plain * plain / kConsistency - p->plain_variance);
+    p->plain_level += gain * plain;
   }
 
+  static void Take(const OldRecord& r, Open* o, Past* p) {
+    *o = {r.clocks[kMinute].sum, r.held, r.age, r.seen, static_cast<uint16_t>(std::min<uint32_t>(r.clocks[kMinute].parts, kMostParts)), r.probability > 0.0};
+    for (int k = 0; k < kClocks; ++k) {
+      const auto& from = r.clocks[k];
+      Clock& c = p->clocks[k];
+      c = {from.level, from.near_level, from.variance, from.near_variance, {}, from.bins, 0};
+      std::copy(std::begin(from.z), std::end(from.z), c.z);
+    }
+    p->slow_sum = r.clocks[kSlow].sum;
+    p->slow_parts = r.clocks[kSlow].parts;
+    p->plain_level = r.plain_level;
+    p->plain_variance = r.plain_variance;
+    p->seasonal_variance = r.seasonal_variance;
+    std::copy(std::begin(r.profile), std::end(r.profile), p->profile);
+  }
+
+  RecordTable<Open> open_{"held_level", 2};
+  RecordTable<Past> past_{"held_level.past", 1};
   Prior prior_;
   double warm_up_, hours_a_tick_, day_bins_ = 0.0, profile_gain_ = 0.0;
   std::array<uint32_t, kClocks> parts_{};          // in a bin

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "models/robust_level.h"
+#include "models/baseline.h"
 #include "models/series_model.h"
 #include "models/special.h"
 #include "models/tail.h"
@@ -86,9 +86,10 @@ class HistogramShape final : public SeriesModel<HistogramShape> {
     double octaves = 0.0, floor = kLeastEffect, dispersion = 1.0, g_probability = 1.0;
   };
   void Tell(int64_t i, const Verdict& v, Assessment* out) const {
-    out->tail_probability(i) = v.p;
     out->z(i) = v.z;
     out->ready(i) = Ready(i);
+    if (!out->Wants(v.z)) return;
+    out->tail_probability(i) = v.p;
     if (!out->wants_expected()) return;
     const double total = state_.past.col(i).sum();
     out->Expect(i, Quantile(i, 0.5, total), Quantile(i, kCentral, total), Quantile(i, 1.0 - kCentral, total));

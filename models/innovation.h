@@ -56,8 +56,9 @@ struct Innovation {
   }
   OUTLIER_INLINE Lanes Winsorised() const { return Within(z, kMostTaught) * scale; }
   // The standard deviation with this innovation in it.
-  OUTLIER_INLINE Lanes Spread(Lanes gain) const {
-    const Lanes taught = Within(z, kMostTaught), weight = Max(gain, LaneTail::kLeastGain);
+  OUTLIER_INLINE Lanes Spread(Lanes gain) const { return SpreadBy(Max(gain, LaneTail::kLeastGain)); }
+  OUTLIER_INLINE Lanes SpreadBy(Lanes weight) const {
+    const Lanes taught = Within(z, kMostTaught);
     return Max(scale * Sqrt((1.0f - weight) * (share * share + weight * taught * taught)), kLeastScale);
   }
 

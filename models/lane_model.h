@@ -3,9 +3,11 @@
 //
 // Family has, all const and without a branch that one lane decides for another:
 //   View See(const Block&, const WideLanes& x)      what judging and learning both need; x is finite, within kMostValue
-//   Verdict Tell(const Block&, const View&)
+//   LaneMask Ready(const Block&)
+//   Lanes Z(const Block&, const View&)
+//   Rarity RarityOf(const Block&, const View&)
 //   Interval Expect(const Block&, const View&)
-//   double FarProbability(const Block&, const View&, int lane)   of a lane in Verdict::far
+//   double FarProbability(const Block&, const View&, int lane)   of a lane in Rarity::far
 //   LaneMask Knows(const Block&)                    lanes that can learn by Learn; the others begin
 //   void Learn(const WideLanes& x, const View&, Block*, Seldom*)
 //   void Begin(int lane, double x, Block*)
@@ -50,17 +52,17 @@ class LaneModel : public TableModel<LaneTable<Block>> {
 
  protected:
   using Seldom = typename LaneTable<Block>::Seldom;
-  struct Verdict {
-    Lanes tail_probability, z;
-    LaneMask ready, far;  // far: the probability is less, and FarProbability says it
+  struct Rarity {
+    Lanes tail_probability;
+    LaneMask far;  // the probability is less, and FarProbability says it
   };
   struct Interval {
     WideLanes expected, lower, upper;
   };
   using TableModel<LaneTable<Block>>::TableModel;
+  using TableModel<LaneTable<Block>>::table_;
 
  private:
-  using TableModel<LaneTable<Block>>::table_;
   struct Input {
     WideLanes x;
     LaneMask present;
@@ -95,26 +97,29 @@ class LaneModel : public TableModel<LaneTable<Block>> {
   struct Columns {
     explicit Columns(Assessment* out)
         : tail_probability(out->tail_probability.data()), z(out->z.data()), expected(out->expected.data()), lower(out->lower.data()),
-          upper(out->upper.data()), ready(out->ready.data()), wants_expected(out->wants_expected()) {
-      out->rate.setZero();
-    }
-    double *tail_probability, *z, *expected, *lower, *upper;
+          upper(out->upper.data()), rate(out->rate.data()), ready(out->ready.data()), notable(static_cast<float>(out->notable)),
+          wants_expected(out->wants_expected()) {}
+    double *tail_probability, *z, *expected, *lower, *upper, *rate;
     bool* ready;
+    float notable;
     bool wants_expected;
   };
 
   template <class View>
   OUTLIER_INLINE void Tell(const Block& block, const View& view, const Input& in, int64_t first, const Columns& out) const {
-    const Verdict v = family().Tell(block, view);
-    const LaneMask told = in.present & v.ready, far = told & v.far;
+    const LaneMask ready = family().Ready(block), told = in.present & ready;
+    const Lanes z = Where(told, family().Z(block, view));
     const int64_t left = table_.series() - first;
-    Put(WideLanes::Of(told ? v.tail_probability : AllLanes(1.0f)), left, out.tail_probability + first);
-    Put(WideLanes::Of(Where(told, v.z)), left, out.z + first);
-    if (left >= kLanes && !Any(~v.ready)) [[likely]] {
+    Put(WideLanes::Of(z), left, out.z + first);
+    if (left >= kLanes && !Any(~ready)) [[likely]] {
       std::memset(out.ready + first, true, kLanes);
     } else {
-      for (int lane = 0; lane < kLanes && lane < left; ++lane) out.ready[first + lane] = v.ready[lane] != 0;
+      for (int lane = 0; lane < kLanes && lane < left; ++lane) out.ready[first + lane] = ready[lane] != 0;
     }
+    if (!Any(Abs(z) >= out.notable)) return;
+    const Rarity rarity = family().RarityOf(block, view);
+    const LaneMask far = told & rarity.far;
+    Put(WideLanes::Of(told ? rarity.tail_probability : AllLanes(1.0f)), left, out.tail_probability + first);
     if (Any(far)) [[unlikely]] {
       for (int lane = 0; lane < kLanes; ++lane) {
         if (far[lane] != 0) out.tail_probability[first + lane] = family().FarProbability(block, view, lane);
@@ -125,6 +130,7 @@ class LaneModel : public TableModel<LaneTable<Block>> {
       Put(interval.expected, left, out.expected + first);
       Put(interval.lower, left, out.lower + first);
       Put(interval.upper, left, out.upper + first);
+      Put(WideLanes{}, left, out.rate + first);
     }
   }
   OUTLIER_INLINE static void Put(const WideLanes& values, int64_t left, double* out) {

@@ -8,6 +8,7 @@
 // Nothing is allocated in Score, Update and Step; Resize allocates. Not thread-safe; independent instances are independent.
 #pragma once
 #include <Eigen/Core>
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -19,8 +20,9 @@ using Values = Eigen::Ref<const Eigen::ArrayXXd>;
 using SeriesMask = Eigen::Ref<const Eigen::Array<bool, Eigen::Dynamic, 1>>;
 
 // Results of one tick, one entry a series; caller-owned, sized series(). Who needs no more than the judgement leaves the columns of
-// what was expected empty: models then do not write them, which is half of what they write.
+// what was expected empty; who asks only of what departs sets `notable`: most of the work of telling is spared then.
 struct Assessment {
+  double notable = 0.0;             // where |z| is less, nothing but z and ready is told, and the other columns may hold anything
   Eigen::ArrayXd tail_probability;  // (0, 1]: P(at least this extreme | baseline); 1 where masked or not ready
   Eigen::ArrayXd z;                 // signed, + = up; robust z, or the z that has this tail probability; finite
   Eigen::Array<bool, Eigen::Dynamic, 1> ready;
@@ -29,6 +31,7 @@ struct Assessment {
   Eigen::ArrayXd rate;              // growth per second for drift, else 0
   void Resize(int64_t series);
   void ResizeToJudge(int64_t series);  // the last four stay empty
+  bool Wants(double of_z) const { return std::abs(static_cast<float>(of_z)) >= notable; }
   bool wants_expected() const { return expected.size() > 0; }
   void Expect(int64_t i, double expected_value, double from, double to, double growth = 0.0) {
     if (!wants_expected()) return;

@@ -3,73 +3,168 @@
 #include <algorithm>
 #include <cmath>
 
-#include "models/series_model.h"
+#include "models/baseline.h"
+#include "models/lane_model.h"
+#include "models/series_table.h"
 
-namespace outlier::models {
-
-BaselineOptions TicksOf(const Options& options) {
-  const double tick = options.tick_seconds;
-  BaselineOptions out;
-  out.alpha = -std::expm1(-M_LN2 * tick / options.half_life_seconds);
-  out.warm_up_ticks = std::max(2.0, std::ceil(options.warm_up_seconds / tick));
-  out.settle_ticks = std::floor(out.warm_up_ticks / 4.0);
-  out.cold_ticks = std::floor(options.cold_seconds / tick);
-  out.relearn_ticks = std::max(out.warm_up_ticks, std::ceil(options.relearn_seconds / tick));
-  out.teach_ticks = std::max(1.0, std::round(5.0 / tick));     // seconds an excursion counts as noise
-  out.forgive_ticks = std::max(2.0, std::round(10.0 / tick));  // seconds under which one that ended was life
-  out.tail_shape = options.prior.tail_shape;
-  return out;
-}
-
-namespace robust_level {
+namespace outlier::models::robust_level {
 namespace {
 
-class RobustLevel final : public SeriesModel<RobustLevel> {
+using namespace baseline_law;
+
+constexpr float kNoted = 1e-6f;  // the least weight that single precision does not lose: a held excursion's may be less
+
+struct Block {
+  static constexpr int kWide = 1, kSeldom = 0;
+  WideLanes level;
+  Lanes age;               // values; beyond 2^24 no weight depends on it
+  Lanes spread, magnitude; // long-run mean of |x|
+  LaneTail tail;
+  Lanes below, above;      // how far the seen range reaches from the level
+  Lanes hold, extreme;     // of the excursion under way: values, and how far from the level it went
+};
+
+class RobustLevel final : public LaneModel<RobustLevel, Block> {
  public:
-  explicit RobustLevel(const Options& options) : prior_(options.prior), baseline_("robust_level", 1, TicksOf(options)) {}
-  std::string_view name() const override { return "robust_level"; }
-  int width() const override { return 1; }
-  int64_t series() const override { return baseline_.series(); }
-  void Resize(int64_t series) override { baseline_.Resize(series); }
-  void Forget(int64_t series) override { baseline_.Forget(series); }
-  void Adopt(int64_t from, int64_t to) override { baseline_.Copy(from, to); }
-  int64_t state_bytes_per_series() const override { return baseline_.bytes_per_series(); }
-  void Save(std::string* out) const override { baseline_.Save(out); }
+  explicit RobustLevel(const Options& options) : RobustLevel(options, TicksOf(options)) {}
+
+  // Also what SeriesTable saved of version 1: one double a field, with the range and the extreme where they lie.
   bool Load(std::string_view bytes) override {
-    // The table takes its bytes from the front; a rest means that something else wrote them.
-    Baseline loaded = baseline_;
-    if (!loaded.Load(&bytes) || !bytes.empty()) return false;
-    baseline_ = std::move(loaded);
+    if (LaneModel::Load(bytes)) return true;
+    SeriesTable old("robust_level", 1, kOldFields);
+    if (!old.Load(&bytes) || !bytes.empty()) return false;
+    LaneTable<Block> loaded("robust_level", 2);
+    loaded.Resize(old.series());
+    for (int64_t i = 0; i < old.series(); ++i) Take(old, i, &loaded.block(i));
+    table_ = std::move(loaded);
     return true;
   }
 
  private:
-  friend SeriesModel;
-  void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
-    Tell(i, Seen(i, x, mask) ? baseline_.Judge(i, x(0, i), Floor(i)) : baseline_.Idle(i, Floor(i)), out);
-  }
-  void UpdateOne(int64_t i, const Values& x, const SeriesMask& mask) {
-    if (Seen(i, x, mask)) baseline_.Learn(i, x(0, i), Floor(i));
-  }
-  void StepOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) {
-    Tell(i, Seen(i, x, mask) ? baseline_.Step(i, x(0, i), Floor(i)) : baseline_.Idle(i, Floor(i)), out);
-  }
-  static bool Seen(int64_t i, const Values& x, const SeriesMask& mask) { return mask(i) && std::isfinite(x(0, i)); }
-  static void Tell(int64_t i, const Judgement& j, Assessment* out) {
-    out->tail_probability(i) = j.tail_probability;
-    out->z(i) = j.z;
-    out->ready(i) = j.ready;
-    out->Expect(i, j.expected, j.lower, j.upper);
+  friend LaneModel;
+  RobustLevel(const Options& options, const BaselineOptions& ticks)
+      : LaneModel(LaneTable<Block>("robust_level", 2)),
+        floor_(Max(AllLanes(static_cast<float>(options.prior.scale_floor)), kLeastScale)),
+        relative_floor_(AllLanes(static_cast<float>(options.prior.relative_floor))),
+        shape_(options.prior.tail_shape),
+        warm_up_(WarmUp(options)),
+        settle_(AllLanes(static_cast<float>(ticks.settle_ticks))),
+        cold_(AllLanes(static_cast<float>(ticks.cold_ticks))),
+        teach_(AllLanes(static_cast<float>(ticks.teach_ticks))),
+        forgive_(AllLanes(static_cast<float>(ticks.forgive_ticks))),
+        relearn_(AllLanes(static_cast<float>(ticks.relearn_ticks))),
+        range_keeps_(AllLanes(static_cast<float>(1.0 - RangeForgets(ticks.cold_ticks)))),
+        gain_(options.half_life_seconds / options.tick_seconds, warm_up_[0]) {}
+
+  struct View {
+    Lanes error, limited;  // limited: z, by what was seen while young
+    Innovation innovation;
+  };
+
+  OUTLIER_INLINE View See(const Block& b, const WideLanes& x) const {
+    View v;
+    v.error = (x - b.level).Narrow();
+    v.innovation = Innovation::Of(v.error, b.spread, Max(relative_floor_ * b.magnitude, floor_));
+    const Lanes z = v.innovation.z, margin = static_cast<float>(kMargin) * (b.above + b.below);
+    const Lanes beyond = Max(Max(v.error - b.above, -v.error - b.below) - margin, 0.0f) / v.innovation.scale;
+    const Lanes most = beyond + Min(b.tail.hundredth, static_cast<float>(kInside)) * cold_ / Max(cold_ - b.age, 1.0f);
+    v.limited = b.age < cold_ ? Min(Max(z, -most), most) : z;
+    return v;
   }
 
-  double Floor(int64_t i) const { return std::max(prior_.scale_floor, prior_.relative_floor * baseline_.magnitude(i)); }
-  Prior prior_;
-  Baseline baseline_;
+  OUTLIER_INLINE LaneMask Ready(const Block& b) const { return b.age >= warm_up_; }
+  OUTLIER_INLINE Lanes Z(const Block&, const View& v) const { return v.limited; }
+  OUTLIER_INLINE Rarity RarityOf(const Block& b, const View& v) const {
+    const Lanes a = Abs(v.limited);
+    return {LaneTail::Probability(b.tail.Deviate(a)), a > b.tail.hundredth};
+  }
+  OUTLIER_INLINE Interval Expect(const Block& b, const View& v) const {
+    const Lanes width = v.innovation.scale * b.tail.hundredth;
+    const LaneMask cold = b.age < cold_;
+    return {b.level, b.level - WideLanes::Of(cold ? Max(width, b.below) : width), b.level + WideLanes::Of(cold ? Max(width, b.above) : width)};
+  }
+  double FarProbability(const Block& b, const View& v, int lane) const {
+    return b.tail.At(lane).Probability(std::abs(v.limited[lane]), shape_);
+  }
+
+  OUTLIER_INLINE LaneMask Knows(const Block& b) const { return b.age > 0.0f; }
+
+  OUTLIER_INLINE void Learn(const WideLanes& x, const View& v, Block* b, Seldom*) const {
+    const LaneMask settling = b->age < settle_;
+    const LaneMask excursion = Ready(*b) & (Abs(v.limited) > Max(b->tail.hundredth, static_cast<float>(kExcursion)));
+    const LaneMask held = excursion & (b->hold >= teach_);
+    b->tail.Learn(Abs(v.innovation.z), Where(~held, gain_.OfTail(b->age)));
+    const Lanes full = Max(gain_.OfYoung(b->age), gain_.least()), gain = held ? static_cast<float>(kSuspectWeight) * full : full;
+    const Lanes scale = v.innovation.scale, size = Abs(x.Narrow());
+    const Lanes moved = gain * v.innovation.Winsorised(), error = v.error - moved;
+    b->level = b->level + WideLanes::Of(moved);
+    b->spread = v.innovation.SpreadBy(held ? Where(gain >= kNoted, gain) : Max(gain, LaneTail::kLeastGain));
+    b->magnitude += gain * (Min(size, b->magnitude + 3.0f * scale) - b->magnitude);
+    LearnRange(settling, excursion, moved, error, b);
+    b->age += 1.0f;
+    const LaneMask relearns = b->hold >= relearn_;
+    if (Any(relearns)) [[unlikely]] {
+      for (int lane = 0; lane < kLanes; ++lane) {
+        if (relearns[lane] != 0) Relearn(lane, x.at(lane), b);
+      }
+    }
+  }
+
+  // `error`: from the level as it is now, which has moved by `moved`; the range stays where it is.
+  OUTLIER_INLINE void LearnRange(LaneMask settling, LaneMask excursion, Lanes moved, Lanes error, Block* b) const {
+    const Lanes below = b->below + moved, above = b->above - moved, extreme = b->extreme - moved;
+    // An excursion that was short and has ended was life.
+    const LaneMask life = (b->hold > 0.0f) & (b->hold < forgive_);
+    const Lanes calm_below = Max((life ? Max(below, -extreme) : below) * range_keeps_, -error);
+    const Lanes calm_above = Max((life ? Max(above, extreme) : above) * range_keeps_, error);
+    b->below = settling ? -error : excursion ? below : calm_below;
+    b->above = settling ? error : excursion ? above : calm_above;
+    const LaneMask further = (b->hold == 0.0f) | (Abs(error) > Abs(extreme));
+    b->extreme = Where(excursion, further ? error : extreme);
+    b->hold = Where(excursion, b->hold + 1.0f);
+  }
+
+  void Begin(int lane, double x, Block* b) const {
+    b->age[lane] = 1.0f;
+    b->level.Set(lane, x);
+    b->magnitude[lane] = static_cast<float>(std::abs(x));
+    b->tail.Begin(lane, Tail::Prior(shape_));
+  }
+  // The value that held is the new normal: its level is learned from here, the old spread and tail are the prior.
+  void Relearn(int lane, double x, Block* b) const {
+    b->age[lane] = settle_[lane] + 1.0f;
+    b->level.Set(lane, x);
+    b->below[lane] = b->above[lane] = b->hold[lane] = b->extreme[lane] = 0.0f;
+    b->magnitude[lane] = static_cast<float>(std::abs(x));
+  }
+  void Miss(int, Block*, Seldom*) const {}
+
+  enum OldField { kAge, kLevel, kVariance, kMagnitude, kHalf, kTenth, kHundredth, kExcess, kExcessSquare, kLow, kHigh, kHold, kExtreme, kOldFields };
+  static void Take(const SeriesTable& old, int64_t i, Block* b) {
+    const int lane = static_cast<int>(i % kLanes);
+    const auto number = [&](OldField field) { return std::clamp(old.at(field, i), -kMostValue, kMostValue); };
+    const auto from_level = [&](OldField field) { return static_cast<float>(number(field) - number(kLevel)); };
+    b->age[lane] = static_cast<float>(number(kAge));
+    if (b->age[lane] <= 0.0f) return;
+    b->level.Set(lane, number(kLevel));
+    b->spread[lane] = static_cast<float>(std::sqrt(std::max(old.at(kVariance, i), 0.0)));
+    if (!std::isfinite(b->spread[lane])) b->spread[lane] = static_cast<float>(kMostValue);
+    b->magnitude[lane] = static_cast<float>(number(kMagnitude));
+    b->tail.Begin(lane, {number(kHalf), number(kTenth), number(kHundredth), number(kExcess), number(kExcessSquare)});
+    b->below[lane] = -from_level(kLow);
+    b->above[lane] = from_level(kHigh);
+    b->hold[lane] = static_cast<float>(number(kHold));
+    b->extreme[lane] = b->hold[lane] > 0.0f ? from_level(kExtreme) : 0.0f;
+  }
+
+  Lanes floor_, relative_floor_;
+  double shape_;
+  Lanes warm_up_, settle_, cold_, teach_, forgive_, relearn_, range_keeps_;
+  Gain gain_;
 };
 
 }  // namespace
 
 std::unique_ptr<Model> Make(const Options& options) { return std::make_unique<RobustLevel>(options); }
 
-}  // namespace robust_level
-}  // namespace outlier::models
+}  // namespace outlier::models::robust_level

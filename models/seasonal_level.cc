@@ -69,14 +69,12 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
     return v;
   }
 
-  OUTLIER_INLINE Verdict Tell(const Block& b, const View& v) const {
-    Verdict out;
+  OUTLIER_INLINE LaneMask Ready(const Block& b) const { return b.learned >= warm_up_; }
+  OUTLIER_INLINE Lanes Z(const Block&, const View& v) const { return CopySign(Min(Abs(v.chosen.z), Abs(v.near.z)), v.chosen.z); }
+  OUTLIER_INLINE Rarity RarityOf(const Block& b, const View& v) const {
     const Lanes a = Abs(v.chosen.z), near_a = Abs(v.near.z);
-    out.ready = b.learned >= warm_up_;
-    out.z = CopySign(Min(a, near_a), v.chosen.z);
-    out.tail_probability = LaneTail::Probability(Min(b.tail.Deviate(a), b.near_tail.Deviate(near_a)));  // the larger of the two
-    out.far = (a > b.tail.hundredth) & (near_a > b.near_tail.hundredth);
-    return out;
+    // The larger of the two.
+    return {LaneTail::Probability(Min(b.tail.Deviate(a), b.near_tail.Deviate(near_a))), (a > b.tail.hundredth) & (near_a > b.near_tail.hundredth)};
   }
   OUTLIER_INLINE Interval Expect(const Block& b, const View& v) const {
     const Lanes profile = Where(v.seasonal, b.season), away = (b.near_level - b.level).Narrow();

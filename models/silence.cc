@@ -31,18 +31,18 @@ class Silence final : public SeriesModel<Silence, TableModel<SeriesTable>> {
  private:
   friend SeriesModel;
   void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
-    const double typical = table_.at(kTypical, i), spread = std::sqrt(table_.at(kVariance, i));
-    out->tail_probability(i) = 1.0;
-    out->z(i) = 0.0;
     out->ready(i) = Ready(i);
+    const bool quiet = mask(i) && std::isfinite(x(0, i)) && out->ready(i) && Quiet(i, x(0, i));
+    const double seconds = quiet ? Beyond(i, table_.at(kSpell, i) + 1.0) * tick_ : 0.0;
+    out->z(i) = seconds > 0.0 ? std::max(-seconds / Unit(i), -kMostZ) : 0.0;
+    if (!out->Wants(out->z(i))) return;
+    const double typical = table_.at(kTypical, i), spread = std::sqrt(table_.at(kVariance, i));
     out->Expect(i, typical, kQuietShare * typical, typical + 3.0 * spread);
-    if (!mask(i) || !std::isfinite(x(0, i)) || !out->ready(i) || !Quiet(i, x(0, i))) return;
-    const double seconds = Beyond(i, table_.at(kSpell, i) + 1.0) * tick_;
+    out->tail_probability(i) = 1.0;
     if (seconds <= 0.0) return;
     const double mean = std::max(table_.at(kMeanSpell, i) * tick_, 1.0);
     const double begins = (table_.at(kSpells, i) + 1.0) / (table_.at(kAge, i) + 2.0);
     out->tail_probability(i) = std::clamp(begins * std::exp(-seconds / mean), kLeastProbability, 1.0);
-    out->z(i) = std::max(-seconds / Unit(i), -kMostZ);
   }
 
   void UpdateOne(int64_t i, const Values& x, const SeriesMask& mask) {

@@ -42,15 +42,12 @@ class Change final : public LaneModel<Change, Block> {
     return {difference, Innovation::Of(difference, b.spread, Max(kLargestShare * b.largest, floor_))};
   }
 
-  OUTLIER_INLINE Verdict Tell(const Block& b, const View& v) const {
-    Verdict out;
+  OUTLIER_INLINE LaneMask Ready(const Block& b) const { return b.learned >= warm_up_; }
+  // Without a difference there is nothing to tell.
+  OUTLIER_INLINE Lanes Z(const Block& b, const View& v) const { return Where(Knows(b), v.innovation.z); }
+  OUTLIER_INLINE Rarity RarityOf(const Block& b, const View& v) const {
     const Lanes a = Abs(v.innovation.z);
-    out.ready = b.learned >= warm_up_;
-    // Without a difference there is nothing to tell.
-    out.z = Where(Knows(b), v.innovation.z);
-    out.tail_probability = LaneTail::Probability(b.tail.Deviate(Where(Knows(b), a)));
-    out.far = Knows(b) & (a > b.tail.hundredth);
-    return out;
+    return {LaneTail::Probability(b.tail.Deviate(Where(Knows(b), a))), Knows(b) & (a > b.tail.hundredth)};
   }
   OUTLIER_INLINE Interval Expect(const Block& b, const View& v) const {
     const WideLanes width = WideLanes::Of(v.innovation.scale * b.tail.hundredth);

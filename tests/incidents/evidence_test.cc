@@ -53,12 +53,12 @@ class EvidenceTest : public testing::Test {
         DetectorScores& detector = scores_.detectors[d];
         detector.feature = d;
         detector.channel = kWatched[d].channel;
-        detector.z = Eigen::ArrayXd::Zero(kSlots);
+        detector.z = Eigen::ArrayXf::Zero(kSlots);
         detector.ready.setConstant(kSlots, ready_);
         const auto given = z.find(d);
         if (given == z.end()) continue;
         if (std::isnan(given->second)) features.present(slot, d) = false;
-        else detector.z(slot) = given->second;
+        else detector.z(slot) = static_cast<float>(given->second);
       }
       evidence_.Append(features, scores_);
     }

@@ -72,10 +72,10 @@ TEST(RobustLevel, ForgetsTheBusySecondsInWhichAServiceStarts) {
   EXPECT_EQ(DelayOf(&watch, cpu, 60, 5), 1);
 }
 
-TEST(Difference, FindsAJumpOfAWanderingSeries) {
+TEST(Step, FindsAJumpOfAWanderingSeries) {
   Noise noise(3);
   double level = 100;
-  Watch watch("difference", WarmUp45());
+  Watch watch("step", WarmUp45());
   for (int t = 0; t < 2000; ++t) watch.Tick(level += noise());
   const Verdict v = watch.Tick(level += 15);
   EXPECT_GT(v.z, kClear);
@@ -83,8 +83,8 @@ TEST(Difference, FindsAJumpOfAWanderingSeries) {
   EXPECT_LT(watch.Tick(level += 0.5).z, kClear);
 }
 
-TEST(Difference, DoesNotJudgeTheFirstTickAfterAGap) {
-  Watch watch("difference", WarmUp45());
+TEST(Step, DoesNotJudgeTheFirstTickAfterAGap) {
+  Watch watch("step", WarmUp45());
   for (int t = 0; t < 200; ++t) watch.Tick(10);
   watch.Gap();
   EXPECT_EQ(watch.Tick(1000).z, 0.0);

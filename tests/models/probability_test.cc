@@ -179,7 +179,7 @@ TEST_P(LevelFamilies, GiveIndependentGaussianSeriesUniformProbabilities) {
   EXPECT_LT(CountBelow(p, 1e-3), BinomialUpper(kSeries, 1e-3));
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, LevelFamilies, testing::Values("robust_level", "difference", "seasonal_level", "step"));
+INSTANTIATE_TEST_SUITE_P(Families, LevelFamilies, testing::Values("robust_level", "seasonal_level", "step"));
 
 TEST(GammaPoisson, GivesIndependentPoissonSeriesUniformProbabilitiesInTheBodyAndNeverTooSmallOnes) {
   const Law poisson{"poisson", [](std::mt19937_64& r) { return static_cast<double>(std::poisson_distribution<int>(4)(r)); }};

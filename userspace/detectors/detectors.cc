@@ -90,10 +90,9 @@ void Detectors::Resize(int count) {
   presence_.conservativeResize(count);
   presence_.tail(count - old).setZero();
   transformed_.setZero(count);
-  for (Watch& watch : watches_) {
-    watch.model->Resize(count);
-    watch.assessment.Resize(count);
-  }
+  assessment_.Resize(count);
+  assessment_.notable = kNotable;
+  for (Watch& watch : watches_) watch.model->Resize(count);
 }
 
 void Detectors::ScoreAndUpdate(const FeatureTick& tick, ScoreTick* out) {
@@ -127,9 +126,7 @@ void Detectors::Run(Watch& watch, const FeatureTick& tick, DetectorScores* out) 
   // The models of one feature follow one another and mostly see it on the same scale.
   const Transform& transform = watch.prior.transform;
   if (watch.feature != transformed_feature_ || transform != transformed_by_) {
-    for (int slot = 0; slot < slots(); ++slot) {
-      transformed_(slot) = present(slot) ? transform.Forward(tick.values(slot, watch.feature), seconds) : 0.0;
-    }
+    transform.Forward(tick.values.col(watch.feature), seconds, &transformed_);
     transformed_feature_ = watch.feature;
     transformed_by_ = transform;
   }
@@ -137,33 +134,26 @@ void Detectors::Run(Watch& watch, const FeatureTick& tick, DetectorScores* out) 
 }
 
 void Detectors::Judge(Watch& watch, const models::Values& x, const models::SeriesMask& mask, double seconds, DetectorScores* out) {
-  models::Assessment& a = watch.assessment;
+  models::Assessment& a = assessment_;
   watch.model->Step(x, mask, &a);
   const Transform& transform = watch.prior.transform;
-  for (Eigen::ArrayXd* column : {&out->tail_probability, &out->z, &out->expected, &out->lower, &out->upper, &out->rate}) {
-    column->resize(slots());
+  out->z.resize(slots());
+  for (Eigen::ArrayXd* column : {&out->tail_probability, &out->expected, &out->lower, &out->upper, &out->rate}) {
+    if (column->size() != slots()) column->setZero(slots());
   }
   out->ready.resize(slots());
   const bool fact = watch.prior.warm_up_share == 0.0;
-  // Neighbouring slots often expect the same, above all nothing: the last answer of each column is kept.
-  struct Inverse {
-    double of = 0.0, is;
-    double operator()(double y, const Transform& transform, double seconds) {
-      if (y != of) is = transform.Inverse(of = y, seconds);
-      return is;
-    }
-  };
-  const double inverse_of_nothing = transform.Inverse(0.0, seconds);
-  Inverse expected{0.0, inverse_of_nothing}, lower = expected, upper = expected;
   for (int slot = 0; slot < slots(); ++slot) {
     const bool ready = a.ready(slot) && (fact || presence_(slot) >= warm_up_ticks_);
+    const float z = ready ? static_cast<float>(a.z(slot)) : 0.0f;
     out->ready(slot) = ready;
-    out->tail_probability(slot) = ready ? a.tail_probability(slot) : 1.0;
-    out->z(slot) = ready ? a.z(slot) : 0.0;
-    out->rate(slot) = ready ? a.rate(slot) : 0.0;
-    out->expected(slot) = expected(a.expected(slot), transform, seconds);
-    out->lower(slot) = lower(a.lower(slot), transform, seconds);
-    out->upper(slot) = upper(a.upper(slot), transform, seconds);
+    out->z(slot) = z;
+    if (std::abs(z) < kNotable) continue;
+    out->tail_probability(slot) = a.tail_probability(slot);
+    out->rate(slot) = a.rate(slot);
+    out->expected(slot) = transform.Inverse(a.expected(slot), seconds);
+    out->lower(slot) = transform.Inverse(a.lower(slot), seconds);
+    out->upper(slot) = transform.Inverse(a.upper(slot), seconds);
   }
 }
 
@@ -179,26 +169,35 @@ void Detectors::Save(std::string* out) const {
   }
 }
 
-bool Detectors::Load(std::string_view bytes) {
+bool Detectors::Load(std::string_view bytes, std::vector<int>* saved_as) {
   Detectors loaded(config_, specs_);
   ArchiveReader archive(bytes);
   uint32_t version = 0;
   uint64_t count = 0;
   archive(version, count, loaded.presence_);
-  if (!archive.ok() || version != kVersion || count != loaded.watches_.size() || !loaded.presence_.isFinite().all()) return false;
-  for (Watch& watch : loaded.watches_) {
+  if (!archive.ok() || version != kVersion || !loaded.presence_.isFinite().all()) return false;
+  std::vector<int> from(loaded.watches_.size(), -1);
+  for (uint64_t saved = 0; saved < count; ++saved) {
     int32_t feature = 0;
     Channel channel{};
     std::string state;
     archive(feature, channel, state);
-    if (!archive.ok() || feature != watch.feature || channel != watch.channel || !watch.model->Load(state) ||
-        watch.model->series() != loaded.presence_.size()) {
-      return false;
+    if (!archive.ok()) return false;
+    for (size_t w = 0; w < from.size(); ++w) {
+      Watch& watch = loaded.watches_[w];
+      if (feature != watch.feature || channel != watch.channel) continue;
+      if (from[w] >= 0 || !watch.model->Load(state) || watch.model->series() != loaded.presence_.size()) return false;
+      from[w] = static_cast<int>(saved);
     }
-    watch.assessment.Resize(loaded.presence_.size());
   }
-  if (!archive.done()) return false;
+  if (!archive.done() || std::count(from.begin(), from.end(), -1) == static_cast<std::ptrdiff_t>(from.size())) return false;
+  for (size_t w = 0; w < from.size(); ++w) {
+    if (from[w] < 0) loaded.watches_[w].model->Resize(loaded.presence_.size());
+  }
+  if (saved_as != nullptr) *saved_as = std::move(from);
   loaded.transformed_.setZero(loaded.presence_.size());
+  assessment_.Resize(loaded.presence_.size());
+  assessment_.notable = kNotable;
   watches_ = std::move(loaded.watches_);
   presence_.swap(loaded.presence_);
   transformed_.swap(loaded.transformed_);

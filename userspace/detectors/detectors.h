@@ -2,7 +2,7 @@
 //
 // detectors.def says which model watches which kind of feature; priors.h what is believed before anything was seen. A
 // slot is judged by what was learned of it before, then learned from. Units of expected, lower, upper, rate: the
-// feature's own. Probabilities are 1 and z is 0 where a feature is absent or its workload is not yet warmed up (kernel
+// feature's own, where |z| is notable (userspace/stream/score.h). z is 0 where a feature is absent or its workload is not yet warmed up (kernel
 // facts need no warm-up). Deterministic; not thread-safe.
 #pragma once
 #include <memory>
@@ -40,10 +40,11 @@ class Detectors {
   // Slots `born` are forgotten first, or know what a sibling knows; grows to the tick's slots. `out` is reused between ticks without allocation.
   void ScoreAndUpdate(const FeatureTick& tick, ScoreTick* out);
 
-  // Everything learned. Load accepts what Save of the same features and detectors wrote, else returns false and changes
-  // nothing.
+  // Everything learned. Load accepts what Save of the same features wrote, else returns false and changes nothing. A build with other
+  // detectors may have written it: one that it did not have knows nothing yet, one that is no more is left out. `saved_as`: the
+  // place of each detector among the saved ones, -1 = it was not there.
   void Save(std::string* out) const;
-  bool Load(std::string_view bytes);
+  bool Load(std::string_view bytes, std::vector<int>* saved_as = nullptr);
 
   int64_t state_bytes_per_slot() const;
 
@@ -55,7 +56,6 @@ class Detectors {
     int syscall_class = -1;
     SignalPrior prior;
     std::unique_ptr<models::Model> model;
-    models::Assessment assessment;
   };
   Detectors(const config::v1::Config& config, std::span<const FeatureSpec> specs);
   void MakeWatches();
@@ -67,6 +67,7 @@ class Detectors {
   std::vector<Watch> watches_;
   double warm_up_ticks_ = 0, settle_ticks_ = 0;
   Eigen::ArrayXd presence_;     // ticks in which the slot had any feature
+  models::Assessment assessment_;  // scratch: one detector's of this tick
   // Scratch: one feature of this tick, -1 = none yet, on one scale.
   Eigen::ArrayXd transformed_;
   int transformed_feature_ = -1;

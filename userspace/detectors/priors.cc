@@ -98,14 +98,19 @@ SignalPrior OfKind(const FeatureSpec& spec, std::string_view model) {
 
 }  // namespace
 
-double Transform::Forward(double x, double seconds) const {
+void Transform::Forward(const Eigen::Ref<const Eigen::ArrayXd>& x, double seconds, Eigen::ArrayXd* out) const {
   switch (law) {
-    case Law::kIdentity: return x;
-    case Law::kLog: return std::log1p(std::max(x, 0.0) / knee);
-    case Law::kSqrt: return std::sqrt(std::max(x, 0.0));
-    case Law::kPerTick: return std::max(x, 0.0) * seconds;
+    case Law::kIdentity: *out = x; return;
+    case Law::kLog: *out = (x.max(0.0) * (1.0 / knee)).log1p(); return;
+    case Law::kSqrt: *out = x.max(0.0).sqrt(); return;
+    case Law::kPerTick: *out = x.max(0.0) * seconds; return;
   }
-  return x;
+}
+
+double Transform::Forward(double x, double seconds) const {
+  Eigen::ArrayXd out(1);
+  Forward(Eigen::ArrayXd::Constant(1, x), seconds, &out);
+  return out(0);
 }
 
 double Transform::Inverse(double y, double seconds) const {

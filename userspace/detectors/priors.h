@@ -1,5 +1,6 @@
 // What is believed of a feature before it is seen, by kind of signal: its transform and the models' priors.
 #pragma once
+#include <Eigen/Core>
 #include <string_view>
 
 #include "models/model.h"
@@ -16,7 +17,9 @@ struct Transform {
   enum class Law : uint8_t { kIdentity, kLog, kSqrt, kPerTick };
   Law law = Law::kIdentity;
   double knee = 1.0;
-  double Forward(double x, double seconds) const;   // negative x counts as 0, except for kIdentity
+  // Of many at once; negative x counts as 0, except for kIdentity. `out` has the size of x.
+  void Forward(const Eigen::Ref<const Eigen::ArrayXd>& x, double seconds, Eigen::ArrayXd* out) const;
+  double Forward(double x, double seconds) const;
   double Inverse(double y, double seconds) const;   // never below 0, except for kIdentity
   bool operator==(const Transform&) const = default;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <type_traits>
 
 namespace outlier {
 namespace {
@@ -22,7 +23,7 @@ constexpr std::array<Hold, 1> kSilenceHolds = {{{3, 7}}};
 constexpr std::array<Hold, 1> kDriftHolds = {{{3, 10}}};
 constexpr std::array<Hold, 1> kHeldHolds = {{{1, 7}}};
 
-constexpr double kNoticed = 3.0;         // |z| below this is nobody's evidence
+constexpr float kRuns = 2.0f;            // |z| of each assessment of a run: what is less holds nothing
 constexpr double kAgrees = 0.18;         // strength from which a second kind of signal confirms the first: a z of 3 held for five ticks
 constexpr double kStrongest = 40.0;       // one signal does not say more than this, whatever its z
 constexpr double kDownWeight = 0.5;      // doing less is more often the end of work than a fault
@@ -43,38 +44,91 @@ std::span<const Hold> HoldsOf(Channel channel) {
 
 }  // namespace
 
+void Evidence::Resize(int64_t slots) {
+  for (size_t d = 0; d < z_.size(); ++d) {
+    const Eigen::Index had = z_[d].cols(), more = slots - had;
+    runs_[d].resize(std::max<size_t>(slots, runs_[d].size()), 0);
+    if (more <= 0) continue;
+    z_[d].conservativeResize(kDepth, slots);
+    z_[d].rightCols(more).setZero();
+    for (auto* of_slots : {&newest_[d], &absent_[d]}) {
+      of_slots->conservativeResize(1, slots);
+      of_slots->rightCols(more).setZero();
+    }
+  }
+}
+
+void Evidence::FindRuns() {
+  newest_.resize(z_.size());
+  absent_.resize(z_.size());
+  runs_.assign(z_.size(), {});
+  for (int d = 0; d < static_cast<int>(z_.size()); ++d) {
+    if (z_[d].rows() != kDepth || newest_[d].rows() != 1 || absent_[d].rows() != 1 || newest_[d].cols() != z_[d].cols() ||
+        absent_[d].cols() != z_[d].cols()) {  // not of this class: begins anew
+      z_[d].resize(kDepth, 0);
+      newest_[d].resize(1, 0);
+      absent_[d].resize(1, 0);
+    }
+    runs_[d].resize(z_[d].cols());
+    for (int slot = 0; slot < z_[d].cols(); ++slot) runs_[d][slot] = Z(d, slot, 0) != 0.0;
+  }
+}
+
+void Evidence::Rearrange(std::span<const int> saved_as) {
+  const auto rearrange = [&](auto& of_detectors) {
+    std::remove_reference_t<decltype(of_detectors)> out(saved_as.size());
+    for (size_t d = 0; d < saved_as.size(); ++d) {
+      if (saved_as[d] >= 0 && saved_as[d] < static_cast<int>(of_detectors.size())) out[d] = std::move(of_detectors[saved_as[d]]);
+    }
+    of_detectors = std::move(out);
+  };
+  rearrange(z_);
+  rearrange(newest_);
+  rearrange(absent_);
+  FindRuns();
+}
+
 void Evidence::Append(const FeatureTick& tick, const ScoreTick& scores) {
   const Eigen::Index slots = tick.values.rows();
   z_.resize(scores.detectors.size());
   newest_.resize(scores.detectors.size());
   absent_.resize(scores.detectors.size());
+  runs_.resize(scores.detectors.size());
+  Resize(slots);
   noticed_.assign(static_cast<size_t>(slots), 0);
-  for (int d = 0; d < static_cast<int>(scores.detectors.size()); ++d) {
-    const DetectorScores& detector = scores.detectors[d];
-    if (z_[d].cols() < slots) {
-      const Eigen::Index had = z_[d].cols();
-      z_[d].conservativeResize(kDepth, slots);
-      z_[d].rightCols(slots - had).setZero();
-      newest_[d].conservativeResize(1, slots);
-      newest_[d].rightCols(slots - had).setZero();
-      absent_[d].conservativeResize(1, slots);
-      absent_[d].rightCols(slots - had).setZero();
-    }
-    for (Eigen::Index slot = 0; slot < slots; ++slot) {
-      uint8_t& absent = absent_[d](0, slot);
-      if (tick.born(slot)) z_[d].col(slot).setZero();
-      if (!tick.present(slot, detector.feature)) {
-        if (absent < kForgetAfterAbsent && ++absent == kForgetAfterAbsent) z_[d].col(slot).setZero();
-        if (absent < kForgetAfterAbsent && std::abs(Z(d, slot, 0)) >= kNoticed) noticed_[slot] = 1;
-        continue;
-      }
-      absent = 0;
-      uint8_t& newest = newest_[d](0, slot);
-      newest = newest == 0 ? kDepth - 1 : newest - 1;
-      z_[d](newest, slot) = static_cast<float>(detector.z(slot));
-      if (std::abs(detector.z(slot)) >= kNoticed) noticed_[slot] = 1;
+  for (Eigen::Index slot = 0; slot < slots; ++slot) {
+    if (!tick.born(slot)) continue;
+    for (size_t d = 0; d < z_.size(); ++d) {
+      z_[d].col(slot).setZero();
+      runs_[d][slot] = 0;
     }
   }
+  for (int d = 0; d < static_cast<int>(scores.detectors.size()); ++d) {
+    const float* z = scores.detectors[d].z.data();
+    uint8_t* runs = runs_[d].data();
+    for (Eigen::Index slot = 0; slot < slots; ++slot) {
+      if (runs[slot] != 0 || std::abs(z[slot]) >= kRuns) Append(d, slot, z[slot], tick.present(slot, scores.detectors[d].feature));
+    }
+  }
+}
+
+// Where a run is under way, or begins.
+void Evidence::Append(int d, Eigen::Index slot, float z, bool present) {
+  uint8_t& absent = absent_[d](0, slot);
+  if (!present) {
+    if (absent < kForgetAfterAbsent && ++absent == kForgetAfterAbsent) {
+      z_[d].col(slot).setZero();
+      runs_[d][slot] = 0;
+    }
+    noticed_[slot] |= absent < kForgetAfterAbsent && std::abs(Z(d, slot, 0)) >= kNotable;
+    return;
+  }
+  absent = 0;
+  uint8_t& newest = newest_[d](0, slot);
+  newest = newest == 0 ? kDepth - 1 : newest - 1;
+  runs_[d][slot] = std::abs(z) >= kRuns;
+  z_[d](newest, slot) = runs_[d][slot] != 0 ? z : 0.0f;
+  noticed_[slot] |= std::abs(z) >= kNotable;
 }
 
 EvidenceGroup Evidence::GroupOf(const DetectorScores& scores) const {
@@ -98,7 +152,7 @@ EvidenceGroup Evidence::GroupOf(const DetectorScores& scores) const {
 
 double Evidence::StrengthOf(int detector, int slot, const DetectorScores& scores) const {
   const double newest = Z(detector, slot, 0);
-  if (std::abs(newest) < kNoticed || !scores.ready(slot)) return 0;
+  if (std::abs(newest) < kNotable || !scores.ready(slot)) return 0;
   const double sign = newest > 0 ? 1 : -1;
   double strength = 0, least = std::abs(newest);
   int held = 1;
@@ -118,7 +172,7 @@ std::vector<Strength> Evidence::Of(int slot, const ScoreTick& scores, const std:
   if (!noticed_[slot]) return out;
   for (int d = 0; d < static_cast<int>(scores.detectors.size()); ++d) {
     const DetectorScores& detector = scores.detectors[d];
-    if (std::abs(Z(d, slot, 0)) < kNoticed || ignored[detector.feature] || absent_[d](0, slot) >= kForgetAfterAbsent) continue;
+    if (std::abs(Z(d, slot, 0)) < kNotable || ignored[detector.feature] || absent_[d](0, slot) >= kForgetAfterAbsent) continue;
     const double strength = StrengthOf(d, slot, detector);
     if (strength > 0) out.push_back({d, strength, Z(d, slot, 0)});
   }

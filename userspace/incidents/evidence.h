@@ -50,6 +50,8 @@ class Evidence {
   Evidence(std::span<const FeatureSpec> features) : features_(features.begin(), features.end()) {}
 
   void Append(const FeatureTick& tick, const ScoreTick& scores);
+  // After a state was read that a build with other detectors may have written: `saved_as` as Detectors::Load gives it.
+  void Rearrange(std::span<const int> saved_as);
   // Of one slot, now: every detector with a strength > 0 and a feature that is not ignored, strongest first.
   std::vector<Strength> Of(int slot, const ScoreTick& scores, const std::vector<bool>& ignored) const;
   GroupStrengths Groups(std::span<const Strength> strengths, const ScoreTick& scores) const;
@@ -60,18 +62,25 @@ class Evidence {
   bool Agree(std::span<const Strength> strengths, const ScoreTick& scores) const;
 
   template <class Archive>
-  void Serialize(Archive& a) { a(z_, newest_, absent_); }
+  void Serialize(Archive& a) {
+    a(z_, newest_, absent_);
+    if constexpr (Archive::kReading) FindRuns();
+  }
 
  private:
   static constexpr int kDepth = 20;
   static constexpr int kForgetAfterAbsent = 10;  // ticks without an observation
+  void Append(int detector, Eigen::Index slot, float z, bool present);
+  void Resize(int64_t slots);
+  void FindRuns();
   double StrengthOf(int detector, int slot, const DetectorScores& scores) const;
   // Of `age` assessments ago; 0 is the newest.
   double Z(int detector, int slot, int age) const { return z_[detector]((newest_[detector](0, slot) + age) % kDepth, slot); }
 
   std::vector<FeatureSpec> features_;
   std::vector<uint8_t> noticed_;     // by slot: Of() has something to look at; made by Append
-  std::vector<Eigen::ArrayXXf> z_;   // a detector: [kDepth x slots], a ring each
+  std::vector<std::vector<uint8_t>> runs_;  // a detector: by slot, its newest z is not 0; derived
+  std::vector<Eigen::ArrayXXf> z_;   // a detector: [kDepth x slots], a ring each: of the run under way, and 0 before it
   std::vector<Eigen::Array<uint8_t, Eigen::Dynamic, Eigen::Dynamic>> newest_;  // a detector: [1 x slots], row of the newest; older ones follow
   std::vector<Eigen::Array<uint8_t, Eigen::Dynamic, Eigen::Dynamic>> absent_;  // a detector: [1 x slots], ticks since observed
 };

@@ -28,6 +28,8 @@ class Incidents {
   // Changes in the order in which they came about, without sequence.
   std::vector<v1::IncidentChange> Judge(const WorkloadTick& tick, const FeatureTick& features, const ScoreTick& scores);
   void Reload(const config::v1::Config& config);
+  // After a state was read: the place of each detector among those of the build that wrote it (Detectors::Load).
+  void Rearrange(std::span<const int> saved_as) { evidence_.Rearrange(saved_as); }
 
   double score(Slot slot) const { return slot < scores_.size() ? scores_[slot] : 0; }  // 0..100, now
   bool warming_up(Slot slot) const { return slot >= warm_.size() || !warm_[slot]; }

@@ -17,7 +17,9 @@ namespace outlier {
 namespace {
 
 constexpr std::string_view kMagic = "OUTLSNAP";
-constexpr uint32_t kVersion = 4;  // of the layout below the header: another one is set aside, not guessed at
+// Of the layout below the header: another one is set aside, not guessed at. 5: other detectors than 4, and models of newer versions,
+// which read their older ones.
+constexpr uint32_t kOldestVersion = 4, kVersion = 5;
 
 class Street : public Engine {
  public:
@@ -61,8 +63,9 @@ class Street : public Engine {
     uint64_t checksum = 0;
     ArchiveReader(snapshot.substr(0, 12))(version, checksum);
     snapshot.remove_prefix(12);
-    if (version != kVersion) {
-      return absl::FailedPreconditionError(fmt::format("cannot load model state: it has layout {}, this build reads {}", version, kVersion));
+    if (version < kOldestVersion || version > kVersion) {
+      return absl::FailedPreconditionError(
+          fmt::format("cannot load model state: it has layout {}, this build reads {} to {}", version, kOldestVersion, kVersion));
     }
     if (checksum != XXH3_64bits(snapshot.data(), snapshot.size())) {
       return absl::DataLossError("cannot load model state: its checksum is wrong");
@@ -72,12 +75,14 @@ class Street : public Engine {
     ArchiveReader archive(snapshot);
     std::string detectors;
     archive(other.last_tick_, other.config_bytes_, other.workloads_, detectors, other.incidents_, other.losses_);
-    if (!archive.done() || !other.detectors_->Load(detectors)) {
+    std::vector<int> saved_as;
+    if (!archive.done() || !other.detectors_->Load(detectors, &saved_as)) {
       return absl::FailedPreconditionError("cannot load model state: it was written by a build with other features or models");
     }
     detectors_ = std::move(other.detectors_);
     ArchiveReader again(snapshot);
     again(last_tick_, config_bytes_, workloads_, detectors, incidents_, losses_);
+    incidents_.Rearrange(saved_as);
     return absl::OkStatus();
   }
 

@@ -10,12 +10,16 @@ namespace outlier {
 // Which departure a detector looks for; the incident's pattern is decided from these and from the shape over time.
 enum class Channel : uint8_t { kLevel, kDifference, kDrift, kSilence, kCount, kShape, kHeld };
 
-// One detector over all slots at one tick. Units of expected, lower, upper: the feature's own.
+// |z| from which a departure may become evidence; of what is less, nothing more than z is told.
+inline constexpr double kNotable = 3.0;
+
+// One detector over all slots at one tick. Units of expected, lower, upper: the feature's own. Only z and ready say something of
+// every slot; the other columns do where |z| >= kNotable.
 struct DetectorScores {
   int feature = 0;                // column of FeatureTick
   Channel channel = Channel::kLevel;
-  Eigen::ArrayXd tail_probability;  // (0, 1]; 1 where absent or warming up
-  Eigen::ArrayXd z;                 // signed robust z or its equivalent; + is up; 0 where absent or warming up
+  Eigen::ArrayXd tail_probability;  // (0, 1]
+  Eigen::ArrayXf z;                 // signed robust z or its equivalent; + is up; 0 where absent or warming up
   Eigen::ArrayXd expected;
   Eigen::ArrayXd lower;
   Eigen::ArrayXd upper;
