@@ -30,7 +30,13 @@ struct Growth {
 // `means`: kSteps + 1 sub-interval means, oldest first.
 Growth GrowthOf(const std::array<double, kSteps + 1>& means) {
   std::array<double, kSteps> steps;
-  for (int k = 0; k < kSteps; ++k) steps[k] = means[k + 1] - means[k];
+  int up = 0, down = 0;
+  for (int k = 0; k < kSteps; ++k) {
+    steps[k] = means[k + 1] - means[k];
+    up += steps[k] > 0.0;
+    down += steps[k] < 0.0;
+  }
+  if (std::max(up, down) < kSteps - 1) return {};  // as most windows are: nothing to sort
   std::sort(steps.begin(), steps.end());
   const double net = means[kSteps] - means[0], median = 0.5 * (steps[kSteps / 2 - 1] + steps[kSteps / 2]);
   // A fall of more than two steps is a collection or an end, not noise: the saw-tooth begins anew.
@@ -186,7 +192,7 @@ class Drift final : public SeriesModel<Drift> {
       rate = growth.step / (sub_ticks_[k] * tick_);
     }
     at(kZ, i) = z;
-    at(kLogP, i) = std::log(p);
+    at(kLogP, i) = p < 1.0 ? std::log(p) : 0.0;
     at(kRate, i) = rate;
   }
 

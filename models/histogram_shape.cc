@@ -68,22 +68,25 @@ class HistogramShape final : public SeriesModel<HistogramShape> {
  private:
   friend SeriesModel;
   void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
-    Tell(i, Ready(i) && Seen(x, mask, i) ? Judge(i, x) : Verdict{}, out);
+    const double counted = Ready(i) ? Counted(x, mask, i) : -1.0;
+    Tell(i, counted >= 0.0 ? Judge(i, x, counted) : Verdict{}, out);
   }
   void UpdateOne(int64_t i, const Values& x, const SeriesMask& mask) {
-    if (Seen(x, mask, i)) Learn(i, x, Judge(i, x));
+    const double counted = Counted(x, mask, i);
+    if (counted >= 0.0) Learn(i, x, Judge(i, x, counted));
   }
   void StepOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) {
-    const bool seen = Seen(x, mask, i);
-    const Verdict v = seen ? Judge(i, x) : Verdict{};
+    const double counted = Counted(x, mask, i);
+    const Verdict v = counted >= 0.0 ? Judge(i, x, counted) : Verdict{};
     Tell(i, Ready(i) ? v : Verdict{}, out);
-    if (seen) Learn(i, x, v);
+    if (counted >= 0.0) Learn(i, x, v);
   }
 
   struct Verdict {
     double p = 1.0, z = 0.0;
     bool complete = false;
     double octaves = 0.0, floor = kLeastEffect, dispersion = 1.0, g_probability = 1.0;
+    double n = 0.0;      // observations of the window
   };
   void Tell(int64_t i, const Verdict& v, Assessment* out) const {
     out->z(i) = v.z;
@@ -114,21 +117,30 @@ class HistogramShape final : public SeriesModel<HistogramShape> {
   double at(int field, int64_t i) const { return state_.table.at(field, i); }
   double& at(int field, int64_t i) { return state_.table.at(field, i); }
   bool Ready(int64_t i) const { return at(kAge, i) >= ticks_.warm_up_ticks && at(kWindows, i) >= 3; }
-  static bool Seen(const Values& x, const SeriesMask& mask, int64_t i) {
-    return mask(i) && x.col(i).isFinite().all() && x.col(i).minCoeff() >= 0.0 && x.col(i).maxCoeff() < 1e15;
+  // All of a tick's observations; below 0 where there is no tick, or none that could be counted.
+  double Counted(const Values& x, const SeriesMask& mask, int64_t i) const {
+    if (!mask(i)) return -1.0;
+    double sum = 0.0;
+    bool counts = true;
+    for (int k = 0; k < width_; ++k) {
+      counts &= x(k, i) >= 0.0;
+      sum += x(k, i);
+    }
+    return counts && sum < 1e15 ? sum : -1.0;
   }
 
   // The window closed by this tick, judged; or the last verdict, while merging.
-  Verdict Judge(int64_t i, const Values& x) const {
+  Verdict Judge(int64_t i, const Values& x, double counted) const {
     Verdict v;
-    const double n = state_.window.col(i).sum() + x.col(i).sum(), merged = at(kMerged, i) + 1.0;
+    const double n = (at(kMerged, i) > 0.0 ? Sum(state_.window, i) : 0.0) + counted, merged = at(kMerged, i) + 1.0;
     if (n < kEnough && (merged < kPatience || n < kFewEnough)) {
       v.p = std::max(std::exp(at(kLogP, i)), kLeastProbability);
       v.z = at(kZ, i);
       return v;
     }
     v.complete = true;
-    const double total = state_.past.col(i).sum();
+    v.n = n;
+    const double total = Sum(state_.past, i);
     if (total <= 0.0) return v;
     Compare(i, x, n, total, &v);
     const Judgement j = state_.distance.Judge(i, v.octaves, v.floor);
@@ -137,17 +149,24 @@ class HistogramShape final : public SeriesModel<HistogramShape> {
     return v;
   }
 
+  static double Sum(const Eigen::ArrayXXd& counts, int64_t i) {
+    const double* count = counts.data() + counts.rows() * i;
+    double sum = 0.0;
+    for (Eigen::Index k = 0; k < counts.rows(); ++k) sum += count[k];
+    return sum;
+  }
+
   // Distance, its noise floor and the G statistic.
   void Compare(int64_t i, const Values& x, double n, double total, Verdict* v) const {
-    const double whole = total + kSmear * width_;
+    const double of_whole = 1.0 / (total + kSmear * width_), of_n = 1.0 / n;
     double difference = 0.0, size = 0.0, shift = 0.0, mean = 0.0, square = 0.0;
     double g = 0.0, observed = 0.0, expected = 0.0, pools = 0.0;
     double last_observed = 0.0, last_expected = 0.0;
     const double pooled = std::min(kPooled, n / 4.0);
     for (int k = 0; k < width_; ++k) {
-      const double share = (state_.past(k, i) + kSmear) / whole;
+      const double share = (state_.past(k, i) + kSmear) * of_whole;
       const double o = state_.window(k, i) + x(k, i);
-      difference += share - o / n;  // F(past) - F(now) at the upper edge of bucket k: > 0 when now is slower
+      difference += share - o * of_n;  // F(past) - F(now) at the upper edge of bucket k: > 0 when now is slower
       size += std::abs(difference) * kOctavesPerBucket;
       shift += difference;
       mean += share * k;
@@ -201,7 +220,9 @@ class HistogramShape final : public SeriesModel<HistogramShape> {
 void HistogramShape::Learn(int64_t i, const Values& x, const Verdict& v) {
   const bool ready = Ready(i);
   at(kAge, i) += 1;
-  state_.window.col(i) += x.col(i);
+  // Where every tick is a window of its own, as of a busy service, nothing is merged.
+  const bool alone = v.complete && at(kMerged, i) == 0.0;
+  if (!alone) state_.window.col(i) += x.col(i);
   at(kMerged, i) += 1;
   if (!v.complete) {
     if (at(kMerged, i) >= kTooLong) {
@@ -210,11 +231,11 @@ void HistogramShape::Learn(int64_t i, const Values& x, const Verdict& v) {
     }
     return;
   }
-  const double n = state_.window.col(i).sum();
   const bool suspect = ready && std::abs(v.z) > kSuspect;
   at(kHold, i) = suspect ? at(kHold, i) + at(kMerged, i) : 0;
   if (at(kHold, i) >= ticks_.relearn_ticks) {  // the new shape is the normal one
-    state_.past.col(i) = state_.window.col(i);
+    if (alone) state_.past.col(i) = x.col(i);
+    else state_.past.col(i) = state_.window.col(i);
     state_.distance.Forget(i);
     at(kHold, i) = at(kZ, i) = at(kLogP, i) = 0;
     at(kAge, i) = at(kWindows, i) = 1;
@@ -224,13 +245,14 @@ void HistogramShape::Learn(int64_t i, const Values& x, const Verdict& v) {
       state_.distance.Learn(i, v.octaves, v.floor);
       if (!suspect) at(kOverdispersion, i) += std::max(ticks_.alpha, 1.0 / windows) * (std::min(v.dispersion, 50.0) - at(kOverdispersion, i));
     }
-    const double weight = suspect ? 0.0 : std::min(1.0, kMostWeight / n);
-    state_.past.col(i) *= 1.0 - std::min(0.5, ticks_.alpha * at(kMerged, i));
-    state_.past.col(i) += weight * state_.window.col(i);
+    const double weight = suspect ? 0.0 : std::min(1.0, kMostWeight / v.n), keeps = 1.0 - std::min(0.5, ticks_.alpha * at(kMerged, i));
+    const double* taught = alone ? x.data() + x.outerStride() * i : state_.window.data() + width_ * i;
+    double* past = state_.past.data() + width_ * i;
+    for (int k = 0; k < width_; ++k) past[k] = keeps * past[k] + weight * taught[k];
     at(kZ, i) = ready ? v.z : 0.0;
-    at(kLogP, i) = ready ? std::log(v.p) : 0.0;
+    at(kLogP, i) = ready && v.p < 1.0 ? std::log(v.p) : 0.0;
   }
-  state_.window.col(i).setZero();
+  if (!alone) state_.window.col(i).setZero();
   at(kMerged, i) = 0;
 }
 

@@ -94,7 +94,9 @@ class ArchiveWriter : public ArchiveBase<ArchiveWriter> {
 class ArchiveReader : public ArchiveBase<ArchiveReader> {
  public:
   static constexpr bool kReading = true;
-  explicit ArchiveReader(std::string_view in) : in_(in) {}
+  // `layout`: of what is read, where its writer numbers them; UINT32_MAX = the one of this build.
+  explicit ArchiveReader(std::string_view in, uint32_t layout = UINT32_MAX) : in_(in), layout_(layout) {}
+  uint32_t layout() const { return layout_; }
   bool ok() const { return ok_; }
   bool done() const { return ok_ && in_.empty(); }
   void Fail() { ok_ = false; }
@@ -191,6 +193,7 @@ class ArchiveReader : public ArchiveBase<ArchiveReader> {
     }
   }
   std::string_view in_;
+  uint32_t layout_;
   bool ok_ = true;
 };
 

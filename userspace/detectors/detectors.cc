@@ -110,6 +110,7 @@ void Detectors::ScoreAndUpdate(const FeatureTick& tick, ScoreTick* out) {
   }
   out->detectors.resize(watches_.size());
   transformed_feature_ = -1;
+  warm_ = presence_ >= warm_up_ticks_;
   for (size_t w = 0; w < watches_.size(); ++w) Run(watches_[w], tick, &out->detectors[w]);
   for (int slot = 0; slot < count; ++slot) presence_(slot) += tick.present.row(slot).any();
 }
@@ -143,12 +144,16 @@ void Detectors::Judge(Watch& watch, const models::Values& x, const models::Serie
   }
   out->ready.resize(slots());
   const bool fact = watch.prior.warm_up_share == 0.0;
+  const bool *ready = a.ready.data(), *warm = warm_.data();
+  float* z = out->z.data();
+  bool notable = false;
   for (int slot = 0; slot < slots(); ++slot) {
-    const bool ready = a.ready(slot) && (fact || presence_(slot) >= warm_up_ticks_);
-    const float z = ready ? static_cast<float>(a.z(slot)) : 0.0f;
-    out->ready(slot) = ready;
-    out->z(slot) = z;
-    if (std::abs(z) < kNotable) continue;
+    out->ready.data()[slot] = ready[slot] & (fact | warm[slot]);
+    z[slot] = out->ready.data()[slot] ? static_cast<float>(a.z.data()[slot]) : 0.0f;
+    notable |= std::abs(z[slot]) >= static_cast<float>(kNotable);
+  }
+  for (int slot = 0; notable && slot < slots(); ++slot) {
+    if (std::abs(z[slot]) < static_cast<float>(kNotable)) continue;
     out->tail_probability(slot) = a.tail_probability(slot);
     out->rate(slot) = a.rate(slot);
     out->expected(slot) = transform.Inverse(a.expected(slot), seconds);

@@ -67,6 +67,7 @@ class Detectors {
   std::vector<Watch> watches_;
   double warm_up_ticks_ = 0, settle_ticks_ = 0;
   Eigen::ArrayXd presence_;     // ticks in which the slot had any feature
+  Eigen::Array<bool, Eigen::Dynamic, 1> warm_;  // scratch: that was long enough
   models::Assessment assessment_;  // scratch: one detector's of this tick
   // Scratch: one feature of this tick, -1 = none yet, on one scale.
   Eigen::ArrayXd transformed_;

@@ -95,7 +95,8 @@ void Evidence::Append(const FeatureTick& tick, const ScoreTick& scores) {
   absent_.resize(scores.detectors.size());
   runs_.resize(scores.detectors.size());
   Resize(slots);
-  noticed_.assign(static_cast<size_t>(slots), 0);
+  noticed_.clear();
+  first_noticed_.assign(static_cast<size_t>(slots), -1);
   for (Eigen::Index slot = 0; slot < slots; ++slot) {
     if (!tick.born(slot)) continue;
     for (size_t d = 0; d < z_.size(); ++d) {
@@ -120,7 +121,7 @@ void Evidence::Append(int d, Eigen::Index slot, float z, bool present) {
       z_[d].col(slot).setZero();
       runs_[d][slot] = 0;
     }
-    noticed_[slot] |= absent < kForgetAfterAbsent && std::abs(Z(d, slot, 0)) >= kNotable;
+    if (absent < kForgetAfterAbsent && std::abs(Z(d, slot, 0)) >= kNotable) Notice(d, slot);
     return;
   }
   absent = 0;
@@ -128,7 +129,12 @@ void Evidence::Append(int d, Eigen::Index slot, float z, bool present) {
   newest = newest == 0 ? kDepth - 1 : newest - 1;
   runs_[d][slot] = std::abs(z) >= kRuns;
   z_[d](newest, slot) = runs_[d][slot] != 0 ? z : 0.0f;
-  noticed_[slot] |= std::abs(z) >= kNotable;
+  if (std::abs(z) >= kNotable) Notice(d, slot);
+}
+
+void Evidence::Notice(int d, Eigen::Index slot) {
+  noticed_.push_back({d, first_noticed_[slot]});
+  first_noticed_[slot] = static_cast<int>(noticed_.size()) - 1;
 }
 
 EvidenceGroup Evidence::GroupOf(const DetectorScores& scores) const {
@@ -169,14 +175,16 @@ double Evidence::StrengthOf(int detector, int slot, const DetectorScores& scores
 
 std::vector<Strength> Evidence::Of(int slot, const ScoreTick& scores, const std::vector<bool>& ignored) const {
   std::vector<Strength> out;
-  if (!noticed_[slot]) return out;
-  for (int d = 0; d < static_cast<int>(scores.detectors.size()); ++d) {
+  for (int n = first_noticed_[slot]; n >= 0; n = noticed_[n].next) {
+    const int d = noticed_[n].detector;
     const DetectorScores& detector = scores.detectors[d];
-    if (std::abs(Z(d, slot, 0)) < kNotable || ignored[detector.feature] || absent_[d](0, slot) >= kForgetAfterAbsent) continue;
+    if (ignored[detector.feature]) continue;
     const double strength = StrengthOf(d, slot, detector);
     if (strength > 0) out.push_back({d, strength, Z(d, slot, 0)});
   }
-  std::stable_sort(out.begin(), out.end(), [](const Strength& a, const Strength& b) { return a.strength > b.strength; });
+  std::sort(out.begin(), out.end(), [](const Strength& a, const Strength& b) {
+    return a.strength != b.strength ? a.strength > b.strength : a.detector < b.detector;
+  });
   return out;
 }
 

@@ -71,6 +71,7 @@ class Evidence {
   static constexpr int kDepth = 20;
   static constexpr int kForgetAfterAbsent = 10;  // ticks without an observation
   void Append(int detector, Eigen::Index slot, float z, bool present);
+  void Notice(int detector, Eigen::Index slot);
   void Resize(int64_t slots);
   void FindRuns();
   double StrengthOf(int detector, int slot, const DetectorScores& scores) const;
@@ -78,7 +79,12 @@ class Evidence {
   double Z(int detector, int slot, int age) const { return z_[detector]((newest_[detector](0, slot) + age) % kDepth, slot); }
 
   std::vector<FeatureSpec> features_;
-  std::vector<uint8_t> noticed_;     // by slot: Of() has something to look at; made by Append
+  // Made by Append: the detectors whose newest z is notable, by slot; the last one first.
+  struct Noticed {
+    int detector, next;
+  };
+  std::vector<Noticed> noticed_;
+  std::vector<int> first_noticed_;          // of noticed_, by slot; -1 = none
   std::vector<std::vector<uint8_t>> runs_;  // a detector: by slot, its newest z is not 0; derived
   std::vector<Eigen::ArrayXXf> z_;   // a detector: [kDepth x slots], a ring each: of the run under way, and 0 before it
   std::vector<Eigen::Array<uint8_t, Eigen::Dynamic, Eigen::Dynamic>> newest_;  // a detector: [1 x slots], row of the newest; older ones follow

@@ -1,33 +1,24 @@
 #include "userspace/incidents/history.h"
 
-#include <algorithm>
+#include <cmath>
+#include <limits>
 
 namespace outlier {
+namespace {
+
+constexpr float kAbsent = std::numeric_limits<float>::quiet_NaN();
+
+}  // namespace
 
 void History::Append(const FeatureTick& tick, uint64_t boot_time_ns, int64_t wall_time_ns) {
-  const Eigen::Index slots = tick.values.rows(), rows = features_, had = values_.cols() / kTicks;
-  if (slots > had) {
-    // Half as much again: growth is rare, and copies are not.
-    const Eigen::Index capacity = slots + slots / 2 + 8;
-    values_.conservativeResize(rows, capacity * kTicks);
-    present_.conservativeResize(rows, capacity * kTicks);
-    values_.rightCols((capacity - had) * kTicks).setZero();
-    present_.rightCols((capacity - had) * kTicks).setConstant(false);
-  }
-  // A few slots at a time, because the tick lies by feature and the past by slot.
-  constexpr Eigen::Index kTile = 8;
-  for (Eigen::Index first = 0; first < slots; first += kTile) {
-    const Eigen::Index end = std::min(first + kTile, slots);
-    for (Eigen::Index slot = first; slot < end; ++slot) {
-      if (tick.born(slot)) present_.middleCols(slot * kTicks, kTicks).setConstant(false);
-    }
-    for (Eigen::Index f = 0; f < rows; ++f) {
-      for (Eigen::Index slot = first; slot < end; ++slot) {
-        values_(f, slot * kTicks + next_) = static_cast<float>(tick.values(slot, f));
-        present_(f, slot * kTicks + next_) = tick.present(slot, f);
-      }
+  for (Eigen::Index slot = 0; slot < tick.born.size(); ++slot) {
+    if (!tick.born(slot)) continue;  // whose past is another's
+    for (Eigen::ArrayXXf& values : ring_) {
+      if (slot < values.rows()) values.row(slot).setConstant(kAbsent);
     }
   }
+  // A NaN means absent, so a value is one only where it is present; an absent value is 0.
+  ring_[next_] = tick.values.cast<float>() + tick.present.select(Eigen::ArrayXXf::Zero(tick.values.rows(), tick.values.cols()), kAbsent);
   next_ = (next_ + 1) % kTicks;
   times_.push_back(boot_time_ns);
   walls_.push_back(wall_time_ns);
@@ -38,15 +29,36 @@ void History::Append(const FeatureTick& tick, uint64_t boot_time_ns, int64_t wal
 }
 
 std::optional<double> History::Value(int slot, int feature, int age) const {
-  if (age < 0 || age >= length() || slot >= values_.cols() / kTicks) return std::nullopt;
-  const Eigen::Index column = Eigen::Index{slot} * kTicks + (next_ + kTicks - 1 - age) % kTicks;
-  if (!present_(feature, column)) return std::nullopt;
-  return values_(feature, column);
+  if (age < 0 || age >= length()) return std::nullopt;
+  const Eigen::ArrayXXf& values = ring_[(next_ + kTicks - 1 - age) % kTicks];
+  if (slot >= values.rows() || std::isnan(values(slot, feature))) return std::nullopt;
+  return values(slot, feature);
 }
 
 int64_t History::WallTimeOf(uint64_t boot_time_ns) const {
   if (times_.empty()) return 0;
   return walls_.back() - (static_cast<int64_t>(times_.back()) - static_cast<int64_t>(boot_time_ns));
+}
+
+// Layouts before 5: a slot's minute together, [features x slots * kTicks].
+bool History::TakeBySlot(const Eigen::ArrayXXf& values, const Eigen::Array<bool, Eigen::Dynamic, Eigen::Dynamic>& present) {
+  if (values.rows() != present.rows() || values.cols() != present.cols() || (values.size() > 0 && values.rows() != features_)) return false;
+  const Eigen::Index slots = values.cols() / kTicks;
+  for (int t = 0; t < kTicks; ++t) {
+    ring_[t].setConstant(slots, features_, kAbsent);
+    for (Eigen::Index slot = 0; slot < slots; ++slot) {
+      for (int f = 0; f < features_; ++f) {
+        if (present(f, slot * kTicks + t)) ring_[t](slot, f) = values(f, slot * kTicks + t);
+      }
+    }
+  }
+  return IsSound();
+}
+
+bool History::IsSound() const {
+  bool sound = next_ < kTicks && times_.size() <= kTicks && walls_.size() == times_.size();
+  for (const Eigen::ArrayXXf& values : ring_) sound &= values.rows() == 0 || values.cols() == features_;
+  return sound;
 }
 
 }  // namespace outlier

@@ -1,6 +1,7 @@
 // History: the last minute of every feature, for dating onsets and for people who ask what a number was.
 #pragma once
 #include <Eigen/Core>
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -26,15 +27,32 @@ class History {
   int64_t WallTimeOf(uint64_t boot_time_ns) const;
 
   template <class Archive>
-  void Serialize(Archive& a) { a(values_, present_, times_, walls_, next_); }
+  void Serialize(Archive& a) {
+    if constexpr (Archive::kReading) {
+      if (a.layout() < kByTickFrom) {
+        Eigen::ArrayXXf values;
+        Eigen::Array<bool, Eigen::Dynamic, Eigen::Dynamic> present;
+        a(values, present, times_, walls_, next_);
+        if (!TakeBySlot(values, present)) a.Fail();
+        return;
+      }
+    }
+    a(ring_, times_, walls_, next_);
+    if constexpr (Archive::kReading) {
+      if (!IsSound()) a.Fail();
+    }
+  }
 
  private:
+  static constexpr uint32_t kByTickFrom = 5;  // layout of the engine's state
+  bool TakeBySlot(const Eigen::ArrayXXf& values, const Eigen::Array<bool, Eigen::Dynamic, Eigen::Dynamic>& present);
+  bool IsSound() const;
+
   int features_;
-  Eigen::ArrayXXf values_;                                         // [features x slots * kTicks]
-  Eigen::Array<bool, Eigen::Dynamic, Eigen::Dynamic> present_;     // same shape
-  std::vector<uint64_t> times_;                                    // oldest first
+  std::array<Eigen::ArrayXXf, kTicks> ring_;  // a tick: [slots of that tick x features], NaN = absent
+  std::vector<uint64_t> times_;               // oldest first
   std::vector<int64_t> walls_;
-  uint32_t next_ = 0;                                              // ring position of the next tick
+  uint32_t next_ = 0;                         // ring position of the next tick
 };
 
 }  // namespace outlier

@@ -17,8 +17,8 @@ namespace outlier {
 namespace {
 
 constexpr std::string_view kMagic = "OUTLSNAP";
-// Of the layout below the header: another one is set aside, not guessed at. 5: other detectors than 4, and models of newer versions,
-// which read their older ones.
+// Of the layout below the header: another one is set aside, not guessed at. 5: other detectors than 4, models of newer versions,
+// which read their older ones, and the last minute lies by tick.
 constexpr uint32_t kOldestVersion = 4, kVersion = 5;
 
 class Street : public Engine {
@@ -72,7 +72,7 @@ class Street : public Engine {
     }
     // Into a second engine, so that this one is unchanged when something does not fit.
     Street other({config_, incidents_.source()});
-    ArchiveReader archive(snapshot);
+    ArchiveReader archive(snapshot, version);
     std::string detectors;
     archive(other.last_tick_, other.config_bytes_, other.workloads_, detectors, other.incidents_, other.losses_);
     std::vector<int> saved_as;
@@ -80,7 +80,7 @@ class Street : public Engine {
       return absl::FailedPreconditionError("cannot load model state: it was written by a build with other features or models");
     }
     detectors_ = std::move(other.detectors_);
-    ArchiveReader again(snapshot);
+    ArchiveReader again(snapshot, version);
     again(last_tick_, config_bytes_, workloads_, detectors, incidents_, losses_);
     incidents_.Rearrange(saved_as);
     return absl::OkStatus();
