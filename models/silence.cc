@@ -15,7 +15,7 @@ constexpr double kQuietShare = 0.1;       // of the typical rate: a timer may go
 constexpr double kPatience = 3.0;         // longest seen spells that pass without a word
 constexpr double kAlarming = 6.0;         // |z| from which a spell was a fault, and widens the range only by half
 constexpr double kSettleSpells = 3.0;     // spells that make a mostly quiet series regular
-constexpr double kSteadySpread = 0.5;     // standard deviation of active ticks over their mean
+constexpr double kSteadySpread = 0.3;     // standard deviation of active ticks over their mean: quiet is three of them away
 constexpr double kLeastActive = 10.0;     // active ticks
 constexpr double kMostValue = 1e100;
 

@@ -33,6 +33,7 @@ struct Options {
   int jobs = 1;
   std::vector<std::string> sets, pool;
   std::string save;
+  bool list = false;
 };
 
 // Of one world, over some hosts.
@@ -63,6 +64,7 @@ Result Run(const config::v1::Config& config, World world, const Options& options
   result.weeks = options.hours / kHoursOfWeek;
   for (size_t p = 0; p < kPromises.size(); ++p) result.told[p] = host.ToldAt(kPromises[p]);
   for (const Told& told : host.told()) {
+    if (options.list) fmt::print("{} {}: {} {}, R {:.3g}\n", NameOf(world), told.tick, told.workload, told.as, told.recurrences);
     const uint64_t up = told.tick <= ticks / 2 ? told.tick : told.tick - ticks / 2;
     ++result.as[told.as + (up > kYoung ? "" : told.tick == up ? " (after start)" : " (after boot)")];
   }
@@ -180,6 +182,7 @@ int Main(int argc, char** argv) {
   app.add_option("--hosts", options.hosts, "of each world, with seeds in a row")->check(CLI::Range(1, 1000));
   app.add_option("--set", options.sets, "a setting of the configuration; the promise is 50 a week without one");
   app.add_option("--jobs", options.jobs)->check(CLI::Range(1, 256));
+  app.add_flag("--list", options.list, "each incident on a line");
   app.add_option("--save", options.save, "append one line a host");
   app.add_option("--pool", options.pool, "print the table of saved lines instead")->check(CLI::ExistingFile);
   CLI11_PARSE(app, argc, argv);

@@ -10,6 +10,7 @@ namespace {
 constexpr double kHostShare = 0.5;        // of the evidence of kernel threads and the rest: they do what everybody else causes
 
 constexpr int kWaiting = static_cast<int>(EvidenceGroup::kWaiting);
+constexpr double kWarmsUpSeconds = 3600;
 constexpr double kTakenCores = 0.25;
 constexpr double kCorroborated = 1.5;     // as by another kind of signal that departs as strongly
 
@@ -23,11 +24,21 @@ bool WaitsForWhatOthersTook(Slot slot, const GroupStrengths& groups, const Workl
 
 }  // namespace
 
+// A process that began lately has not filled its caches yet, and holds less than it will.
+void Incidents::LeaveOutWarmUp(Slot slot, const WorkloadTick& tick, const ScoreTick& scores, std::vector<Strength>* strengths) const {
+  const double uptime = tick.totals[slot].uptime_seconds;
+  if (uptime <= 0 || uptime >= kWarmsUpSeconds) return;
+  std::erase_if(*strengths, [&](const Strength& s) {
+    return s.z < 0 && evidence_.GroupOf(scores.detectors[s.detector]) == EvidenceGroup::kMemory;
+  });
+}
+
 Incidents::Departure Incidents::DepartureOf(Slot slot, const WorkloadTick& tick, const ScoreTick& scores) {
   Departure departure;
   bool taken = false;
   departure.per_week = std::numeric_limits<double>::infinity();
   departure.strengths = evidence_.Of(static_cast<int>(slot), scores, IgnoredBy(slot));
+  LeaveOutWarmUp(slot, tick, scores, &departure.strengths);
   if (!departure.strengths.empty()) {
     departure.groups = evidence_.Groups(departure.strengths, scores);
     if (slot < kFirstOwnedSlot) {

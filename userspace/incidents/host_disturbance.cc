@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "userspace/incidents/recurrences.h"
+
 namespace outlier {
 namespace {
 
@@ -11,7 +13,7 @@ constexpr double kUsualGain = 0.1;
 constexpr double kJumpSeconds = 5.0;
 constexpr double kDeparts = 0.7, kCalm = 0.35;           // strengths
 constexpr uint64_t kMinuteNs = 60ull * 1'000'000'000, kTenMinutesNs = 10 * kMinuteNs;
-constexpr double kWeekNs = 7 * 86400e9, kMemoryWeeks = 2, kMostWeeks = 4;
+constexpr double kWeekNs = 7 * 86400e9, kMemoryWeeks = 2;
 constexpr int kLeastTogether = 4;
 constexpr double kShareTogether = 0.03;
 
@@ -73,7 +75,7 @@ double HostDisturbance::Faded(uint64_t now_ns) const {
 }
 
 double HostDisturbance::PerWeek(uint64_t now_ns) const {
-  return Faded(now_ns) / (std::min(static_cast<double>(now_ns) / kWeekNs, kMostWeeks) + 1.0);
+  return Recurrences::Common(Faded(now_ns), static_cast<double>(now_ns) / kWeekNs);
 }
 
 v1::Contribution HostDisturbance::Of(int together) {

@@ -29,8 +29,8 @@ class HostDisturbance {
   // How many workloads departed as this one does and began about when it did, if that is too many for chance; else 0.
   int Together(Slot slot, bool known, uint64_t now_ns) const;
   static v1::Contribution Of(int together);
-  // How often that was the case lately, ten minutes apart, over the weeks watched, at most four, and one of belief: a host whose workloads do so
-  // is told of it as often as the promise allows.
+  // How often that was the case lately, ten minutes apart, in a week (Recurrences::Common): a host whose workloads do so is told of it as often as
+  // the promise allows.
   double PerWeek(uint64_t now_ns) const;
 
   template <class Archive>

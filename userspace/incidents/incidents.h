@@ -60,6 +60,7 @@ class Incidents {
   };
   bool Known(Slot slot) const { return recurrences_.Known(slot, watched_ns_); }
   Departure DepartureOf(Slot slot, const WorkloadTick& tick, const ScoreTick& scores);
+  void LeaveOutWarmUp(Slot slot, const WorkloadTick& tick, const ScoreTick& scores, std::vector<Strength>* strengths) const;
   std::array<bool, 2 * kEvidenceGroups> Tellable(Slot slot, const Departure& departure, const ScoreTick& scores) const;
   void Remember(std::span<const Strength> strengths, const FeatureTick& features, const ScoreTick& scores, OpenIncident* open);
   void AddFact(const RestartFact& fact, OpenIncident* open);

@@ -20,7 +20,8 @@ constexpr double kYoungWeeks = 60.0 / kSecondsPerWeek;
 constexpr double kPriorSpread = 0.08;
 constexpr double kPriorWeight = 3.0;       // excursions
 constexpr double kKinds = 6.0;             // groups, sudden and held, in which a workload departs in practice
-// The prior of repetitions: none in a week, which is given up for a day once there are several.
+// The prior of repetitions: none in a week, which is given up for a day at the second, for half a day at the third, and so on: so many
+// in so short a time are no accident.
 constexpr double kFewRepeats = 1.0, kFewWeeks = 1.0, kManyWeeks = 1.0 / 7.0;
 constexpr double kFalseAlarm = 50.0, kMostOffset = 1e6;
 constexpr double kWindowSeconds = 600.0, kEverydayFrom = 20.0, kEverydayTo = 200.0;
@@ -37,11 +38,13 @@ int BinOf(double mark, int bins) { return std::clamp(static_cast<int>(mark / 0.2
 }  // namespace
 
 void Recurrences::Forget(size_t slot, uint64_t now_ns) {
+  for (const Excursions& kind : slots_[slot].kinds) CountFirst(kind, -1.0);
   slots_[slot] = {};
   slots_[slot].born_ns = slots_[slot].past_ns = now_ns;
 }
 
 void Recurrences::Adopt(size_t from, size_t to, uint64_t now_ns) {
+  for (const Excursions& kind : slots_[to].kinds) CountFirst(kind, -1.0);
   slots_[to] = slots_[from];
   slots_[to].born_ns = now_ns;
   for (Excursions& kind : slots_[to].kinds) {
@@ -66,8 +69,19 @@ Recurrences::Excursions* Recurrences::FindOrMake(OfSlot* slot, uint8_t index) {
   return &slot->kinds.back();
 }
 
-void Recurrences::End(bool known, Excursions* kind) {
+void Recurrences::CountFirst(const Excursions& kind, double by) {
+  if (IsFirst(kind)) firsts_under_way_[kind.index % firsts_under_way_.size()][BinOf(kind.peak, kRepeatBins)] += by;
+}
 
+void Recurrences::FindFirstsUnderWay() {
+  firsts_under_way_ = {};
+  for (const OfSlot& slot : slots_) {
+    for (const Excursions& kind : slot.kinds) CountFirst(kind, 1.0);
+  }
+}
+
+void Recurrences::End(bool known, Excursions* kind) {
+  CountFirst(*kind, -1.0);
   const double faded = kind->ended_ns == 0 ? 0.0 : Faded(1.0, kind->ended_ns, kind->last_ns);
   const double weeks = kind->ended_ns == 0 ? 0.0 : static_cast<double>(kind->last_ns - kind->ended_ns) / kNsPerWeek;
   kind->number *= faded;
@@ -94,10 +108,12 @@ void Recurrences::Observe(size_t slot, const GroupStrengths& now, bool agree, ui
     if (now.strength[i] < kLeastStrength) continue;
     const uint8_t index = IndexOf({i, now.up[i]});
     Excursions* kind = FindOrMake(&own, index);
+    CountFirst(*kind, -1.0);
     if (kind->since_ns == 0) kind->since_ns = now_ns;
     kind->last_ns = now_ns;
     kind->agreed |= agree;
     kind->peak = std::max(kind->peak, Mark(Led(now, i)));
+    CountFirst(*kind, 1.0);
   }
   for (Excursions& kind : own.kinds) {
     if (kind.since_ns != 0 && kind.last_ns + kGapNs <= now_ns) End(Known(slot, now_ns), &kind);
@@ -111,15 +127,15 @@ double Recurrences::Repeats(double mark) const {
   return sum;
 }
 
-double Recurrences::Firsts(uint8_t index, double mark) const {
-  double sum = 0.0;
-  for (int bin = BinOf(mark, kRepeatBins); bin < kRepeatBins; ++bin) sum += firsts_[index][bin];
-  return sum;
+double Recurrences::Firsts(const Excursions* own, uint8_t index, double mark) const {
+  double sum = own != nullptr && IsFirst(*own) ? -1.0 : 0.0;
+  for (int bin = BinOf(mark, kRepeatBins); bin < kRepeatBins; ++bin) sum += firsts_[index][bin] + firsts_under_way_[index][bin];
+  return std::max(sum, 0.0);
 }
 
-// A week, from how often it was seen.
 double Recurrences::Common(double times, double weeks) {
-  return times / (std::min(weeks, kMostWeeks) + (times <= kFewRepeats ? kFewWeeks : kManyWeeks));
+  const double belief = times <= kFewRepeats ? kFewWeeks : kManyWeeks / std::max(times - kFewRepeats, 1.0);
+  return times / (std::min(weeks, kMostWeeks) + belief);
 }
 
 double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, uint64_t now_ns) const {
@@ -129,7 +145,7 @@ double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, uint64_t
   const Excursions* kind = Find(slot, index);
   const bool known = slot.born_ns + kKnownNs <= now_ns;
   if (kind == nullptr || kind->number == 0.0 || !known) {
-    return std::max(first, known ? 0.0 : Common(Firsts(index, mark), seconds_ / kSecondsPerWeek)) * (kind == nullptr ? 1.0 : kind->offset);
+    return std::max(first, known ? 0.0 : Common(Firsts(kind, index, mark), seconds_ / kSecondsPerWeek)) * (kind == nullptr ? 1.0 : kind->offset);
   }
   const double since = static_cast<double>(now_ns - std::min(kind->ended_ns, now_ns)) / kNsPerWeek;
   const double strongest = std::max(kind->strongest - kFades * since, 0.0);

@@ -10,9 +10,9 @@
 //    bound): times workloads and kinds.
 //  - beyond(y): the same of one that did, m being its strongest mark and s the spread of its marks, shrunk to the prior's.
 //  - seen(y): how often its like came, at this workload, or at any workload of the host that had departed so before, over the time
-//    that it, or the host, was watched and one of belief: a week for the first repetition, a day for more.
+//    that it, or the host, was watched and one of belief: a week for the first repetition, a day for the second, and ever less of a day for more.
 //  - new(y), of a workload that is not known for a day: how often workloads as new had departed so in two kinds of signal, for the
-//    first time, and come back by themselves; what all new ones do is common.
+//    first time, others now among them; what all new ones do is common.
 // R = f max(first, new) where it never departed so, or is not known for a day (what little it showed says less of it than what all
 // new ones do), else f max(first, min(beyond, seen)): a repetition is as common as it was seen to be, but what is stronger than ever may be rarer,
 // and what is weak is common whoever does it.
@@ -58,9 +58,14 @@ class Recurrences {
   void MakeRarer(size_t slot, std::span<const EvidenceKind> kinds);
   void TakeBack(size_t slot, std::span<const EvidenceKind> kinds);
   Account account() const;
+  // A week: how often what was seen so many times in so many weeks may be expected.
+  static double Common(double times, double weeks);
 
   template <class Archive>
-  void Serialize(Archive& a) { a(slots_, repeats_, firsts_, workloads_, seconds_, window_seconds_, window_rarest_, everyday_); }
+  void Serialize(Archive& a) {
+    a(slots_, repeats_, firsts_, workloads_, seconds_, window_seconds_, window_rarest_, everyday_);
+    if constexpr (Archive::kReading) FindFirstsUnderWay();
+  }
 
  private:
   struct Excursions {
@@ -92,13 +97,17 @@ class Recurrences {
   double Excess() const;
   double Correction() const;
   double Law(const OfSlot& slot, uint8_t index, double mark, uint64_t now_ns) const;
-  double Firsts(uint8_t index, double mark) const;
-  static double Common(double times, double weeks);
+  double Firsts(const Excursions* own, uint8_t index, double mark) const;
+  // Whether this excursion is one of a workload that never departed so, in two kinds of signal: a first.
+  static bool IsFirst(const Excursions& kind) { return kind.since_ns != 0 && kind.agreed && kind.number == 0.0; }
+  void CountFirst(const Excursions& kind, double by);
+  void FindFirstsUnderWay();
   void End(bool known, Excursions* kind);
 
   std::vector<OfSlot> slots_;
   std::array<double, kRepeatBins> repeats_{};  // on the host, by mark, fading
   std::array<std::array<double, kRepeatBins>, 4 * kEvidenceGroups> firsts_{};  // of workloads not known yet, by index, too
+  std::array<std::array<double, kRepeatBins>, 4 * kEvidenceGroups> firsts_under_way_{};  // the same, of those that have not ended; derived
   double workloads_ = 1;
   double seconds_ = 0;
   double window_seconds_ = 0, window_rarest_ = 0;  // 0 = nothing departed in this window
