@@ -168,7 +168,7 @@ struct LevelLaw {
 // which half is still the prior (models/tail.h): exact for the prior's law,
 const LevelLaw kLevelLaws[] = {
     {"TailLaw", TailLaw, 0.0, {0.93, 1.03}, {0.85, 1.1}, {0.75, 1.3}},
-    // rarer than said where the tail is lighter; measured .25 and 0, and .36 in ten thousand,
+    // rarer than said where the tail is lighter; measured .25 and 0, and about .5 in ten thousand,
     {"Gaussian", Gaussian, 0.0, {0.93, 1.03}, {0.15, 1.0}, {0.0, 1.0}},
     {"Laplace", Laplace, 0.03, {0.93, 1.12}, {0.8, 1.4}, {0.2, 1.2}},
     // and more often than said where it is wider; measured 2.0 and 3.4.
