@@ -10,7 +10,8 @@
 //
 // A bin's z is the smaller of the two, 0 where they disagree in sign. z of a clock is the least same-sign |z| over its last
 // 5 or 6 bins: persistence, which an excursion shorter than three minutes has none of. z of the series: that of the clock that
-// says most; it stands until a bin closes. p: two-sided normal tail of it; conservative, since it is that of a least of several.
+// says most; it stands until a bin closes. p: two-sided normal tail of it, hence P(p <= a) <= a for Gaussian noise of any memory up to hours:
+// down to .01 a tenth of a or more for what remembers 20 minutes or an hour, nothing below .1 for what remembers none, which is not held.
 //
 // expected: the usual mean of a minute; lower, upper: outside of which a minute's z exceeds that of p = 0.01. Scale >=
 // max(prior.scale_floor, prior.relative_floor x |level|), and wider while a clock has few bins. cold_seconds and relearn_seconds

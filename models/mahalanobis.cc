@@ -47,9 +47,10 @@ class Mahalanobis final : public TableModel<RecordTable<double>> {
       out->ready(i) = ready;
       out->Expect(i, group[kHalf], 0.0, group[kHundredth]);
       if (!ready || !mask(i) || !x.col(i).isFinite().all()) continue;
-      const double distance = std::min(kUnit * std::sqrt(SquareDistance(group, x.col(i))), kMostZ);
+      double varied;
+      const double distance = std::min(kUnit * std::sqrt(SquareDistance(group, x.col(i), &varied)), kMostZ);
       out->z(i) = distance;
-      out->tail_probability(i) = TailOf(group).Probability(distance, shape_);
+      out->tail_probability(i) = Probability(TailOf(group), distance, varied);
     }
   }
 
@@ -76,22 +77,31 @@ class Mahalanobis final : public TableModel<RecordTable<double>> {
   }
   bool Factored(const double* group) const { return group[kLearned] >= 2.0 * width_; }
 
+  // Below the median, d of several numbers is no normal |z|: it keeps away from 0, the more the more numbers there are.
+  double Probability(const Tail& tail, double distance, double varied) const {
+    if (varied <= 1.0 || distance >= tail.half) return tail.Probability(distance, shape_);
+    const double cube_root = std::cbrt(distance / tail.half), spread = 2.0 / (9.0 * varied);
+    return 1.0 - 0.5 * std::erfc((1.0 - spread) * (1.0 - cube_root * cube_root) / std::sqrt(2.0 * spread));
+  }
+
   // Solves L y = x column by column: only products of a number and a column, which vectorise without reordering a sum.
-  double SquareDistance(const double* group, const Column& x) const {
+  // `varied`: the numbers that were ever not zero, at least 1.
+  double SquareDistance(const double* group, const Column& x, double* varied) const {
     solved_ = x.max(-kMostNumber).min(kMostNumber);
     const double* column = Factor(group);
     const double* moments = Moments(group);
-    double square = 0.0, varied = 0.0;
+    double square = 0.0, seen = 0.0;
     for (int c = 0; c < width_; ++c) {
       const int below = width_ - c - 1;
       const double y = solved_(c) / column[0];
       square += y * y;
-      varied += moments[0] > 0.0 ? 1.0 : 0.0;
+      seen += moments[0] > 0.0 ? 1.0 : 0.0;
       solved_.tail(below) -= y * Eigen::Map<const Eigen::ArrayXd>(column + 1, below);
       column += below + 1;
       moments += below + 1;
     }
-    return square / std::max(varied, 1.0);
+    *varied = std::max(seen, 1.0);
+    return square / *varied;
   }
 
   // Cholesky factor of the shrunk moments, right-looking: the diagonal is kept whole, so pivots stay above a share of it.
@@ -124,7 +134,8 @@ class Mahalanobis final : public TableModel<RecordTable<double>> {
     if (learned == 0.0) {
       Keep(Tail::Prior(shape_), group);
     } else if (Factored(group)) {
-      const double square = SquareDistance(group, x);
+      double varied;
+      const double square = SquareDistance(group, x, &varied);
       Tail tail = TailOf(group);
       tail.Learn(std::min(kUnit * std::sqrt(square), kMostZ), std::max(alpha_ / kTailMemory, 1.0 / (learned + kTailPrior)));
       Keep(tail, group);

@@ -1,4 +1,4 @@
-// Closed forms against integration, and probabilities that mean what they say.
+// Closed forms against integration, and what is learned. Whether probabilities mean what they say: calibration_test.cc.
 #include <gtest/gtest.h>
 
 #include "models/special.h"
@@ -79,117 +79,6 @@ TEST(TailLaw, OfTheExcessIsTheGeneralisedParetoItNames) {
   EXPECT_NEAR(tail.excess_square, Integral([&](double y) { return 2 * y * survival(y); }, 0, 2000, 2000000), 1e-2);
 }
 
-struct Law {
-  const char* name;
-  std::function<double(std::mt19937_64&)> draw;
-};
-
-// The model contains every scale mixture it can track: from light to heavy tails.
-const Law kLaws[] = {
-    {"gaussian", [](std::mt19937_64& r) { return 50 + 7 * std::normal_distribution<double>()(r); }},
-    {"laplace", [](std::mt19937_64& r) { return (r() % 2 ? 1 : -1) * std::exponential_distribution<double>(0.5)(r); }},
-    {"student with 4 degrees", [](std::mt19937_64& r) { return 3 * std::student_t_distribution<double>(4)(r); }},
-};
-
-// Independent series of one family, all of one law: each is asked once for its probability at the end of its learning, so that the
-// probabilities are independent too.
-std::vector<double> ProbabilitiesOfSeries(std::string_view family, const Law& law, bool counts, int series, int ticks) {
-  Options options;
-  options.prior.scale_floor = 1e-3;
-  options.cold_seconds = 0;
-  const std::unique_ptr<Model> model = MakeModel(family, options);
-  model->Resize(series);
-  Assessment now, above;
-  now.Resize(series);
-  above.Resize(series);
-  const Eigen::Array<bool, Eigen::Dynamic, 1> mask = Eigen::Array<bool, Eigen::Dynamic, 1>::Constant(series, true);
-  Eigen::ArrayXXd x(1, series);
-  std::mt19937_64 random(27);
-  const auto draw = [&] {
-    for (int i = 0; i < series; ++i) x(0, i) = law.draw(random);
-  };
-  for (int t = 0; t < ticks; ++t) {
-    draw();
-    model->Score(x, mask, &now);
-    model->Update(x, mask);
-  }
-  draw();
-  model->Score(x, mask, &now);
-  std::vector<double> p(now.tail_probability.data(), now.tail_probability.data() + series);
-  if (!counts) return p;
-  // P(X >= x + 1) + U P(X = x) is exactly uniform when X has the predictive law.
-  model->Score(x + 1, mask, &above);
-  for (int i = 0; i < series; ++i) {
-    p[i] = above.tail_probability(i) + std::uniform_real_distribution<double>()(random) * (p[i] - above.tail_probability(i));
-  }
-  return p;
-}
-
-// Kolmogorov (1933): the largest distance between the distribution of p and the uniform one, times sqrt(n).
-double KolmogorovDistance(std::vector<double> p) {
-  std::sort(p.begin(), p.end());
-  const auto n = static_cast<double>(p.size());
-  double most = 0;
-  for (size_t i = 0; i < p.size(); ++i) {
-    most = std::max({most, p[i] - static_cast<double>(i) / n, static_cast<double>(i + 1) / n - p[i]});
-  }
-  return most * std::sqrt(n);
-}
-
-int CountBelow(const std::vector<double>& p, double level) {
-  return static_cast<int>(std::count_if(p.begin(), p.end(), [&](double x) { return x < level; }));
-}
-
-TEST(RobustLevel, ProbabilitiesAreUniformUnderTheNullInBodyAndTail) {
-  for (const Law& law : kLaws) {
-    std::mt19937_64 random(20);
-    Options options;
-    options.prior.scale_floor = 1e-3;
-    Watch watch("robust_level", options);
-    for (int t = 0; t < 20000; ++t) watch.Tick(law.draw(random));
-    const int n = 40000;
-    int below_half = 0, below_tenth = 0, below_hundredth = 0, below_thousandth = 0;
-    for (int t = 0; t < n; ++t) {
-      const double p = watch.Tick(law.draw(random)).p;
-      below_half += p < 0.5;
-      below_tenth += p < 0.1;
-      below_hundredth += p < 0.01;
-      below_thousandth += p < 1e-3;
-    }
-    // The knots are tracked, so their levels hold to the binomial interval and the tracking error of a tenth.
-    EXPECT_NEAR(below_half, 0.5 * n, 0.05 * n) << law.name;
-    EXPECT_NEAR(below_tenth, 0.1 * n, 0.015 * n) << law.name;
-    EXPECT_NEAR(below_hundredth, 0.01 * n, 0.003 * n) << law.name;
-    EXPECT_LT(below_thousandth, 0.003 * n) << law.name;
-  }
-}
-
-// Level beyond which a binomial count of n trials at this probability lies once in 2,000 times.
-double BinomialUpper(int n, double probability) { return n * probability + 3.3 * std::sqrt(n * probability); }
-
-class LevelFamilies : public ::testing::TestWithParam<const char*> {};
-
-TEST_P(LevelFamilies, GiveIndependentGaussianSeriesUniformProbabilities) {
-  constexpr int kSeries = 3000;
-  const std::vector<double> p = ProbabilitiesOfSeries(GetParam(), kLaws[0], false, kSeries, 3000);
-  EXPECT_LT(KolmogorovDistance(p), 1.95);  // once in 1,000 times
-  EXPECT_LT(CountBelow(p, 1e-2), BinomialUpper(kSeries, 1e-2));
-  EXPECT_GT(CountBelow(p, 1e-2), kSeries * 1e-2 - 3.3 * std::sqrt(kSeries * 1e-2));
-  // Beyond the tracked hundredth the prior tail is heavier than a normal one: rarer than said is allowed, more often is not.
-  EXPECT_LT(CountBelow(p, 1e-3), BinomialUpper(kSeries, 1e-3));
-}
-
-INSTANTIATE_TEST_SUITE_P(Families, LevelFamilies, testing::Values("robust_level", "seasonal_level", "step"));
-
-TEST(GammaPoisson, GivesIndependentPoissonSeriesUniformProbabilitiesInTheBodyAndNeverTooSmallOnes) {
-  const Law poisson{"poisson", [](std::mt19937_64& r) { return static_cast<double>(std::poisson_distribution<int>(4)(r)); }};
-  constexpr int kSeries = 500;
-  const std::vector<double> p = ProbabilitiesOfSeries("gamma_poisson", poisson, true, kSeries, 16000);
-  EXPECT_LT(KolmogorovDistance(p), 1.95);
-  EXPECT_LT(CountBelow(p, 1e-2), BinomialUpper(kSeries, 1e-2));
-  EXPECT_LT(CountBelow(p, 1e-3), BinomialUpper(kSeries, 1e-3));
-}
-
 TEST(RobustLevel, RecoversLevelAndScale) {
   std::mt19937_64 random(21);
   Options options;
@@ -232,51 +121,11 @@ TEST(RobustLevel, AfterAMinuteNothingInsideTheSeenRangeIsRarerThanOneInAHundred)
   }
 }
 
-TEST(GammaPoisson, RandomisedProbabilitiesAreUniformForPoissonAndBurstyCounts) {
-  // P(X >= x + 1) + U P(X = x) is exactly uniform when X has the predictive law.
-  for (const double size : {1e9, 0.8}) {
-    std::mt19937_64 random(23);
-    Options options;
-    options.cold_seconds = 0;
-    Watch watch("gamma_poisson", options);
-    const auto draw = [&] {
-      const double mean = size > 1e6 ? 4.0 : std::gamma_distribution<double>(size, 4.0 / size)(random);
-      return static_cast<double>(std::poisson_distribution<int>(mean)(random));
-    };
-    for (int t = 0; t < 20000; ++t) watch.Tick(draw());
-    const int n = 20000;
-    int half = 0, tenth = 0, hundredth = 0;
-    for (int t = 0; t < n; ++t) {
-      const double x = draw(), above = watch.Ask(x + 1).p;
-      const double p = above + std::uniform_real_distribution<double>()(random) * (watch.Tick(x).p - above);
-      half += p < 0.5;
-      tenth += p < 0.1;
-      hundredth += p < 0.01;
-    }
-    EXPECT_NEAR(half, 0.5 * n, 0.03 * n) << size;
-    EXPECT_NEAR(tenth, 0.1 * n, 0.015 * n) << size;
-    EXPECT_LT(hundredth, 0.016 * n) << size;
-  }
-}
-
 TEST(GammaPoisson, RecoversARate) {
   std::mt19937_64 random(24);
   Watch watch("gamma_poisson", Options{});
   for (int t = 0; t < 20000; ++t) watch.Tick(std::poisson_distribution<int>(2.5)(random));
   EXPECT_NEAR(watch.Ask(0).expected, 2.5, 0.1);
-}
-
-TEST(Drift, FiresRarelyOnARandomWalk) {
-  // A random walk does drift; the calibration has to learn how far its windows usually go.
-  std::mt19937_64 random(25);
-  Options options;
-  options.prior.scale_floor = 0.1;
-  Watch watch("drift", options);
-  double x = 1000;
-  int hits = 0;
-  const int n = 20000;
-  for (int t = 0; t < n; ++t) hits += watch.Tick(x += std::normal_distribution<double>()(random)).p < 1e-4;
-  EXPECT_LT(hits, n / 200);
 }
 
 TEST(Silence, SaysNothingOfPoissonTrafficThatRestsByChance) {

@@ -8,17 +8,6 @@
 namespace outlier::models {
 namespace {
 
-struct Law {
-  const char* name;
-  std::function<double(std::mt19937_64&)> draw;
-};
-
-const Law kLaws[] = {
-    {"gaussian", [](std::mt19937_64& r) { return 50 + 7 * std::normal_distribution<double>()(r); }},
-    {"laplace", [](std::mt19937_64& r) { return (r() % 2 ? 1 : -1) * std::exponential_distribution<double>(0.5)(r); }},
-    {"student with 4 degrees", [](std::mt19937_64& r) { return 3 * std::student_t_distribution<double>(4)(r); }},
-};
-
 Options Hosts() {
   Options options;
   options.tick_seconds = 60;
@@ -26,29 +15,6 @@ Options Hosts() {
   options.warm_up_seconds = 3600;
   options.prior.scale_floor = 1e-6;
   return options;
-}
-
-// Kolmogorov (1933): largest distance between the distribution of p and the uniform one.
-double Distance(std::vector<double> p) {
-  std::sort(p.begin(), p.end());
-  double most = 0;
-  for (size_t k = 0; k < p.size(); ++k) {
-    most = std::max({most, (k + 1.0) / p.size() - p[k], p[k] - static_cast<double>(k) / p.size()});
-  }
-  return most;
-}
-
-std::vector<double> Probabilities(std::string_view model, const Law& law, int learn, int n) {
-  std::mt19937_64 random(20);
-  Watch watch(model, Hosts());
-  for (int t = 0; t < learn; ++t) watch.Tick(law.draw(random));
-  std::vector<double> p(n);
-  for (double& value : p) value = watch.Tick(law.draw(random)).p;
-  return p;
-}
-
-double Below(const std::vector<double>& p, double level) {
-  return std::count_if(p.begin(), p.end(), [&](double v) { return v <= level; }) / static_cast<double>(p.size());
 }
 
 // One of four lanes is looked at; the others hold what is never asked for.
@@ -136,27 +102,6 @@ TEST(Innovation, SpreadOverflowsAndVanishesNowhere) {
   }
 }
 
-TEST(SeasonalLevel, ProbabilitiesAreNearlyUniformAndNeverTooSmallUnderTheNull) {
-  for (const Law& law : kLaws) {
-    const std::vector<double> p = Probabilities("seasonal_level", law, 20000, 40000);
-    // The larger of two p of one steady series: above the diagonal, by as much as the memories differ.
-    EXPECT_LT(Distance(p), 0.05) << law.name;
-    EXPECT_LT(Below(p, 0.5), 0.515) << law.name;
-    EXPECT_LT(Below(p, 0.01), 0.0115) << law.name;
-    EXPECT_GT(Below(p, 0.01), 0.005) << law.name;
-    EXPECT_LT(Below(p, 1e-3), 0.0025) << law.name;
-  }
-}
-
-TEST(Step, ProbabilitiesAreUniformUnderTheNullInBodyAndTail) {
-  for (const Law& law : kLaws) {
-    const std::vector<double> p = Probabilities("step", law, 20000, 40000);
-    EXPECT_LT(Distance(p), 0.03) << law.name;
-    EXPECT_NEAR(Below(p, 0.01), 0.01, 0.003) << law.name;
-    EXPECT_LT(Below(p, 1e-3), 0.0025) << law.name;
-  }
-}
-
 // Correlated numbers of one group.
 Eigen::ArrayXXd Group(std::mt19937_64& random, int width) {
   std::normal_distribution<double> normal;
@@ -164,20 +109,6 @@ Eigen::ArrayXXd Group(std::mt19937_64& random, int width) {
   const double common = normal(random);
   for (int k = 0; k < width; ++k) x(k, 0) = 0.9 * common + 0.4 * normal(random);
   return x;
-}
-
-TEST(Mahalanobis, ProbabilitiesAreUniformUnderTheNullInBodyAndTail) {
-  Options options = Hosts();
-  options.width = 6;
-  std::mt19937_64 random(3);
-  Watch watch("mahalanobis", options);
-  for (int t = 0; t < 20000; ++t) watch.Tick(Group(random, 6));
-  std::vector<double> p(40000);
-  for (double& value : p) value = watch.Tick(Group(random, 6)).p;
-  // Distances have no normal body; the knots are what is promised.
-  EXPECT_NEAR(Below(p, 0.5), 0.5, 0.03);
-  EXPECT_NEAR(Below(p, 0.1), 0.1, 0.015);
-  EXPECT_NEAR(Below(p, 0.01), 0.01, 0.003);
 }
 
 TEST(Mahalanobis, FindsNumbersThatPartCompanyThoughEachIsUsual) {
