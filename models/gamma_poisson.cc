@@ -124,7 +124,8 @@ class GammaPoisson final : public SeriesModel<GammaPoisson, TableModel<SeriesTab
     table_.at(kSeconds, i) = discount_ * table_.at(kSeconds, i) + tick_;
     const double error = learned - b.mean;
     const double seen = b.mean > 0 ? std::min(error * error / b.mean, 1e6) : 0.0;
-    if (!excursion) {
+    // Not by the first counts: against a prior that they refute, all of them look dispersed, and a busy stream would be deaf for hours.
+    if (!excursion && warm) {
       double& dispersion = table_.at(kDispersion, i);
       dispersion = std::max(0.0, dispersion + std::max(1.0 - discount_, 1.0 / (age + kDispersionWeight)) * (seen - 1.0 - dispersion));
     }

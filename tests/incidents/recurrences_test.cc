@@ -158,6 +158,60 @@ TEST_F(RecurrencesTest, WhatNewWorkloadsDoInOneSignalAloneSaysNothingOfWhatOther
   EXPECT_LE(Tick(Departs(2), 1, 10), 0.1);
 }
 
+TEST_F(RecurrencesTest, WhatOtherNewWorkloadsAreDoingJustNowIsSeenToo) {
+  recurrences_.Resize(12);
+  for (size_t slot = 2; slot < 12; ++slot) recurrences_.Forget(slot, now_ns_);
+  Calm(3600);
+  std::array<double, 12> rarest;
+  rarest.fill(kNever);
+  for (int s = 0; s < 20; ++s) {
+    for (size_t slot = 0; slot < 12; ++slot) rarest[slot] = std::min(rarest[slot], Tick(Departs(2), 1.0 / 12, slot));
+  }
+  EXPECT_LE(rarest[0], 0.1) << "the first of all";
+  for (size_t slot = 3; slot < 12; ++slot) EXPECT_GT(rarest[slot], 7) << slot;
+}
+
+TEST_F(RecurrencesTest, WhereNewWorkloadsDepartInEverySizeARecordIsNoNews) {
+  constexpr size_t kMany = 202;
+  recurrences_.Resize(kMany);
+  for (size_t slot = 2; slot < kMany; ++slot) recurrences_.Forget(slot, now_ns_);
+  Calm(3600);
+  EXPECT_LE(recurrences_.PerWeek(0, Departs(30), counts_, now_ns_), 0.1) << "before any was seen";
+  for (size_t slot = 2; slot < kMany; ++slot) {  // a Pareto law: marks are exponential
+    const double strength = 0.36 * std::pow((static_cast<double>(slot) - 1.5) / (kMany - 2), -1.0);
+    for (int s = 0; s < 20; ++s) Tick(Departs(std::min(strength, 25.0)), 1, slot);
+    for (int s = 0; s < 20; ++s) Tick({}, 1, slot);
+  }
+  EXPECT_GT(recurrences_.PerWeek(0, Departs(30), counts_, now_ns_), 7);
+}
+
+// What the slow clocks say of an excursion that the fast ones have seen many times.
+TEST_F(RecurrencesTest, APhaseThatIsUsualIsRareOnlyWhenItLastsMuchLongerThanUsual) {
+  Calm(86400);
+  for (int i = 0; i < 20; ++i) Excursion(2, 60, true, 600);
+  GroupStrengths both = Departs(2);
+  both.strength[kEvidenceGroups + static_cast<int>(EvidenceGroup::kCpu)] = 5;
+  both.up[kEvidenceGroups + static_cast<int>(EvidenceGroup::kCpu)] = true;
+  double at_two_minutes = 0, at_twenty = 0;
+  for (int s = 1; s <= 1200; ++s) {
+    const double per_week = Tick(s < 60 ? Departs(2) : both);
+    if (s == 120) at_two_minutes = per_week;
+    at_twenty = per_week;
+  }
+  EXPECT_GT(at_two_minutes, 7);
+  EXPECT_LT(at_twenty, 0.1);
+}
+
+TEST_F(RecurrencesTest, WhatTheSlowClocksSayOfAnExcursionThatHasEndedIsNotRarerThanItWas) {
+  Calm(86400);
+  for (int i = 0; i < 20; ++i) Excursion(2, 60, true, 600);
+  Excursion(2, 90, true, 60);
+  GroupStrengths held;
+  held.strength[kEvidenceGroups + static_cast<int>(EvidenceGroup::kCpu)] = 5;
+  held.up[kEvidenceGroups + static_cast<int>(EvidenceGroup::kCpu)] = true;
+  EXPECT_GT(Tick(held), 7);
+}
+
 TEST_F(RecurrencesTest, SpellsWithAShortGapAreOne) {
   Calm(86400);
   for (int i = 0; i < 10; ++i) {

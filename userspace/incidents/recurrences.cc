@@ -19,6 +19,9 @@ constexpr double kYoungWeeks = 60.0 / kSecondsPerWeek;
 // How fast marks fall off, measured on simulated hosts with wandering levels: 0.06 to 0.12.
 constexpr double kPriorSpread = 0.08;
 constexpr double kPriorWeight = 3.0;       // excursions
+constexpr double kPriorLasts = 30.0;       // seconds: of an excursion; worth one
+constexpr uint64_t kSlowNs = 3600ull * 1'000'000'000;  // as long the slow clocks may speak of what has ended
+constexpr double kFirstsWeight = 30.0;     // of the prior of the marks of first ones: a few true faults on a new host do not make it deaf
 constexpr double kKinds = 6.0;             // groups, sudden and held, in which a workload departs in practice
 // The prior of repetitions: none in a week, which is given up for a day at the second, for half a day at the third, and so on: so many
 // in so short a time are no accident.
@@ -88,12 +91,19 @@ void Recurrences::End(bool known, Excursions* kind) {
   kind->peers *= faded;
   kind->strongest = std::max(kind->strongest - kFades * weeks, 0.0);
   const int bin = BinOf(kind->peak, kRepeatBins);
-  if (kind->number > 0.0) repeats_[bin] += 1.0;
-  else if (!known && kind->agreed) firsts_[kind->index][bin] += 1.0;
+  if (kind->number > 0.0) {
+    repeats_[bin] += 1.0;
+  } else if (!known && kind->agreed) {
+    firsts_[kind->index][bin] += 1.0;
+    first_marks_ += kind->peak;
+    first_number_ += 1.0;
+  }
   if (kind->peak > kind->strongest + kAlike) kind->peers = 0.0;
   if (kind->peak > kind->strongest - kAlike) kind->peers += 1.0;
   kind->strongest = std::max(kind->strongest, kind->peak);
   kind->number += 1.0;
+  kind->newest_lasted = static_cast<double>(kind->last_ns - kind->since_ns) * 1e-9;
+  kind->lasted += (kind->newest_lasted - kind->lasted) / kind->number;
   kind->mean += (kind->peak - kind->mean) / kind->number;
   kind->square += (kind->peak * kind->peak - kind->square) / kind->number;
   kind->ended_ns = kind->last_ns;
@@ -138,6 +148,24 @@ double Recurrences::Common(double times, double weeks) {
   return times / (std::min(weeks, kMostWeeks) + belief);
 }
 
+double Recurrences::New(const Excursions* own, uint8_t index, double mark) const {
+  const double weeks = seconds_ / kSecondsPerWeek;
+  const double spread = (first_marks_ + kFirstsWeight * kPriorSpread) / (first_number_ + kFirstsWeight);
+  return std::max(Common(Firsts(own, index, mark), weeks), Common(Firsts(own, index, 0.0), weeks) * std::exp(-mark / spread));
+}
+
+double Recurrences::Lasting(const OfSlot& slot, uint8_t index, uint64_t now_ns) const {
+  constexpr uint8_t kSudden = 2 * kEvidenceGroups;
+  const Excursions* sudden = index >= kSudden ? Find(slot, static_cast<uint8_t>(index - kSudden)) : nullptr;
+  if (sudden == nullptr || sudden->number == 0.0) return 0.0;
+  const bool goes_on = sudden->since_ns != 0;
+  if (!goes_on && sudden->ended_ns + kSlowNs <= now_ns) return 0.0;
+  const double watched = static_cast<double>(now_ns - std::min(slot.past_ns, now_ns)) / kNsPerWeek;
+  const double lasts = goes_on ? static_cast<double>(now_ns - std::min(sudden->since_ns, now_ns)) * 1e-9 : sudden->newest_lasted;
+  const double lasted = (sudden->number * sudden->lasted + kPriorLasts) / (sudden->number + 1.0);
+  return Common(Faded(sudden->number, sudden->ended_ns, now_ns), watched) * std::exp(-lasts / lasted);
+}
+
 double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, uint64_t now_ns) const {
   const double watched = static_cast<double>(now_ns - std::min(slot.past_ns, now_ns)) / kNsPerWeek;
   const double exceeds = workloads_ * kKinds / (std::min(watched, kMostWeeks) + kYoungWeeks);
@@ -145,7 +173,7 @@ double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, uint64_t
   const Excursions* kind = Find(slot, index);
   const bool known = slot.born_ns + kKnownNs <= now_ns;
   if (kind == nullptr || kind->number == 0.0 || !known) {
-    return std::max(first, known ? 0.0 : Common(Firsts(kind, index, mark), seconds_ / kSecondsPerWeek)) * (kind == nullptr ? 1.0 : kind->offset);
+    return std::max(first, known ? 0.0 : New(kind, index, mark)) * (kind == nullptr ? 1.0 : kind->offset);
   }
   const double since = static_cast<double>(now_ns - std::min(kind->ended_ns, now_ns)) / kNsPerWeek;
   const double strongest = std::max(kind->strongest - kFades * since, 0.0);
@@ -162,7 +190,8 @@ double Recurrences::PerWeek(size_t slot, const GroupStrengths& now, const std::a
   for (int i = 0; i < 2 * kEvidenceGroups; ++i) {
     if (now.strength[i] < kLeastStrength || !counts[i]) continue;
     const uint8_t index = IndexOf({i, now.up[i]});
-    rarest = std::min(rarest, Correction() * Law(slots_[slot], index, Mark(Led(now, i)), now_ns));
+    const double law = std::max(Law(slots_[slot], index, Mark(Led(now, i)), now_ns), Lasting(slots_[slot], index, now_ns));
+    rarest = std::min(rarest, Correction() * law);
   }
   return rarest;
 }
@@ -175,6 +204,8 @@ void Recurrences::EndTick(double rarest_per_week, size_t workloads, double secon
     for (double& firsts : of_kind) firsts *= fade;
   }
   everyday_ *= fade;
+  first_marks_ *= fade;
+  first_number_ *= fade;
   seconds_ = seconds_ * fade + seconds;
   // As issued: before the correction.
   const double issued = rarest_per_week / Correction();

@@ -12,10 +12,13 @@
 //  - seen(y): how often its like came, at this workload, or at any workload of the host that had departed so before, over the time
 //    that it, or the host, was watched and one of belief: a week for the first repetition, a day for the second, and ever less of a day for more.
 //  - new(y), of a workload that is not known for a day: how often workloads as new had departed so in two kinds of signal, for the
-//    first time, others now among them; what all new ones do is common.
+//    first time, others now among them; what all new ones do is common. What is stronger than all of theirs falls off from the
+//    number of theirs by the mean of their marks, exp(-y/s): in a host of bursts of every size the next record is near.
 // R = f max(first, new) where it never departed so, or is not known for a day (what little it showed says less of it than what all
 // new ones do), else f max(first, min(beyond, seen)): a repetition is as common as it was seen to be, but what is stronger than ever may be rarer,
 // and what is weak is common whoever does it.
+// What the slow clocks say of a kind that departs suddenly, too, is the same excursion, which lasts, or did within the hour: it is as common as those which last so
+// long, the workload's number of them times exp(-t/l), t being how long this one has lasted and l how long they did on average.
 // f in [1, 10] is the slow controller: in ten-minute windows, the rarest R as issued should be between 20 and 200 in
 // 180 windows a week; where it is in more, the law is too bold and R grows by that ratio. Rarer windows, which may be true
 // incidents, are not counted, so that real trouble does not make it deaf.
@@ -64,7 +67,11 @@ class Recurrences {
   template <class Archive>
   void Serialize(Archive& a) {
     a(slots_, repeats_, firsts_, workloads_, seconds_, window_seconds_, window_rarest_, everyday_);
-    if constexpr (Archive::kReading) FindFirstsUnderWay();
+    if constexpr (Archive::kReading) {
+      FindFirstsUnderWay();
+      if (a.layout() < 5) return;
+    }
+    a(first_marks_, first_number_);
   }
 
  private:
@@ -74,6 +81,7 @@ class Recurrences {
     double peers = 0;         // of them: about as strong as the strongest
     double strongest = 0;     // mark, fading
     double mean = 0, square = 0;  // of the marks
+    double lasted = 0, newest_lasted = 0;  // seconds: on average, and the last one
     double offset = 1;        // by feedback; >= 1
     uint64_t ended_ns = 0;    // the last one; 0 = none yet
     uint64_t since_ns = 0;    // of the one under way; 0 = none
@@ -81,7 +89,13 @@ class Recurrences {
     double peak = 0;          // mark of the one under way
     bool agreed = false;      // in the one under way two kinds of signal have departed together
     template <class Archive>
-    void Serialize(Archive& a) { a(index, number, peers, strongest, mean, square, offset, ended_ns, since_ns, last_ns, peak, agreed); }
+    void Serialize(Archive& a) {
+      a(index, number, peers, strongest, mean, square, offset, ended_ns, since_ns, last_ns, peak, agreed);
+      if constexpr (Archive::kReading) {
+        if (a.layout() < 5) return;
+      }
+      a(lasted, newest_lasted);
+    }
   };
   struct OfSlot {
     uint64_t born_ns = 0;
@@ -96,6 +110,8 @@ class Recurrences {
   double Repeats(double mark) const;
   double Excess() const;
   double Correction() const;
+  double New(const Excursions* own, uint8_t index, double mark) const;
+  double Lasting(const OfSlot& slot, uint8_t index, uint64_t now_ns) const;
   double Law(const OfSlot& slot, uint8_t index, double mark, uint64_t now_ns) const;
   double Firsts(const Excursions* own, uint8_t index, double mark) const;
   // Whether this excursion is one of a workload that never departed so, in two kinds of signal: a first.
@@ -108,6 +124,7 @@ class Recurrences {
   std::array<double, kRepeatBins> repeats_{};  // on the host, by mark, fading
   std::array<std::array<double, kRepeatBins>, 4 * kEvidenceGroups> firsts_{};  // of workloads not known yet, by index, too
   std::array<std::array<double, kRepeatBins>, 4 * kEvidenceGroups> firsts_under_way_{};  // the same, of those that have not ended; derived
+  double first_marks_ = 0, first_number_ = 0;  // sum and number of all of them, fading
   double workloads_ = 1;
   double seconds_ = 0;
   double window_seconds_ = 0, window_rarest_ = 0;  // 0 = nothing departed in this window
