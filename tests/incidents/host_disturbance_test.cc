@@ -34,7 +34,7 @@ class HostDisturbanceTest : public ::testing::Test {
     now_ns_ = static_cast<uint64_t>(second * 1e9) + 1000 * kSecond;
     disturbance_.Observe(slot, groups, known, now_ns_);
   }
-  int Together(Slot slot, bool known) const { return disturbance_.Together(slot, known, now_ns_); }
+  int Together(Slot slot, bool known) const { return static_cast<int>(disturbance_.Together(slot, known, now_ns_).size()); }
 
   HostDisturbance disturbance_;
   uint64_t now_ns_ = 0;
@@ -140,7 +140,7 @@ TEST_F(HostDisturbanceTest, SurvivesSavingAndLoading) {
   reader(loaded);
   ASSERT_TRUE(reader.done());
   loaded.SetWorkloads(kSlots);
-  EXPECT_EQ(loaded.Together(6, true, now_ns_), 4);
+  EXPECT_EQ(loaded.Together(6, true, now_ns_).size(), 4u);
   disturbance_ = loaded;
   EXPECT_TRUE(Tick(300, 300, 300).has_value());
 }

@@ -103,6 +103,7 @@ TEST(Engine, WhatHitsManyServicesAtOnceIsOneIncidentOfTheHostThatResolves) {
   EXPECT_EQ(opened[0].incident().workload().kind(), v1::Workload::HOST);
   EXPECT_EQ(opened[0].incident().contributions(0).signal(), "host.workloads.departing");
   EXPECT_GE(opened[0].incident().contributions(0).observed(), 4);
+  EXPECT_THAT(opened[0].incident().changes(0).detail(), testing::MatchesRegex("departing: (service-[0-9]+, )+service-[0-9]+.*"));
   EXPECT_EQ(resolved.size(), 1u);
 }
 

@@ -55,19 +55,23 @@ void HostDisturbance::Observe(Slot slot, const GroupStrengths& groups, bool know
   if (*strongest < kDeparts || own.now != 0) return;
   const auto group = strongest - groups.strength.begin();
   own = {now_ns, static_cast<uint8_t>(2 * group + (groups.up[group] ? 1 : 0)), 1};
-  if (Together(slot, known, now_ns) == 0) return;
+  if (Together(slot, known, now_ns).empty()) return;
   if (episode_ns_ != 0 && episode_ns_ + kTenMinutesNs <= now_ns) episodes_ = Faded(now_ns) + 1;
   episode_ns_ = now_ns;
 }
 
-int HostDisturbance::Together(Slot slot, bool known, uint64_t now_ns) const {
+std::vector<Slot> HostDisturbance::Together(Slot slot, bool known, uint64_t now_ns) const {
   const Departing& own = departing_[slot];
   const uint64_t apart = known ? kMinuteNs : kTenMinutesNs;
-  if (own.now == 0 || own.since_ns + apart <= now_ns) return 0;  // what came of it later is its own
-  const auto count = std::count_if(departing_.begin(), departing_.end(), [&](const Departing& other) {
-    return other.since_ns != 0 && other.way == own.way && other.since_ns + apart > own.since_ns && own.since_ns + apart > other.since_ns;
-  });
-  return count >= std::max<double>(kLeastTogether, kShareTogether * static_cast<double>(workloads_)) ? static_cast<int>(count) : 0;
+  std::vector<Slot> together;
+  if (own.now == 0 || own.since_ns + apart <= now_ns) return together;  // what came of it later is its own
+  for (Slot s = 0; s < static_cast<Slot>(departing_.size()); ++s) {
+    const Departing& other = departing_[s];
+    if (other.since_ns == 0 || other.way != own.way) continue;
+    if (other.since_ns + apart > own.since_ns && own.since_ns + apart > other.since_ns) together.push_back(s);
+  }
+  if (static_cast<double>(together.size()) < std::max<double>(kLeastTogether, kShareTogether * static_cast<double>(workloads_))) together.clear();
+  return together;
 }
 
 double HostDisturbance::Faded(uint64_t now_ns) const {

@@ -26,8 +26,8 @@ class HostDisturbance {
   std::optional<v1::Contribution> Interruption(const WorkloadTick& tick);
   // How one workload departs now; `now_ns` is what was watched so far. `known`: for a day.
   void Observe(Slot slot, const GroupStrengths& groups, bool known, uint64_t now_ns);
-  // How many workloads departed as this one does and began about when it did, if that is too many for chance; else 0.
-  int Together(Slot slot, bool known, uint64_t now_ns) const;
+  // The workloads that departed as this one does and began about when it did, if they are too many for chance; else none.
+  std::vector<Slot> Together(Slot slot, bool known, uint64_t now_ns) const;
   static v1::Contribution Of(int together);
   // How often that was the case lately, ten minutes apart, in a week (Recurrences::Common): a host whose workloads do so is told of it as often as
   // the promise allows.

@@ -105,6 +105,7 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
   disturbance_.SetWorkloads(active);
   std::optional<v1::Contribution> disturbed = disturbance_.Interruption(tick);
   double disturbed_per_week = 0;  // of a clock: a fact
+  std::string departing;
   for (Slot slot = 0; slot < slots; ++slot) {
     const Departure& departure = departures_[slot];
     const auto it = facts.find(slot);
@@ -116,18 +117,20 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
     }
     const bool told = !IgnoredBy(slot)[restarts_feature_] && std::any_of(own_facts.begin(), own_facts.end(), [](const auto* f) { return f->told; });
     const bool departs = departure.per_week <= config_.budgets().false_alarms_per_week();
-    const int together = departs && !told ? disturbance_.Together(slot, Known(slot), watched_ns_) : 0;
+    std::vector<Slot> together;
+    if (departs && !told) together = disturbance_.Together(slot, Known(slot), watched_ns_);
     const double per_week = std::max(departure.per_week, disturbance_.PerWeek(watched_ns_));
-    if (together > 0 && per_week <= config_.budgets().false_alarms_per_week()) {
-      disturbed = HostDisturbance::Of(together);
+    if (!together.empty() && per_week <= config_.budgets().false_alarms_per_week()) {
+      disturbed = HostDisturbance::Of(static_cast<int>(together.size()));
       disturbed_per_week = per_week;
-    } else if (together > 0 && !Known(slot)) {
+      departing = NamesOf(together);
+    } else if (!together.empty() && !Known(slot)) {
       // What so many do for the first time, and did before, is no news of any of them.
     } else if (told || departs) {
       Open(slot, tick, own_facts, departure, features, scores, &changes);
     }
   }
-  if (disturbed) DisturbHost(*disturbed, disturbed_per_week, tick, features, scores, &changes);
+  if (disturbed) DisturbHost(*disturbed, departing, disturbed_per_week, tick, features, scores, &changes);
   recurrences_.EndTick(rarest, active, watched);
   for (const Command& command : tick.commands) Obey(command, tick, &changes);
   return changes;
@@ -143,16 +146,25 @@ void Incidents::Begin(Slot slot, const WorkloadTick& tick, Changes* changes) {
   }
 }
 
+// For a person: the first ones, and how many more.
+std::string Incidents::NamesOf(std::span<const Slot> slots) const {
+  constexpr size_t kNamed = 10;
+  std::string names;
+  for (size_t i = 0; i < std::min(slots.size(), kNamed); ++i) names += (i > 0 ? ", " : "departing: ") + names_[slots[i]].workload.name();
+  if (slots.size() > kNamed) names += fmt::format(" and {} more", slots.size() - kNamed);
+  return names;
+}
+
 // The host's own incident, of something that is no departure of its own signals.
-void Incidents::DisturbHost(const v1::Contribution& fact, double per_week, const WorkloadTick& tick, const FeatureTick& features,
-                            const ScoreTick& scores, Changes* changes) {
+void Incidents::DisturbHost(const v1::Contribution& fact, const std::string& departing, double per_week, const WorkloadTick& tick,
+                            const FeatureTick& features, const ScoreTick& scores, Changes* changes) {
   if (const auto open = open_.find(kHostSlot); open != open_.end()) {
-    open->second.Disturb(fact, tick.boot_time_ns);
+    if (open->second.Disturb(fact, tick.boot_time_ns)) open->second.news = departing;
     return;
   }
   Departure departure = departures_[kHostSlot];
   departure.per_week = per_week;
-  Open(kHostSlot, tick, {}, departure, features, scores, changes, &fact);
+  Open(kHostSlot, tick, {}, departure, features, scores, changes, &fact, departing);
 }
 
 void Incidents::Remember(std::span<const Strength> strengths, const FeatureTick& features, const ScoreTick& scores,
@@ -203,8 +215,9 @@ void Incidents::AddFact(const RestartFact& fact, OpenIncident* open) {
 
 void Incidents::Open(Slot slot, const WorkloadTick& tick, const std::vector<const RestartFact*>& facts,
                      const Departure& departure, const FeatureTick& features, const ScoreTick& scores, Changes* changes,
-                     const v1::Contribution* disturbed) {
+                     const v1::Contribution* disturbed, const std::string& news) {
   OpenIncident open;
+  open.news = news;
   open.slot = slot;
   open.opened_ns = tick.boot_time_ns;
   open.onset_ns = tick.boot_time_ns;

@@ -110,12 +110,14 @@ void SetTime(int64_t wall_ns, google::protobuf::Timestamp* time) {
   time->set_nanos(static_cast<int32_t>(wall_ns % 1'000'000'000));
 }
 
-void OpenIncident::Disturb(const v1::Contribution& fact, uint64_t now_ns) {
+bool OpenIncident::Disturb(const v1::Contribution& fact, uint64_t now_ns) {
   last_fact_ns = now_ns;
   if (disturbed.signal().empty() || (disturbed.signal() == fact.signal() && std::abs(fact.observed()) > std::abs(disturbed.observed()))) {
     dirty |= disturbed.signal().empty();
     disturbed = fact;
+    return true;
   }
+  return false;
 }
 
 void Compose(std::span<const FeatureSpec> features, const History& history, const HostSample& host, OpenIncident* open) {

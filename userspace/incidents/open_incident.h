@@ -46,8 +46,8 @@ struct OpenIncident {
   double strength = 0;         // combined, the highest
   std::vector<Peak> peaks;
   v1::Contribution disturbed;  // of the host, where it has a signal: leads its contributions
-  // The first signal stays, at its largest.
-  void Disturb(const v1::Contribution& fact, uint64_t now_ns);
+  // The first signal stays, at its largest. Whether it is larger now than it was.
+  bool Disturb(const v1::Contribution& fact, uint64_t now_ns);
   template <class Archive>
   void Serialize(Archive& a) {
     SerializeMessage(a, incident);
