@@ -147,8 +147,7 @@ class RobustLevel final : public LaneModel<RobustLevel, Block> {
     b->age[lane] = static_cast<float>(number(kAge));
     if (b->age[lane] <= 0.0f) return;
     b->level.Set(lane, number(kLevel));
-    b->spread[lane] = static_cast<float>(std::sqrt(std::max(old.at(kVariance, i), 0.0)));
-    if (!std::isfinite(b->spread[lane])) b->spread[lane] = static_cast<float>(kMostValue);
+    b->spread[lane] = static_cast<float>(std::min(std::sqrt(std::max(old.at(kVariance, i), 0.0)), kMostValue));
     b->magnitude[lane] = static_cast<float>(number(kMagnitude));
     b->tail.Begin(lane, {number(kHalf), number(kTenth), number(kHundredth), number(kExcess), number(kExcessSquare)});
     b->below[lane] = -from_level(kLow);

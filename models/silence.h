@@ -6,7 +6,7 @@
 // longest spell (at least one second): for a series that never paused, minus the seconds of silence. p is that of a series that stops; of
 // one that goes on P(p <= a) is next to nothing, since spells of thrice the longest hardly come.
 // width 1; x >= 0; z in [-1000, 0]; ready after warm_up_seconds when active often enough (at least half of the ticks at a
-// rate whose spread is at most half its mean, or three spells ended). A silence held for relearn_seconds is accepted: the series starts afresh. Masked ticks count for
+// rate whose spread is at most three tenths of its mean, or three spells ended). A silence held for relearn_seconds is accepted: the series starts afresh. Masked ticks count for
 // nothing: a workload without processes is not silent but gone.
 #pragma once
 #include <memory>

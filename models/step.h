@@ -2,7 +2,7 @@
 //
 // z_t = (x_t - x_{t-1}) / s, s the winsorised exponentially weighted standard deviation of the differences around zero
 // (Roberts 1959; Huber 1964), at least prior.scale_floor and 3 % of the largest difference seen, which forgets slowly; p is
-// two-sided, from the calibrated tail (models/lane_tail.h). Against `difference` it keeps no level, no range and no rules
+// two-sided, from the calibrated tail (models/lane_tail.h). It keeps no level, no range and no rules
 // for cold starts and held levels: 44 bytes a series, four series at once (models/lane_model.h).
 //
 // expected: the previous value; lower, upper: it -+ the 1 % quantile. A tick after a gap has no difference and is not judged.

@@ -226,5 +226,19 @@ TEST_F(EvidenceTest, SlotsDoNotShareEvidence) {
   EXPECT_TRUE(Of(0).empty());
 }
 
+TEST_F(EvidenceTest, AStateWhoseRingsHaveNoSuchPlaceBeginsAnew) {
+  using Bytes = Eigen::Array<uint8_t, Eigen::Dynamic, Eigen::Dynamic>;
+  std::string bytes;
+  ArchiveWriter writer(&bytes);
+  std::vector<Eigen::ArrayXXf> z(kDetectors, Eigen::ArrayXXf::Constant(20, kSlots, 50.0f));
+  std::vector<Bytes> newest(kDetectors, Bytes::Constant(1, kSlots, 200)), absent(kDetectors, Bytes::Zero(1, kSlots));
+  writer(z, newest, absent);
+  ArchiveReader reader(bytes);
+  reader(evidence_);
+  EXPECT_TRUE(reader.ok());
+  Tick({{0, 50}});
+  EXPECT_LT(StrengthOf(0), 1) << "held for one tick only";
+}
+
 }  // namespace
 }  // namespace outlier

@@ -212,6 +212,44 @@ TEST_F(RecurrencesTest, WhatTheSlowClocksSayOfAnExcursionThatHasEndedIsNotRarerT
   EXPECT_GT(Tick(held), 7);
 }
 
+TEST_F(RecurrencesTest, AShiftThatLastsIsRareThoughTheFastModelsFlicker) {
+  Calm(86400);
+  for (int i = 0; i < 20; ++i) Excursion(2, 60, true, 600);
+  double at_end = 0;
+  for (int s = 0; s < 1800; ++s) {
+    GroupStrengths now = s % 30 < 15 ? Departs(2) : GroupStrengths{};
+    now.strength[kEvidenceGroups + static_cast<int>(EvidenceGroup::kCpu)] = 5;
+    now.up[kEvidenceGroups + static_cast<int>(EvidenceGroup::kCpu)] = true;
+    at_end = Tick(now);
+  }
+  EXPECT_LT(at_end, 0.1);
+}
+
+TEST_F(RecurrencesTest, WhatAKnownWorkloadDoesForTheFirstTimeSaysNothingOfNewOnes) {
+  Calm(2 * 86400);  // the two are known by now
+  recurrences_.Resize(4);
+  recurrences_.Forget(2, now_ns_);
+  recurrences_.Forget(3, now_ns_);
+  for (int s = 0; s < 20; ++s) {
+    for (size_t slot : {0, 1}) Tick(Departs(5), 1, slot);
+  }
+  EXPECT_LT(Tick(Departs(5), 1, 2), 0.1);
+}
+
+TEST_F(RecurrencesTest, AStateWithAKindThatThereIsNotIsRefused) {
+  Calm(60);
+  Tick(Departs(2));
+  std::string bytes;
+  ArchiveWriter writer(&bytes);
+  writer(recurrences_);
+  constexpr size_t kFirstIndex = 8 + 8 + 8 + 8;  // after the number of slots, two times, and the number of kinds
+  bytes[kFirstIndex] = '\xff';
+  Recurrences loaded;
+  ArchiveReader reader(bytes);
+  reader(loaded);
+  EXPECT_FALSE(reader.ok());
+}
+
 TEST_F(RecurrencesTest, SpellsWithAShortGapAreOne) {
   Calm(86400);
   for (int i = 0; i < 10; ++i) {

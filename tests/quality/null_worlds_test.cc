@@ -59,7 +59,7 @@ TEST(AfterABoot, MemoryThatFillsIsNoDeparture) {
     JudgedHost host(DefaultConfig(), {.world = world, .workloads = 100, .seed = 1});
     for (int t = 0; t < 3600; ++t) host.Tick();
     host.Reboot();
-    for (int t = 0; t < 900; ++t) host.Tick();
+    for (int t = 0; t < 3900; ++t) host.Tick();
     EXPECT_TRUE(host.told().empty()) << NameOf(world) << ": " << host.told()[0].workload << " " << host.told()[0].as;
   }
 }

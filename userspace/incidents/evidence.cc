@@ -37,7 +37,7 @@ std::span<const Hold> HoldsOf(Channel channel) {
     case Channel::kDrift: return kDriftHolds;
     case Channel::kSilence: return kSilenceHolds;
     case Channel::kHeld: return kHeldHolds;
-    case Channel::kDifference: return {};  // dates changes; a single jump is not held by anything
+    case Channel::kDifference: return {};  // a single jump is not held by anything
   }
   return {};
 }
@@ -64,7 +64,7 @@ void Evidence::FindRuns() {
   runs_.assign(z_.size(), {});
   for (int d = 0; d < static_cast<int>(z_.size()); ++d) {
     if (z_[d].rows() != kDepth || newest_[d].rows() != 1 || absent_[d].rows() != 1 || newest_[d].cols() != z_[d].cols() ||
-        absent_[d].cols() != z_[d].cols()) {  // not of this class: begins anew
+        absent_[d].cols() != z_[d].cols() || (newest_[d] >= kDepth).any()) {  // not of this class: begins anew
       z_[d].resize(kDepth, 0);
       newest_[d].resize(1, 0);
       absent_[d].resize(1, 0);

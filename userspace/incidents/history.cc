@@ -42,7 +42,7 @@ int64_t History::WallTimeOf(uint64_t boot_time_ns) const {
 
 // Layouts before 5: a slot's minute together, [features x slots * kTicks].
 bool History::TakeBySlot(const Eigen::ArrayXXf& values, const Eigen::Array<bool, Eigen::Dynamic, Eigen::Dynamic>& present) {
-  if (values.rows() != present.rows() || values.cols() != present.cols() || (values.size() > 0 && values.rows() != features_)) return false;
+  if (values.rows() != present.rows() || values.cols() != present.cols() || (values.cols() > 0 && values.rows() != features_)) return false;
   const Eigen::Index slots = values.cols() / kTicks;
   for (int t = 0; t < kTicks; ++t) {
     ring_[t].setConstant(slots, features_, kAbsent);

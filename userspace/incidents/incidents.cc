@@ -105,7 +105,7 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
   disturbance_.SetWorkloads(active);
   std::optional<v1::Contribution> disturbed = disturbance_.Interruption(tick);
   double disturbed_per_week = 0;  // of a clock: a fact
-  std::string departing;
+  std::vector<Slot> departing;
   for (Slot slot = 0; slot < slots; ++slot) {
     const Departure& departure = departures_[slot];
     const auto it = facts.find(slot);
@@ -123,14 +123,14 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
     if (!together.empty() && per_week <= config_.budgets().false_alarms_per_week()) {
       disturbed = HostDisturbance::Of(static_cast<int>(together.size()));
       disturbed_per_week = per_week;
-      departing = NamesOf(together);
+      departing.swap(together);
     } else if (!together.empty() && !Known(slot)) {
       // What so many do for the first time, and did before, is no news of any of them.
     } else if (told || departs) {
       Open(slot, tick, own_facts, departure, features, scores, &changes);
     }
   }
-  if (disturbed) DisturbHost(*disturbed, departing, disturbed_per_week, tick, features, scores, &changes);
+  if (disturbed) DisturbHost(*disturbed, NamesOf(departing), disturbed_per_week, tick, features, scores, &changes);
   recurrences_.EndTick(rarest, active, watched);
   for (const Command& command : tick.commands) Obey(command, tick, &changes);
   return changes;
@@ -159,7 +159,7 @@ std::string Incidents::NamesOf(std::span<const Slot> slots) const {
 void Incidents::DisturbHost(const v1::Contribution& fact, const std::string& departing, double per_week, const WorkloadTick& tick,
                             const FeatureTick& features, const ScoreTick& scores, Changes* changes) {
   if (const auto open = open_.find(kHostSlot); open != open_.end()) {
-    if (open->second.Disturb(fact, tick.boot_time_ns)) open->second.news = departing;
+    if (open->second.Disturb(fact, tick.boot_time_ns) && !departing.empty()) open->second.news = departing;
     return;
   }
   Departure departure = departures_[kHostSlot];
@@ -250,6 +250,7 @@ void Incidents::Open(Slot slot, const WorkloadTick& tick, const std::vector<cons
   Relate(&kept);
   Tell(v1::IncidentChange::OPENED, tick, "opened", kept.news, &kept.incident, changes);
   kept.dirty = false;
+  kept.news.clear();
   kept.last_told_ns = tick.boot_time_ns;
 }
 

@@ -19,7 +19,6 @@ constexpr double kYoungWeeks = 60.0 / kSecondsPerWeek;
 // How fast marks fall off, measured on simulated hosts with wandering levels: 0.06 to 0.12.
 constexpr double kPriorSpread = 0.08;
 constexpr double kPriorWeight = 3.0;       // excursions
-constexpr double kPriorLasts = 30.0;       // seconds: of an excursion; worth one
 constexpr uint64_t kSlowNs = 3600ull * 1'000'000'000;  // as long the slow clocks may speak of what has ended
 constexpr double kFirstsWeight = 30.0;     // of the prior of the marks of first ones: a few true faults on a new host do not make it deaf
 constexpr double kKinds = 6.0;             // groups, sudden and held, in which a workload departs in practice
@@ -73,7 +72,7 @@ Recurrences::Excursions* Recurrences::FindOrMake(OfSlot* slot, uint8_t index) {
 }
 
 void Recurrences::CountFirst(const Excursions& kind, double by) {
-  if (IsFirst(kind)) firsts_under_way_[kind.index % firsts_under_way_.size()][BinOf(kind.peak, kRepeatBins)] += by;
+  if (IsFirst(kind)) firsts_under_way_[kind.index][BinOf(kind.peak, kRepeatBins)] += by;
 }
 
 void Recurrences::FindFirstsUnderWay() {
@@ -83,7 +82,7 @@ void Recurrences::FindFirstsUnderWay() {
   }
 }
 
-void Recurrences::End(bool known, Excursions* kind) {
+void Recurrences::End(Excursions* kind) {
   CountFirst(*kind, -1.0);
   const double faded = kind->ended_ns == 0 ? 0.0 : Faded(1.0, kind->ended_ns, kind->last_ns);
   const double weeks = kind->ended_ns == 0 ? 0.0 : static_cast<double>(kind->last_ns - kind->ended_ns) / kNsPerWeek;
@@ -93,7 +92,7 @@ void Recurrences::End(bool known, Excursions* kind) {
   const int bin = BinOf(kind->peak, kRepeatBins);
   if (kind->number > 0.0) {
     repeats_[bin] += 1.0;
-  } else if (!known && kind->agreed) {
+  } else if (kind->young && kind->agreed) {
     firsts_[kind->index][bin] += 1.0;
     first_marks_ += kind->peak;
     first_number_ += 1.0;
@@ -119,14 +118,17 @@ void Recurrences::Observe(size_t slot, const GroupStrengths& now, bool agree, ui
     const uint8_t index = IndexOf({i, now.up[i]});
     Excursions* kind = FindOrMake(&own, index);
     CountFirst(*kind, -1.0);
-    if (kind->since_ns == 0) kind->since_ns = now_ns;
+    if (kind->since_ns == 0) {
+      kind->since_ns = now_ns;
+      kind->young = !Known(slot, now_ns);
+    }
     kind->last_ns = now_ns;
     kind->agreed |= agree;
     kind->peak = std::max(kind->peak, Mark(Led(now, i)));
     CountFirst(*kind, 1.0);
   }
   for (Excursions& kind : own.kinds) {
-    if (kind.since_ns != 0 && kind.last_ns + kGapNs <= now_ns) End(Known(slot, now_ns), &kind);
+    if (kind.since_ns != 0 && kind.last_ns + kGapNs <= now_ns) End(&kind);
   }
 }
 
@@ -161,7 +163,10 @@ double Recurrences::Lasting(const OfSlot& slot, uint8_t index, uint64_t now_ns) 
   const bool goes_on = sudden->since_ns != 0;
   if (!goes_on && sudden->ended_ns + kSlowNs <= now_ns) return 0.0;
   const double watched = static_cast<double>(now_ns - std::min(slot.past_ns, now_ns)) / kNsPerWeek;
-  const double lasts = goes_on ? static_cast<double>(now_ns - std::min(sudden->since_ns, now_ns)) * 1e-9 : sudden->newest_lasted;
+  double lasts = goes_on ? static_cast<double>(now_ns - std::min(sudden->since_ns, now_ns)) * 1e-9 : sudden->newest_lasted;
+  // The fast models may flicker, or have accepted it, while the slow ones still hold it.
+  const Excursions* held = Find(slot, index);
+  if (held != nullptr && held->since_ns != 0) lasts = std::max(lasts, static_cast<double>(now_ns - std::min(held->since_ns, now_ns)) * 1e-9);
   const double lasted = (sudden->number * sudden->lasted + kPriorLasts) / (sudden->number + 1.0);
   return Common(Faded(sudden->number, sudden->ended_ns, now_ns), watched) * std::exp(-lasts / lasted);
 }

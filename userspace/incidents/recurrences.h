@@ -44,7 +44,11 @@ class Recurrences {
     bool from_prior = true;   // fewer everyday windows were expected yet than the prior weighs
   };
 
-  void Resize(size_t slots) { slots_.resize(slots); }
+  void Resize(size_t slots) {
+    const bool fewer = slots < slots_.size();
+    slots_.resize(slots);
+    if (fewer) FindFirstsUnderWay();
+  }
   void Forget(size_t slot, uint64_t now_ns);
   void Adopt(size_t from, size_t to, uint64_t now_ns);  // a replica: its marks are expected, its age is its own
   // Watched for a day: until then a workload has not shown what it does once a day.
@@ -68,13 +72,15 @@ class Recurrences {
   void Serialize(Archive& a) {
     a(slots_, repeats_, firsts_, workloads_, seconds_, window_seconds_, window_rarest_, everyday_);
     if constexpr (Archive::kReading) {
-      FindFirstsUnderWay();
+      first_marks_ = first_number_ = 0;
+      if (a.ok()) FindFirstsUnderWay();
       if (a.layout() < 5) return;
     }
     a(first_marks_, first_number_);
   }
 
  private:
+  static constexpr double kPriorLasts = 30.0;  // seconds: of an excursion; worth one
   struct Excursions {
     uint8_t index = 0;        // of GroupStrengths, twice, plus 1 where up
     double number = 0;        // ended, fading
@@ -87,14 +93,20 @@ class Recurrences {
     uint64_t since_ns = 0;    // of the one under way; 0 = none
     uint64_t last_ns = 0;
     double peak = 0;          // mark of the one under way
+    bool young = false;       // when the one under way began, its workload was not known
     bool agreed = false;      // in the one under way two kinds of signal have departed together
     template <class Archive>
     void Serialize(Archive& a) {
       a(index, number, peers, strongest, mean, square, offset, ended_ns, since_ns, last_ns, peak, agreed);
       if constexpr (Archive::kReading) {
-        if (a.layout() < 5) return;
+        if (index >= 4 * kEvidenceGroups || !(peak >= 0.0 && peak < 100.0)) a.Fail();
+        if (a.layout() < 5) {
+          lasted = newest_lasted = kPriorLasts;
+          young = true;
+          return;
+        }
       }
-      a(lasted, newest_lasted);
+      a(lasted, newest_lasted, young);
     }
   };
   struct OfSlot {
@@ -114,11 +126,11 @@ class Recurrences {
   double Lasting(const OfSlot& slot, uint8_t index, uint64_t now_ns) const;
   double Law(const OfSlot& slot, uint8_t index, double mark, uint64_t now_ns) const;
   double Firsts(const Excursions* own, uint8_t index, double mark) const;
-  // Whether this excursion is one of a workload that never departed so, in two kinds of signal: a first.
-  static bool IsFirst(const Excursions& kind) { return kind.since_ns != 0 && kind.agreed && kind.number == 0.0; }
+  // Whether this excursion is a first: under way, in two kinds of signal, of a workload that is not known and never departed so.
+  static bool IsFirst(const Excursions& kind) { return kind.since_ns != 0 && kind.young && kind.agreed && kind.number == 0.0; }
   void CountFirst(const Excursions& kind, double by);
   void FindFirstsUnderWay();
-  void End(bool known, Excursions* kind);
+  void End(Excursions* kind);
 
   std::vector<OfSlot> slots_;
   std::array<double, kRepeatBins> repeats_{};  // on the host, by mark, fading
