@@ -41,7 +41,7 @@ TEST_P(PlantedFaults, OfTenSdAreFound) {
 INSTANTIATE_TEST_SUITE_P(Worlds, PlantedFaults,
                          testing::Values(World::kHeavyTails, World::kAutocorrelation, World::kDailyCycle, World::kBursts,
                                          World::kSparseCounts, World::kFlat, World::kLatencies, World::kPeriodicJobs,
-                                         World::kSawTooth, World::kRollouts),
+                                         World::kDailyJobs, World::kSawTooth, World::kRollouts),
                          [](const auto& world) { return std::string(WordOf(world.param)); });
 
 }  // namespace
