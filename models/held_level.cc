@@ -117,6 +117,11 @@ class HeldLevel final : public SeriesModel<HeldLevel> {
     open_.Copy(from, to);
     past_.Copy(from, to);
   }
+  void Skip(int64_t ticks) override {
+    for (int64_t i = 0; i < series(); ++i) {
+      if (open_.at(i)->seen > 0) open_.at(i)->age += static_cast<uint32_t>(ticks);
+    }
+  }
   int64_t state_bytes_per_series() const override { return open_.bytes_per_series() + past_.bytes_per_series(); }
   void Save(std::string* out) const override {
     open_.Save(out);

@@ -15,7 +15,7 @@
 //
 // expected: the usual mean of a minute; lower, upper: outside of which a minute's z exceeds that of p = 0.01. Scale >=
 // max(prior.scale_floor, prior.relative_floor x |level|), and wider while a clock has few bins. cold_seconds and relearn_seconds
-// do not matter here. The day is counted in ticks since a series was first seen. width 1; x any finite number; z within +-1000;
+// do not matter here. The day is counted in ticks since a series was first seen, those of Skip included. width 1; x any finite number; z within +-1000;
 // ready after warm_up_seconds and after eight minutes. O(1), 288 bytes a series, of which a tick between two
 // bins touches 24.
 #pragma once

@@ -74,6 +74,8 @@ class Model {
   virtual void Update(const Values& x, const SeriesMask& mask) = 0;
   // Score, then Update, to the bit. A family overrides it where one pass over the state is cheaper than two.
   virtual void Step(const Values& x, const SeriesMask& mask, Assessment* out);
+  // `ticks` > 0 passed in which nothing could be observed, of any series: for families that know the hour of the day.
+  virtual void Skip(int64_t ticks) { (void)ticks; }
   virtual int64_t state_bytes_per_series() const = 0;
   // Restores give equal bits. Load returns false, and changes nothing, for bytes that Save of this class did not write.
   virtual void Save(std::string* out) const = 0;

@@ -43,6 +43,17 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
                           LaneTail::kLeastGain)),
         range_keeps_(1.0f - Max(kRangeForgets * gain_.least(), LaneTail::kLeastGain)) {}
 
+  void Skip(int64_t ticks) override {
+    for (int64_t i = 0; i < series(); ++i) {
+      Block& b = table_.block(i);
+      const int lane = static_cast<int>(i % kLanes);
+      if (b.learned[lane] == 0.0f) continue;
+      const float hours = Hours(lane, b);
+      b.ticks.Set(lane, b.ticks.at(lane) + static_cast<double>(ticks));
+      if (Hours(lane, b) != hours) TurnHour(lane, hours, &b, &table_.seldom(i));
+    }
+  }
+
  private:
   friend LaneModel;
   struct View {

@@ -11,7 +11,7 @@
 //
 // Scale >= max(prior.scale_floor, 2 % of the seen range, which forgets slowly): where a series lies flat between
 // bursts, the next one is at most 50 scales away. prior.relative_floor, cold_seconds and relearn_seconds do not matter here.
-// The day is counted in ticks since a series was first seen. expected: of the long memory; lower, upper: the union of both
+// The day is counted in ticks since a series was first seen, those of Skip included. expected: of the long memory; lower, upper: the union of both
 // intervals. width 1; x any finite number, beyond 1e33 as 1e33; ready after warm_up_seconds. Levels are doubles; scales, range and
 // tails are single precision and remember at most some 1e5 values. O(1), 188 bytes a series, four series at once (models/lane_model.h).
 #pragma once

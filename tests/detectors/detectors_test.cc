@@ -183,7 +183,9 @@ TEST(Detectors, RestartsAreToldFromTheFirstTick) {
   for (const DetectorScores& d : scores.detectors) {
     EXPECT_EQ(d.ready(0), d.feature == kRestarts);
     EXPECT_EQ(std::abs(d.z(0)) >= kNotable, d.feature == kRestarts);
-    if (d.feature == kRestarts) EXPECT_LT(d.tail_probability(0), 1e-3);
+    if (d.feature == kRestarts) {
+      EXPECT_LT(d.tail_probability(0), 1e-3);
+    }
   }
 }
 
@@ -203,7 +205,9 @@ TEST(Detectors, BoundsAreInTheFeaturesOwnUnit) {
     const double x = typical[d.feature];
     EXPECT_LE(d.lower(0), x * 1.01) << d.feature;
     EXPECT_GE(d.upper(0), x * 0.99) << d.feature;
-    if (x > 0) EXPECT_NEAR(d.expected(0), x, 0.35 * x) << d.feature;
+    if (x > 0) {
+      EXPECT_NEAR(d.expected(0), x, 0.35 * x) << d.feature;
+    }
   }
   EXPECT_GE(told.size(), 6u);
 }
@@ -224,6 +228,37 @@ TEST(Detectors, ASlotBornAgainIsForgotten) {
   }
   EXPECT_TRUE(scores.detectors[0].ready(0));
 }
+
+// A service with a day, watched for ten of them once a minute; then nobody watches for six hours, in which its state is saved and loaded.
+double WorstHeldAfterTheGap(bool knows_the_time) {
+  constexpr int kDay = 1440, kLearned = 10 * kDay, kGap = 360;
+  config::v1::Config config = Settings();
+  config.set_tick(60'000'000'000);
+  auto detectors = Detectors::Make(config, kSpecs);
+  Service service(8);
+  ScoreTick scores;
+  double worst = 0;
+  for (int t = 0; t < kLearned + kGap + 120; ++t) {
+    if (t == kLearned) {
+      std::string bytes;
+      detectors->Save(&bytes);
+      detectors = Detectors::Make(config, kSpecs);
+      EXPECT_TRUE(detectors->Load(bytes));
+    }
+    if (t >= kLearned && t < kLearned + kGap) continue;
+    FeatureTick tick = service.Tick();
+    tick.values(0, kCpu) += 0.5 + 0.4 * std::sin(2 * M_PI * t / kDay);
+    tick.interval_seconds = 60;
+    if (knows_the_time) tick.wall_time_ns = 1'800'000'000'000'000'000 + t * 60'000'000'000;
+    detectors->ScoreAndUpdate(tick, &scores);
+    for (const DetectorScores& d : scores.detectors) {
+      if (t >= kLearned && d.channel == Channel::kHeld && d.feature == kCpu) worst = std::max(worst, std::abs(static_cast<double>(d.z(0))));
+    }
+  }
+  return worst;
+}
+
+TEST(Detectors, TheHourOfTheDayGoesOnWhileNobodyWatches) { EXPECT_LT(WorstHeldAfterTheGap(true), WorstHeldAfterTheGap(false) / 2); }
 
 TEST(Detectors, SaveAndLoadGoOnWithEqualBitsAndDamageIsRefused) {
   auto detectors = Detectors::Make(Settings(), kSpecs);

@@ -90,6 +90,31 @@ TEST(Step, DoesNotJudgeTheFirstTickAfterAGap) {
   EXPECT_EQ(watch.Tick(1000).z, 0.0);
 }
 
+// Six hours in which nobody watched: the hour of the day goes on.
+class DailyProfile : public testing::TestWithParam<const char*> {
+ protected:
+  // The worst |z| of the two hours after a gap of six, in which the models are told of it or not.
+  static double WorstAfterTheGap(bool told) {
+    Options options = WarmUp45();
+    options.tick_seconds = 60;
+    Watch watch(GetParam(), options);
+    Noise noise(5);
+    constexpr int kDay = 1440, kLearned = 10 * kDay, kGap = 360, kAfter = 120;
+    double worst = 0;
+    for (int t = 0; t < kLearned + kGap + kAfter; ++t) {
+      if (t == kLearned && told) watch.Skip(kGap);
+      if (t >= kLearned && t < kLearned + kGap) continue;
+      const double z = watch.Tick(50 + 20 * std::sin(2 * M_PI * t / kDay) + noise()).z;
+      if (t >= kLearned) worst = std::max(worst, std::abs(z));
+    }
+    return worst;
+  }
+};
+
+TEST_P(DailyProfile, KeepsItsHoursThroughAGapThatItIsToldOf) { EXPECT_LT(WorstAfterTheGap(true), WorstAfterTheGap(false) / 2); }
+
+INSTANTIATE_TEST_SUITE_P(Families, DailyProfile, testing::Values("held_level", "seasonal_level"));
+
 class Leak : public testing::Test {
  protected:
   static Options Bytes() {

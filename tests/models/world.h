@@ -44,6 +44,7 @@ class Watch {
     model_->Score(v, mask_, &out_);
     return {out_.tail_probability(0), out_.z(0), out_.expected(0), out_.lower(0), out_.upper(0), out_.rate(0), out_.ready(0)};
   }
+  void Skip(int64_t ticks) { model_->Skip(ticks); }
   void Gap() {
     mask_(0) = false;
     Tick(0.0);

@@ -300,6 +300,7 @@ void SimulatedHost::Next() {
   w.tick += 1;
   w.boot_time_ns += kSecond;
   w.wall_time_ns += kSecond;
+  features_.wall_time_ns = w.wall_time_ns;
   for (const Fault& fault : faults_) {
     if (fault.kind != FaultKind::kRhythm) continue;
     Block& block = BlockOf(fault.slot);

@@ -14,7 +14,9 @@ constexpr DetectorLine kLines[] = {
 #include "userspace/detectors/detectors.def"
 #undef DETECTOR
 };
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;  // 1 did not know when it was saved
+constexpr double kDay = 86400.0, kMinute = 60.0;
+constexpr double kMostSkipped = 400 * kDay;
 constexpr double kSettleSeconds = 15.0;  // the start of a replica is no news, whatever is known of its siblings
 
 double SecondsOr(int64_t nanoseconds, double fallback) {
@@ -43,6 +45,7 @@ FeatureTick Padded(const FeatureTick& tick, int slots) {
   out.born.head(tick.born.size()) = tick.born;
   out.sibling = tick.sibling;
   out.interval_seconds = tick.interval_seconds;
+  out.wall_time_ns = tick.wall_time_ns;
   return out;
 }
 
@@ -65,6 +68,7 @@ void Detectors::MakeWatches() {
   options.half_life_seconds = SecondsOr(config_.detection().half_life(), options.half_life_seconds);
   const double warm_up = SecondsOr(config_.detection().warm_up(), options.warm_up_seconds);
   warm_up_ticks_ = std::ceil(warm_up / options.tick_seconds);
+  tick_seconds_ = options.tick_seconds;
   settle_ticks_ = std::ceil(kSettleSeconds / options.tick_seconds);
   for (int f = 0; f < static_cast<int>(specs_.size()); ++f) {
     for (const DetectorLine& line : kLines) {
@@ -95,6 +99,21 @@ void Detectors::Resize(int count) {
   for (Watch& watch : watches_) watch.model->Resize(count);
 }
 
+// Models count their day in ticks. After a time in which nobody watched, or a clock that was set, their hour follows the wall's; a minute
+// is too little for an hour's profile to care.
+void Detectors::FollowClock(int64_t wall_time_ns) {
+  if (wall_time_ns == 0) return;
+  if (wall_time_ns_ != 0) behind_ += (static_cast<double>(wall_time_ns) - static_cast<double>(wall_time_ns_)) * 1e-9 / tick_seconds_ - 1.0;
+  wall_time_ns_ = wall_time_ns;
+  const double day = kDay / tick_seconds_;
+  if (std::abs(behind_) < std::max(kMinute / tick_seconds_, 1.0)) return;
+  const double bounded = std::clamp(std::round(behind_), -kMostSkipped, kMostSkipped);
+  const double forward = bounded > 0.0 ? bounded : bounded + day * std::ceil(-bounded / day);
+  behind_ = 0.0;
+  if (forward < 1.0) return;
+  for (Watch& watch : watches_) watch.model->Skip(static_cast<int64_t>(forward));
+}
+
 void Detectors::ScoreAndUpdate(const FeatureTick& tick, ScoreTick* out) {
   const int count = static_cast<int>(tick.values.rows());
   if (count < slots()) {  // a snapshot may know more slots than its first tick: the others are absent
@@ -102,6 +121,7 @@ void Detectors::ScoreAndUpdate(const FeatureTick& tick, ScoreTick* out) {
     return;
   }
   Resize(count);
+  FollowClock(tick.wall_time_ns);
   for (int slot = 0; slot < std::min(count, static_cast<int>(tick.born.size())); ++slot) {
     if (!tick.born(slot)) continue;
     const int sibling = slot < static_cast<int>(tick.sibling.size()) ? tick.sibling[slot] : 0;
@@ -165,7 +185,7 @@ void Detectors::Judge(Watch& watch, const models::Values& x, const models::Serie
 void Detectors::Save(std::string* out) const {
   ArchiveWriter archive(out);
   const uint64_t count = watches_.size();
-  archive(kVersion, count, presence_);
+  archive(kVersion, count, presence_, wall_time_ns_, behind_);
   for (const Watch& watch : watches_) {
     std::string state;
     watch.model->Save(&state);
@@ -180,7 +200,8 @@ bool Detectors::Load(std::string_view bytes, std::vector<int>* saved_as) {
   uint32_t version = 0;
   uint64_t count = 0;
   archive(version, count, loaded.presence_);
-  if (!archive.ok() || version != kVersion || !loaded.presence_.isFinite().all()) return false;
+  if (version >= 2) archive(loaded.wall_time_ns_, loaded.behind_);
+  if (!archive.ok() || version == 0 || version > kVersion || !loaded.presence_.isFinite().all() || !std::isfinite(loaded.behind_)) return false;
   std::vector<int> from(loaded.watches_.size(), -1);
   for (uint64_t saved = 0; saved < count; ++saved) {
     int32_t feature = 0;
@@ -205,6 +226,8 @@ bool Detectors::Load(std::string_view bytes, std::vector<int>* saved_as) {
   assessment_.notable = kNotable;
   watches_ = std::move(loaded.watches_);
   presence_.swap(loaded.presence_);
+  wall_time_ns_ = loaded.wall_time_ns_;
+  behind_ = loaded.behind_;
   transformed_.swap(loaded.transformed_);
   return true;
 }

@@ -59,13 +59,16 @@ class Detectors {
   };
   Detectors(const config::v1::Config& config, std::span<const FeatureSpec> specs);
   void MakeWatches();
+  void FollowClock(int64_t wall_time_ns);
   void Run(Watch& watch, const FeatureTick& tick, DetectorScores* out);
   void Judge(Watch& watch, const models::Values& x, const models::SeriesMask& mask, double seconds, DetectorScores* out);
 
   config::v1::Config config_;
   std::vector<FeatureSpec> specs_;
   std::vector<Watch> watches_;
-  double warm_up_ticks_ = 0, settle_ticks_ = 0;
+  double warm_up_ticks_ = 0, settle_ticks_ = 0, tick_seconds_ = 1;
+  int64_t wall_time_ns_ = 0;    // of the newest tick; 0 = unknown
+  double behind_ = 0;           // ticks that the clock of the wall is ahead of the models'
   Eigen::ArrayXd presence_;     // ticks in which the slot had any feature
   Eigen::Array<bool, Eigen::Dynamic, 1> warm_;  // scratch: that was long enough
   models::Assessment assessment_;  // scratch: one detector's of this tick

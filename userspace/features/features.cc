@@ -100,6 +100,7 @@ void ComputeFeatures(const WorkloadTick& tick, FeatureTick* out) {
   const int slots = static_cast<int>(tick.totals.size());
   Prepare(slots, out);
   out->interval_seconds = tick.interval_seconds;
+  out->wall_time_ns = tick.wall_time_ns;
   // A divisor for expressions that are masked anyway.
   const double seconds = tick.interval_seconds > 0 ? tick.interval_seconds : 1.0;
   for (int slot = 0; slot < slots; ++slot) {

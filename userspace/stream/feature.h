@@ -45,6 +45,7 @@ struct FeatureTick {
   std::array<Eigen::ArrayXXd, kSyscallClasses> durations;
   Mask born;                                                // [slots]: slot was (re)assigned at this tick: forget what was learned
   std::vector<int> sibling;                                 // [slots]: where born, a slot of the same program to learn from; 0 = none
+  int64_t wall_time_ns = 0;  // 0 = unknown
   double interval_seconds = 0;
 };
 
