@@ -139,6 +139,33 @@ TEST_P(EveryModel, JudgesTheSameForOneWhoDoesNotAskWhatWasExpected) {
   }
 }
 
+// Families spare work there: a column that holds something else below the threshold, but no other z, and no other state, may come of it.
+TEST_P(EveryModel, TellsTheSameOfWhatIsNotableToOneWhoAsksForNothingElse) {
+  auto asked_all = Make(), asked_some = Make();
+  Assessment all, some;
+  all.Resize(kSeries);
+  some.Resize(kSeries);
+  some.notable = 3.0;
+  for (const Tick& tick : World(asked_all->width(), 14)) {
+    asked_all->Step(tick.x, tick.mask, &all);
+    asked_some->Step(tick.x, tick.mask, &some);
+    ASSERT_TRUE((all.z == some.z).all());
+    ASSERT_TRUE((all.ready == some.ready).all());
+    for (int i = 0; i < kSeries; ++i) {
+      if (!some.Wants(all.z(i))) continue;
+      ASSERT_EQ(all.tail_probability(i), some.tail_probability(i)) << i;
+      ASSERT_EQ(all.expected(i), some.expected(i)) << i;
+      ASSERT_EQ(all.lower(i), some.lower(i)) << i;
+      ASSERT_EQ(all.upper(i), some.upper(i)) << i;
+      ASSERT_EQ(all.rate(i), some.rate(i)) << i;
+    }
+    std::string a, b;
+    asked_all->Save(&a);
+    asked_some->Save(&b);
+    ASSERT_EQ(a, b);
+  }
+}
+
 TEST_P(EveryModel, GivesProbabilitiesAndFiniteNumbersOnAMixedWorld) {
   auto model = Make();
   for (const Tick& tick : World(model->width(), 2)) {

@@ -1,6 +1,7 @@
 // Planted faults are found in time, and what healthy services do is not.
 #include <gtest/gtest.h>
 
+#include "models/baseline.h"
 #include "models/histogram_shape.h"
 #include "tests/models/world.h"
 
@@ -39,6 +40,41 @@ struct Noise {
   std::mt19937_64 random;
   std::normal_distribution<double> normal;
 };
+
+// The rules stand twice, for one series in double precision and for four in single: one has to be the other, and to take up its state.
+TEST(RobustLevel, JudgesAsItsRulesDoForOneSeriesAndGoesOnFromTheirState) {
+  const Options options = WarmUp45(0.01);
+  Baseline rules("robust_level", 1, TicksOf(options));  // whose bytes are also what version 1 of the family saved
+  rules.Resize(1);
+  std::unique_ptr<Model> lanes = MakeModel("robust_level", options), loaded;
+  lanes->Resize(1);
+  Assessment a, b;
+  for (Assessment* out : {&a, &b}) out->Resize(1);
+  const Eigen::Array<bool, Eigen::Dynamic, 1> mask = Eigen::Array<bool, Eigen::Dynamic, 1>::Constant(1, true);
+  Noise noise(6);
+  double most = 0;
+  constexpr int kLoaded = 3000;
+  for (int t = 0; t < 9000; ++t) {
+    const bool spike = t % 700 < 3, held = t > 4000 && t < 6500;  // life, and a level that is accepted at last
+    const double x = 10 + noise() + (spike ? 20 : 0) + (held ? 8 : 0);
+    const double floor = std::max(options.prior.scale_floor, options.prior.relative_floor * rules.magnitude(0));
+    const double z = rules.Judge(0, x, floor).z, allowed = 0.03 * (1 + std::abs(z));
+    lanes->Step(Eigen::ArrayXXd::Constant(1, 1, x), mask, &a);
+    ASSERT_NEAR(a.z(0), z, allowed) << t;
+    most = std::max(most, std::abs(z));
+    if (loaded != nullptr) {
+      loaded->Step(Eigen::ArrayXXd::Constant(1, 1, x), mask, &b);
+      ASSERT_NEAR(b.z(0), z, allowed) << t;
+    }
+    rules.Learn(0, x, floor);
+    if (t != kLoaded) continue;
+    std::string bytes;
+    rules.Save(&bytes);
+    loaded = MakeModel("robust_level", options);
+    ASSERT_TRUE(loaded->Load(bytes));
+  }
+  EXPECT_GT(most, 5);
+}
 
 TEST(RobustLevel, FindsAStepAtOnceAndHoldsItForTenMinutes) {
   Noise noise(1);

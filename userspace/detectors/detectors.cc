@@ -59,6 +59,7 @@ std::unique_ptr<Detectors> Detectors::Make(const config::v1::Config& config, std
 
 Detectors::Detectors(const config::v1::Config& config, std::span<const FeatureSpec> specs)
     : config_(config), specs_(specs.begin(), specs.end()) {
+  assessment_.notable = kNotable;
   MakeWatches();
 }
 
@@ -95,7 +96,6 @@ void Detectors::Resize(int count) {
   presence_.tail(count - old).setZero();
   transformed_.setZero(count);
   assessment_.Resize(count);
-  assessment_.notable = kNotable;
   for (Watch& watch : watches_) watch.model->Resize(count);
 }
 
@@ -223,7 +223,6 @@ bool Detectors::Load(std::string_view bytes, std::vector<int>* saved_as) {
   if (saved_as != nullptr) *saved_as = std::move(from);
   loaded.transformed_.setZero(loaded.presence_.size());
   assessment_.Resize(loaded.presence_.size());
-  assessment_.notable = kNotable;
   watches_ = std::move(loaded.watches_);
   presence_.swap(loaded.presence_);
   wall_time_ns_ = loaded.wall_time_ns_;

@@ -37,7 +37,7 @@ std::span<const Hold> HoldsOf(Channel channel) {
     case Channel::kDrift: return kDriftHolds;
     case Channel::kSilence: return kSilenceHolds;
     case Channel::kHeld: return kHeldHolds;
-    case Channel::kDifference: return {};  // a single jump is not held by anything
+    case Channel::kDifference: return {};
   }
   return {};
 }

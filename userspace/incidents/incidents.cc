@@ -105,6 +105,7 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
   disturbance_.SetWorkloads(active);
   std::optional<v1::Contribution> disturbed = disturbance_.Interruption(tick);
   double disturbed_per_week = 0;  // of a clock: a fact
+  const double of_many_per_week = disturbance_.PerWeek(watched_ns_);
   std::vector<Slot> departing;
   for (Slot slot = 0; slot < slots; ++slot) {
     const Departure& departure = departures_[slot];
@@ -119,7 +120,7 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
     const bool departs = departure.per_week <= config_.budgets().false_alarms_per_week();
     std::vector<Slot> together;
     if (departs && !told) together = disturbance_.Together(slot, Known(slot), watched_ns_);
-    const double per_week = std::max(departure.per_week, disturbance_.PerWeek(watched_ns_));
+    const double per_week = std::max(departure.per_week, of_many_per_week);
     if (!together.empty() && per_week <= config_.budgets().false_alarms_per_week()) {
       disturbed = HostDisturbance::Of(static_cast<int>(together.size()));
       disturbed_per_week = per_week;

@@ -10,7 +10,6 @@ namespace {
 constexpr double kNsPerWeek = 7 * 86400e9, kSecondsPerWeek = 7 * 86400.0;
 constexpr double kLeastStrength = 0.35;    // of an excursion
 constexpr uint64_t kGapNs = 10ull * 1'000'000'000;  // calm that ends an excursion, as it does an incident
-constexpr uint64_t kKnownNs = 86400ull * 1'000'000'000;
 constexpr double kMemoryWeeks = 2.0;       // half-life of what was seen
 constexpr double kMostWeeks = 4.0;         // of a workload's past that count
 constexpr double kFades = 0.25;            // of the strongest mark, a week
@@ -56,7 +55,7 @@ void Recurrences::Adopt(size_t from, size_t to, uint64_t now_ns) {
   }
 }
 
-bool Recurrences::Known(size_t slot, uint64_t now_ns) const { return slots_[slot].born_ns + kKnownNs <= now_ns; }
+double Recurrences::OfSlot::Weeks(uint64_t now_ns) const { return static_cast<double>(now_ns - std::min(past_ns, now_ns)) / kNsPerWeek; }
 
 const Recurrences::Excursions* Recurrences::Find(const OfSlot& slot, uint8_t index) const {
   for (const Excursions& kind : slot.kinds) {
@@ -162,21 +161,20 @@ double Recurrences::Lasting(const OfSlot& slot, uint8_t index, uint64_t now_ns) 
   if (sudden == nullptr || sudden->number == 0.0) return 0.0;
   const bool goes_on = sudden->since_ns != 0;
   if (!goes_on && sudden->ended_ns + kSlowNs <= now_ns) return 0.0;
-  const double watched = static_cast<double>(now_ns - std::min(slot.past_ns, now_ns)) / kNsPerWeek;
   double lasts = goes_on ? static_cast<double>(now_ns - std::min(sudden->since_ns, now_ns)) * 1e-9 : sudden->newest_lasted;
   // The fast models may flicker, or have accepted it, while the slow ones still hold it.
   const Excursions* held = Find(slot, index);
   if (held != nullptr && held->since_ns != 0) lasts = std::max(lasts, static_cast<double>(now_ns - std::min(held->since_ns, now_ns)) * 1e-9);
   const double lasted = (sudden->number * sudden->lasted + kPriorLasts) / (sudden->number + 1.0);
-  return Common(Faded(sudden->number, sudden->ended_ns, now_ns), watched) * std::exp(-lasts / lasted);
+  return Common(Faded(sudden->number, sudden->ended_ns, now_ns), slot.Weeks(now_ns)) * std::exp(-lasts / lasted);
 }
 
 double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, uint64_t now_ns) const {
-  const double watched = static_cast<double>(now_ns - std::min(slot.past_ns, now_ns)) / kNsPerWeek;
+  const double watched = slot.Weeks(now_ns);
   const double exceeds = workloads_ * kKinds / (std::min(watched, kMostWeeks) + kYoungWeeks);
   const double first = exceeds * std::exp(-mark / kPriorSpread);
   const Excursions* kind = Find(slot, index);
-  const bool known = slot.born_ns + kKnownNs <= now_ns;
+  const bool known = slot.Known(now_ns);
   if (kind == nullptr || kind->number == 0.0 || !known) {
     return std::max(first, known ? 0.0 : New(kind, index, mark)) * (kind == nullptr ? 1.0 : kind->offset);
   }

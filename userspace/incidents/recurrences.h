@@ -52,7 +52,7 @@ class Recurrences {
   void Forget(size_t slot, uint64_t now_ns);
   void Adopt(size_t from, size_t to, uint64_t now_ns);  // a replica: its marks are expected, its age is its own
   // Watched for a day: until then a workload has not shown what it does once a day.
-  bool Known(size_t slot, uint64_t now_ns) const;
+  bool Known(size_t slot, uint64_t now_ns) const { return slots_[slot].Known(now_ns); }
   // Departures of one slot at one tick, `now_ns` of any clock that only ascends. `agree`: two kinds of signal depart together.
   void Observe(size_t slot, const GroupStrengths& now, bool agree, uint64_t now_ns);
   // Of the rarest of these departures; `counts(index)` false leaves one out. Infinite where nothing departs. After Observe.
@@ -80,6 +80,7 @@ class Recurrences {
   }
 
  private:
+  static constexpr uint64_t kKnownNs = 86400ull * 1'000'000'000;
   static constexpr double kPriorLasts = 30.0;  // seconds: of an excursion; worth one
   struct Excursions {
     uint8_t index = 0;        // of GroupStrengths, twice, plus 1 where up
@@ -113,6 +114,8 @@ class Recurrences {
     uint64_t born_ns = 0;
     uint64_t past_ns = 0;           // since when its kind was watched: born_ns, or its sibling's
     std::vector<Excursions> kinds;  // those that ever departed
+    bool Known(uint64_t now_ns) const { return born_ns + kKnownNs <= now_ns; }
+    double Weeks(uint64_t now_ns) const;  // watched
     template <class Archive>
     void Serialize(Archive& a) { a(born_ns, past_ns, kinds); }
   };

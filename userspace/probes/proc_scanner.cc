@@ -165,7 +165,8 @@ ProcScanner::Outcome ProcScanner::Read(int32_t pid, Entry* entry) {
   entry->rss_pages = stat->rss_pages;
   if (stat->kernel_thread) return Outcome::kLiving;
   const bool details = fresh || ran || resized;
-  if (details && !fresh && !resized && !renamed && sample.threads == 1 && briefly && runs > 0 && runs <= kFewRuns && !ItsTurn(pid, kReadSleepersEvery)) {
+  const bool as_ever = !fresh && !resized && !renamed && sample.threads == 1;
+  if (details && as_ever && briefly && runs > 0 && runs <= kFewRuns && !ItsTurn(pid, kReadSleepersEvery)) {
     sample.voluntary_switches += runs;
   } else if (details) {
     ReadStatus(pid, entry);

@@ -7,7 +7,8 @@
 
 namespace outlier {
 
-// Which departure a detector looks for; the incident's pattern is decided from these and from the shape over time.
+// Which departure a detector looks for; the incident's pattern is decided from these and from the shape over time. Saved by number:
+// kDifference is left of older states, and no detector of today has it.
 enum class Channel : uint8_t { kLevel, kDifference, kDrift, kSilence, kCount, kShape, kHeld };
 
 // |z| from which a departure may become evidence; of what is less, nothing more than z is told.
