@@ -16,13 +16,14 @@ ROOT = Path(__file__).resolve().parents[2]
 LEVELS = [
     ["bpf", "models", "proto"],
     ["userspace/base"],
-    ["userspace/stream"],
+    ["userspace/stream", "userspace/delivery"],
     [
         "userspace/config", "userspace/loader", "userspace/probes", "userspace/workloads", "userspace/features",
         "userspace/detectors", "userspace/incidents", "userspace/recorder", "userspace/feed",
+        "userspace/sinks", "userspace/transport", "userspace/ledger", "userspace/sources",
     ],
-    ["userspace/pipeline"],
-    ["userspace/outlierd", "userspace/outlierctl"],
+    ["userspace/pipeline", "userspace/relay"],
+    ["userspace/outlierd", "userspace/outlier_relay", "userspace/outlierctl"],
 ]  # fmt: skip
 BESIDE = {("userspace/probes", "userspace/loader")}
 # Leaves of the tree that only some rooms may hold on to. proto/ is known to all: its messages are the rooms' common nouns.
