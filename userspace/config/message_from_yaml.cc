@@ -108,8 +108,13 @@ class Reader {
   absl::Status ReadOne(const YamlNode& node, const std::string& path, const FieldDescriptor* field, Message* message) const {
     const auto* reflection = message->GetReflection();
     if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+      const auto* oneof = field->real_containing_oneof();
+      if (oneof != nullptr && reflection->HasOneof(*message, oneof) && !reflection->HasField(*message, field)) {
+        return Wrong(node, path, fmt::format("{} is given already; only one of them may be", reflection->GetOneofFieldDescriptor(*message, oneof)->name()));
+      }
+      const bool fresh = field->is_repeated() || (oneof != nullptr && !reflection->HasField(*message, field));
       Message* child = field->is_repeated() ? reflection->AddMessage(message, field) : reflection->MutableMessage(message, field);
-      if (field->is_repeated()) FillDefaults(child);
+      if (fresh) FillDefaults(child);
       return Read(node, path, child);
     }
     if (node.kind != Kind::kScalar) return Wrong(node, path, fmt::format("expected a single value, found {}", KindName(node.kind)));
@@ -246,7 +251,7 @@ void FillDefaults(Message* message) {
   const Descriptor* descriptor = message->GetDescriptor();
   for (int i = 0; i < descriptor->field_count(); ++i) {
     const FieldDescriptor* field = descriptor->field(i);
-    if (field->is_repeated()) continue;
+    if (field->is_repeated() || field->real_containing_oneof() != nullptr) continue;  // which one of a oneof is for the file to say
     if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
       FillDefaults(message->GetReflection()->MutableMessage(message, field));
     } else if (field->options().HasExtension(config::v1::default_value)) {

@@ -15,7 +15,7 @@ namespace outlier {
 // Judges a text beyond its type. Gets the field's full name and the text; "" = fine, else what is wrong.
 using TextCheck = std::function<std::string(std::string_view field, std::string_view text)>;
 
-// Sets every field with a default_value, sub-messages included.
+// Sets every field with a default_value, sub-messages included, members of a oneof not: those get theirs when they are chosen.
 void FillDefaults(google::protobuf::Message* message);
 
 // Puts `node` over `message`. Lists replace. INVALID_ARGUMENT: "<name>:<line>:<column>: <key.path>: what is wrong, what

@@ -8,7 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "outlier/v1/feed.pb.h"
-#include "userspace/feed/sqlite.h"
+#include "userspace/base/sqlite.h"
 
 namespace outlier::journal {
 

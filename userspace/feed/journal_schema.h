@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "absl/status/status.h"
-#include "userspace/feed/sqlite.h"
+#include "userspace/base/sqlite.h"
 
 namespace outlier::journal {
 

@@ -1,4 +1,4 @@
-#include "userspace/feed/sqlite.h"
+#include "userspace/base/sqlite.h"
 
 #include <sqlite3.h>
 
@@ -54,7 +54,7 @@ absl::StatusOr<bool> Statement::Step() {
   const int code = sqlite3_step(statement_);
   if (code == SQLITE_ROW) return true;
   if (code == SQLITE_DONE) return false;
-  const absl::Status status = connection_->Error(code, "use journal");
+  const absl::Status status = connection_->Error(code, "use database");
   sqlite3_reset(statement_);
   return status;
 }
@@ -86,7 +86,7 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const std::string& 
   const int flags = (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE) | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   const int code = sqlite3_open_v2(path.c_str(), &db, flags, nullptr);
   std::unique_ptr<Connection> connection(new Connection(path, db));
-  if (code != SQLITE_OK) return ToStatus(code, "open journal", path, db != nullptr ? sqlite3_errmsg(db) : sqlite3_errstr(code));
+  if (code != SQLITE_OK) return ToStatus(code, "open database", path, db != nullptr ? sqlite3_errmsg(db) : sqlite3_errstr(code));
   sqlite3_busy_timeout(db, kBusyTimeoutMs);
   // The file may be damaged by accident or on purpose: its schema must not be able to run anything.
   sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
@@ -100,7 +100,7 @@ absl::Status Connection::Error(int code, std::string_view what) const { return T
 
 absl::Status Connection::Execute(const char* sql) {
   const int code = sqlite3_exec(db_, sql, nullptr, nullptr, nullptr);
-  return code == SQLITE_OK ? absl::OkStatus() : Error(code, "use journal");
+  return code == SQLITE_OK ? absl::OkStatus() : Error(code, "use database");
 }
 
 absl::StatusOr<int64_t> Connection::Integer(std::string_view sql) {

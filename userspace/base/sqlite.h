@@ -1,4 +1,4 @@
-// The little of SQLite that the journal needs, with RAII and Status. A connection and its statements belong to one thread at
+// The little of SQLite that the journal and the ledger need, with RAII and Status. A connection and its statements belong to one thread at
 // a time.
 #pragma once
 #include <cstdint>

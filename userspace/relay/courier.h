@@ -1,0 +1,90 @@
+// Courier: decides what one sink is sent next, and what an answer means for cursors, pages and dead letters. No thread, no clock, no network:
+// who drives it passes the time, carries the requests and brings the answers, so that a day's outage is tested in a second.
+//
+//   Take(event) ...  while HasRoom()
+//   Next(now) -> request, or nothing until WakeAt() or news;  Receive(answer, now) once for each request
+//
+// What was dealt with is written to the ledger before anything further is sent. Where that fails (disk full) nothing is sent and HasRoom() is false.
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "userspace/delivery/feed_event.h"
+#include "userspace/ledger/ledger.h"
+#include "userspace/relay/retry.h"
+#include "userspace/relay/route.h"
+#include "userspace/relay/silences.h"
+#include "userspace/sinks/sink.h"
+
+namespace outlier {
+
+struct CourierContext {
+  config::v1::Sink config;
+  std::string kind;
+  Route route;
+  std::vector<std::string> sources;        // addresses, by number
+  std::shared_ptr<const Labels> labels;
+  const Silences* silences = nullptr;
+  Ledger* ledger = nullptr;
+};
+
+class Courier {
+ public:
+  explicit Courier(CourierContext context);
+  virtual ~Courier() = default;
+
+  void Take(FeedEvent event, WallTime now);
+  virtual bool HasRoom() const = 0;
+  std::optional<Request> Next(WallTime now);
+  void Receive(const Response& response, WallTime now);
+  WallTime WakeAt() const;                                   // WallTime::max() = only at news
+  virtual void Offer(std::shared_ptr<const Samples> samples) { (void)samples; }
+  virtual bool wants_samples() const { return false; }
+  virtual void Resend(std::vector<relay::v1::DeadLetter> letters) = 0;
+  void RetryNow(WallTime now) { retry_.TryNow(now); }
+  relay::v1::SinkStatus Status(WallTime now) const;
+
+ protected:
+  struct SourceState {
+    std::string feed_id;
+    std::string host_name;
+    uint64_t position = 0;       // committed
+    uint64_t last_sequence = 0;  // known to exist
+    std::optional<WallTime> oldest_waiting;
+    bool connected = false;
+    std::string message = "not connected yet";
+  };
+  // Of the kind of sink.
+  virtual Sink& sink() = 0;
+  virtual void TakeEvent(FeedEvent event, WallTime now) = 0;
+  virtual std::optional<Request> NextOfKind(WallTime now) = 0;
+  virtual void ReceiveOfKind(const Response& response, WallTime now) = 0;
+  virtual WallTime WakeOfKind() const = 0;
+  virtual void FillStatus(relay::v1::SinkStatus* status) const { (void)status; }
+
+  // Written now, or kept and tried again before anything else: `entry` is taken either way.
+  void Write(Entry entry, WallTime now);
+  bool stalled() const { return unwritten_.has_value(); }
+  const CourierContext& context() const { return context_; }
+  const std::string& name() const { return context_.config.name(); }
+  relay::v1::DeadLetter Letter(const Finding& finding, const std::string& reason, WallTime now) const;
+
+  Retry retry_;
+  std::vector<SourceState> sources_;
+  Counters counted_;             // of all time; written ones and those to be written
+  uint64_t dead_letters_ = 0;
+
+ private:
+  void Flush(WallTime now);
+  const CourierContext context_;
+  std::optional<Entry> unwritten_;
+  WallTime write_again_;
+  std::string stalled_because_;
+  bool preparing_ = false;
+};
+
+std::unique_ptr<Courier> MakeCourier(CourierContext context, AnySink sink);
+
+}  // namespace outlier

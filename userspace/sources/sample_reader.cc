@@ -1,0 +1,91 @@
+#include "userspace/sources/sample_reader.h"
+
+#include <fmt/format.h>
+
+#include "userspace/base/status.h"
+#include "userspace/base/text.h"
+#include "userspace/sources/feed_channel.h"
+
+namespace outlier {
+namespace {
+
+constexpr auto kWait = std::chrono::seconds(2);
+constexpr auto kUnaryDeadline = std::chrono::seconds(20);
+constexpr int64_t kStatusEverySeconds = 60;
+
+}  // namespace
+
+SampleReader::SampleReader(SampleReaderOptions options) : options_(std::move(options)), thread_([this] { Run(); }) {}
+
+SampleReader::~SampleReader() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    if (under_way_ != nullptr) under_way_->TryCancel();
+  }
+  wake_.notify_all();
+  thread_.join();
+}
+
+void SampleReader::Run() {
+  while (!stopping_) {
+    std::string why;
+    const auto channel = OpenFeedChannel(options_.address, options_.tls);
+    if (channel.ok()) {
+      const grpc::Status status = ReadOnce(v1::OutlierFeed::NewStub(*channel).get());
+      why = status.ok() ? "the stream ended" : status.error_message();
+    } else {
+      why = MessageOf(channel.status());
+    }
+    if (stopping_) return;
+    options_.on_state(false, fmt::format("cannot watch samples of {}: {}", Printable(options_.address, 200), Printable(why, 300)));
+    std::unique_lock lock(mutex_);
+    wake_.wait_for(lock, kWait, [&] { return stopping_.load(); });
+  }
+}
+
+grpc::Status SampleReader::ReadOnce(v1::OutlierFeed::Stub* stub) {
+  v1::Status host;
+  const auto ask = [&] {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kUnaryDeadline);
+    const grpc::Status status = stub->GetStatus(&context, {}, &host);
+    if (status.ok()) options_.on_status(host);
+    return status;
+  };
+  if (const grpc::Status status = ask(); !status.ok()) return status;
+  options_.on_state(true, "");
+  grpc::ClientContext context;
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return grpc::Status::CANCELLED;
+    under_way_ = &context;
+  }
+  v1::WatchSamplesRequest request;
+  request.mutable_resolution()->set_seconds(options_.resolution_ns / 1'000'000'000);
+  request.mutable_resolution()->set_nanos(static_cast<int32_t>(options_.resolution_ns % 1'000'000'000));
+  const auto stream = stub->WatchSamples(&context, request);
+  v1::SampleResponse response;
+  uint64_t lost = 0;
+  int64_t status_due = 0;
+  while (stream->Read(&response)) {
+    if (response.lost() > lost) options_.on_lost(response.lost() - lost);
+    lost = response.lost();
+    Samples samples{host.source(), std::move(response), std::nullopt, options_.labels};
+    response.Clear();
+    if (samples.sample.time().seconds() >= status_due) {
+      status_due = samples.sample.time().seconds() + kStatusEverySeconds;
+      if (ask().ok()) {
+        samples.status = host;
+        samples.source = host.source();
+      }
+    }
+    options_.on_samples(std::move(samples));
+  }
+  const grpc::Status status = stream->Finish();
+  const std::lock_guard lock(mutex_);
+  under_way_ = nullptr;
+  return status;
+}
+
+}  // namespace outlier

@@ -1,0 +1,227 @@
+#include "userspace/transport/http.h"
+
+#include <curl/curl.h>
+#include <openssl/evp.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+
+#include <algorithm>
+#include <cctype>
+#include <chrono>
+
+#include <fmt/format.h>
+
+#include "userspace/base/text.h"
+#include "userspace/transport/gzip.h"
+#include "userspace/transport/redact.h"
+#include "userspace/transport/transport.h"
+
+namespace outlier {
+namespace {
+
+constexpr long kKeepAliveSeconds = 30;
+constexpr auto kConnectWithin = std::chrono::seconds(10);
+
+struct ListFree {
+  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
+};
+using List = std::unique_ptr<curl_slist, ListFree>;
+
+void Append(List* list, const std::string& line) {
+  curl_slist* longer = curl_slist_append(list->get(), line.c_str());
+  if (longer == nullptr) return;
+  (void)list->release();
+  list->reset(longer);
+}
+
+// libcurl is made ready once, before any thread; it needs no undoing at the end of a program.
+bool Ready() {
+  static const bool ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+  return ready;
+}
+
+Response::Failure FailureOf(CURLcode code) {
+  switch (code) {
+    case CURLE_OPERATION_TIMEDOUT: return Response::Failure::kTimeout;
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_INVALIDCERTSTATUS: return Response::Failure::kTls;
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY: return Response::Failure::kConnect;
+    case CURLE_WRITE_ERROR:
+    case CURLE_FILESIZE_EXCEEDED: return Response::Failure::kTooLarge;
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_FAILED_INIT:
+    case CURLE_OUT_OF_MEMORY: return Response::Failure::kLocal;
+    default: return Response::Failure::kReset;
+  }
+}
+
+std::string Lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return out;
+}
+
+std::string_view Trimmed(std::string_view text) {
+  while (!text.empty() && (text.back() == '\r' || text.back() == '\n' || text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  return text;
+}
+
+// Accepts a chain that holds a certificate with this SHA-256, whoever signed it: what Elasticsearch prints at its first start.
+int TrustFingerprint(X509_STORE_CTX* store, void* argument) {
+  const auto& wanted = *static_cast<const std::string*>(argument);
+  const STACK_OF(X509)* chain = X509_STORE_CTX_get0_untrusted(store);
+  for (int i = 0; i < sk_X509_num(chain); ++i) {
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned length = 0;
+    if (X509_digest(sk_X509_value(chain, i), EVP_sha256(), digest, &length) != 1) continue;
+    std::string text;
+    for (unsigned k = 0; k < length; ++k) text += fmt::format("{:02x}", digest[k]);
+    if (text != wanted) continue;
+    // The rest of the chain, its dates and signatures are checked with this one as the root.
+    X509_STORE* roots = X509_STORE_new();
+    X509_STORE_add_cert(roots, sk_X509_value(chain, i));
+    X509_STORE_CTX* check = X509_STORE_CTX_new();
+    X509_STORE_CTX_init(check, roots, X509_STORE_CTX_get0_cert(store), const_cast<STACK_OF(X509)*>(chain));
+    X509_STORE_CTX_set_default(check, "ssl_server");
+    const int good = X509_verify_cert(check);
+    X509_STORE_CTX_set_error(store, X509_STORE_CTX_get_error(check));
+    X509_STORE_CTX_free(check);
+    X509_STORE_free(roots);
+    return good;
+  }
+  X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_UNTRUSTED);
+  return 0;
+}
+
+CURLcode SetFingerprint(CURL*, void* context, void* argument) {
+  SSL_CTX_set_cert_verify_callback(static_cast<SSL_CTX*>(context), TrustFingerprint, argument);
+  return CURLE_OK;
+}
+
+}  // namespace
+
+struct HttpTransport::Exchange {
+  Response response;
+  const std::atomic<bool>* aborted;
+  std::string fingerprint;
+
+  static size_t OnBody(char* data, size_t, size_t size, void* self) {
+    auto& body = static_cast<Exchange*>(self)->response.body;
+    if (body.size() + size > kMaxAnswerBytes) return 0;
+    body.append(data, size);
+    return size;
+  }
+  static size_t OnHeader(char* data, size_t, size_t size, void* self) {
+    auto& headers = static_cast<Exchange*>(self)->response.headers;
+    const std::string_view line(data, size);
+    if (line.starts_with("HTTP/")) headers.clear();  // of an interim answer or of the proxy
+    const size_t colon = line.find(':');
+    if (colon != std::string_view::npos && headers.size() < 200) {
+      headers.emplace_back(Lower(line.substr(0, colon)), std::string(Trimmed(line.substr(colon + 1))));
+    }
+    return size;
+  }
+  static int OnProgress(void* self, curl_off_t, curl_off_t, curl_off_t, curl_off_t) { return *static_cast<Exchange*>(self)->aborted ? 1 : 0; }
+};
+
+HttpTransport::HttpTransport(config::v1::Connection connection, std::string user_agent)
+    : connection_(std::move(connection)), user_agent_(std::move(user_agent)), curl_(Ready() ? curl_easy_init() : nullptr) {}
+
+HttpTransport::~HttpTransport() {
+  if (curl_ != nullptr) curl_easy_cleanup(curl_);
+}
+
+Response HttpTransport::Send(const Request& request) {
+  Exchange exchange{.response = {}, .aborted = &aborted_, .fingerprint = Lower(connection_.ca_trusted_fingerprint())};
+  const auto failed = [&](Response::Failure failure, std::string_view why) {
+    exchange.response.failure = failure;
+    exchange.response.failure_text = Redact(fmt::format("{} {}: {}", request.method, request.url, why), request.secrets);
+    return exchange.response;
+  };
+  if (curl_ == nullptr) return failed(Response::Failure::kLocal, "libcurl could not be made ready");
+  if (aborted_) return failed(Response::Failure::kReset, "stopping");
+  curl_easy_reset(curl_);  // options only: connections stay
+  const auto set = [&](CURLoption option, auto value) { curl_easy_setopt(curl_, option, value); };
+  const auto set_text = [&](CURLoption option, const std::string& value) {
+    if (!value.empty()) curl_easy_setopt(curl_, option, value.c_str());
+  };
+  set(CURLOPT_URL, request.url.c_str());
+  set(CURLOPT_PROTOCOLS_STR, "http,https");
+  set(CURLOPT_FOLLOWLOCATION, 0L);
+  set(CURLOPT_NOSIGNAL, 1L);
+  set(CURLOPT_TCP_KEEPALIVE, 1L);
+  set(CURLOPT_TCP_KEEPIDLE, kKeepAliveSeconds);
+  set(CURLOPT_PROXY, connection_.proxy().c_str());  // "" = none, whatever the environment says
+  set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+  set_text(CURLOPT_CAINFO, connection_.ca_file());
+  set_text(CURLOPT_SSLCERT, connection_.certificate_file());
+  set_text(CURLOPT_SSLKEY, connection_.key_file());
+  if (!exchange.fingerprint.empty()) {
+    std::erase(exchange.fingerprint, ':');
+    set(CURLOPT_SSL_CTX_FUNCTION, SetFingerprint);
+    set(CURLOPT_SSL_CTX_DATA, static_cast<void*>(&exchange.fingerprint));
+  }
+  const auto timeout = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::nanoseconds(connection_.timeout()));
+  set(CURLOPT_TIMEOUT_MS, static_cast<long>(timeout.count()));
+  set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(std::min<std::chrono::milliseconds>(timeout, kConnectWithin).count()));
+  set(CURLOPT_USERAGENT, user_agent_.c_str());
+  set(CURLOPT_WRITEFUNCTION, Exchange::OnBody);
+  set(CURLOPT_WRITEDATA, &exchange);
+  set(CURLOPT_HEADERFUNCTION, Exchange::OnHeader);
+  set(CURLOPT_HEADERDATA, &exchange);
+  set(CURLOPT_NOPROGRESS, 0L);
+  set(CURLOPT_XFERINFOFUNCTION, Exchange::OnProgress);
+  set(CURLOPT_XFERINFODATA, &exchange);
+  set(CURLOPT_ACCEPT_ENCODING, "");  // whatever libcurl can undo
+  char error[CURL_ERROR_SIZE] = "";
+  set(CURLOPT_ERRORBUFFER, error);
+
+  List headers;
+  for (const auto& [name, value] : request.headers) Append(&headers, fmt::format("{}: {}", name, value));
+  for (const std::string& header : connection_.headers()) Append(&headers, header);
+  Append(&headers, "Expect:");  // a round trip for nothing
+  std::string squeezed;
+  const std::string* body = &request.body;
+  if (request.compress && !request.body.empty()) {
+    squeezed = Gzip(request.body);
+    body = &squeezed;
+    Append(&headers, "Content-Encoding: gzip");
+  }
+  if (request.method == "GET") {
+    set(CURLOPT_HTTPGET, 1L);
+  } else if (request.method == "HEAD") {
+    set(CURLOPT_NOBODY, 1L);
+  } else {
+    set(CURLOPT_POST, 1L);
+    set(CURLOPT_POSTFIELDS, body->data());
+    set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body->size()));
+    set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
+  }
+  if (request.aws) {
+    set(CURLOPT_AWS_SIGV4, fmt::format("aws:amz:{}:{}", request.aws->region, request.aws->service).c_str());
+    set(CURLOPT_USERNAME, request.aws->access_key_id.c_str());
+    set(CURLOPT_PASSWORD, request.aws->secret_access_key.c_str());
+    if (!request.aws->session_token.empty()) Append(&headers, "X-Amz-Security-Token: " + request.aws->session_token);
+  }
+  set(CURLOPT_HTTPHEADER, headers.get());
+
+  const CURLcode code = curl_easy_perform(curl_);
+  long status = 0;
+  curl_easy_getinfo(curl_, CURLINFO_RESPONSE_CODE, &status);
+  exchange.response.status = static_cast<int>(status);
+  if (code == CURLE_OK) return exchange.response;
+  if (code == CURLE_ABORTED_BY_CALLBACK) return failed(Response::Failure::kReset, "stopping");
+  const std::string why = fmt::format("{}{}{}", curl_easy_strerror(code), *error == '\0' ? "" : ": ", error);
+  return failed(FailureOf(code), Printable(why, 500));
+}
+
+}  // namespace outlier
