@@ -1,0 +1,117 @@
+#include "userspace/relay/carrier.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "userspace/base/text.h"
+
+namespace outlier {
+namespace {
+
+constexpr size_t kMailboxBytes = 2 << 20;
+constexpr size_t kMostEvents = 1000;                         // taken at once
+constexpr auto kLongestWait = std::chrono::seconds(5);       // the wall clock may be set
+constexpr size_t kMostWishes = 64;
+
+}  // namespace
+
+Carrier::Carrier(std::unique_ptr<Courier> courier, std::unique_ptr<Transport> transport, std::function<WallTime()> now,
+                 std::function<void(const std::string&)> warn)
+    : courier_(std::move(courier)),
+      transport_(std::move(transport)),
+      now_(std::move(now)),
+      warn_(std::move(warn)),
+      wants_samples_(courier_->wants_samples()),
+      mailbox_(kMailboxBytes) {
+  Publish(now_());
+}
+
+Carrier::~Carrier() {
+  stopping_ = true;
+  mailbox_.Close();
+  transport_->Abort();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Carrier::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void Carrier::Offer(std::shared_ptr<const Samples> samples) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (wishes_.size() >= kMostWishes) return;  // the thread waits for an answer: these ticks are lost, and the courier counts what it is offered
+    wishes_.push_back([samples = std::move(samples)](Courier* courier) { courier->Offer(samples); });
+  }
+  mailbox_.Wake();
+}
+
+void Carrier::RetryNow() {
+  {
+    const std::lock_guard lock(mutex_);
+    wishes_.push_back([now = now_()](Courier* courier) { courier->RetryNow(now); });
+  }
+  mailbox_.Wake();
+}
+
+void Carrier::Resend(std::vector<relay::v1::DeadLetter> letters) {
+  {
+    const std::lock_guard lock(mutex_);
+    wishes_.push_back([letters = std::move(letters)](Courier* courier) { courier->Resend(letters); });
+  }
+  mailbox_.Wake();
+}
+
+relay::v1::SinkStatus Carrier::Status() const {
+  const std::lock_guard lock(mutex_);
+  return status_;
+}
+
+void Carrier::TakeWishes() {
+  std::vector<std::function<void(Courier*)>> wishes;
+  {
+    const std::lock_guard lock(mutex_);
+    wishes.swap(wishes_);
+  }
+  for (const auto& wish : wishes) wish(courier_.get());
+}
+
+void Carrier::Publish(WallTime now) {
+  relay::v1::SinkStatus status = courier_->Status(now);
+  if (status.state() != told_) {
+    told_ = status.state();
+    warn_(status.state() == relay::v1::SinkStatus::DELIVERING
+              ? fmt::format("sink {} delivers again", status.name())
+              : fmt::format("sink {} ({}) {}: {}", status.name(), status.kind(), relay::v1::SinkStatus::State_Name(status.state()), Printable(status.message(), 500)));
+  }
+  const std::lock_guard lock(mutex_);
+  status_ = std::move(status);
+}
+
+void Carrier::Run() {
+  while (!stopping_) {
+    TakeWishes();
+    WallTime now = now_();
+    if (courier_->HasRoom()) {
+      for (FeedEvent& event : mailbox_.Take(kMostEvents, std::chrono::steady_clock::now())) courier_->Take(std::move(event), now);
+    }
+    if (auto request = courier_->Next(now)) {
+      const Response response = transport_->Send(*request);
+      if (stopping_) return;  // not an answer of the sink
+      now = now_();
+      courier_->Receive(response, now);
+      Publish(now);
+      continue;
+    }
+    Publish(now);
+    const WallTime wake = courier_->WakeAt();
+    if (wake <= now) continue;
+    const auto wait = std::min<std::chrono::nanoseconds>(wake == WallTime::max() ? kLongestWait : wake - now, kLongestWait);
+    const auto until = std::chrono::steady_clock::now() + wait;
+    // Without room only time helps; the mailbox fills and holds the source up.
+    for (FeedEvent& event : mailbox_.Take(courier_->HasRoom() ? kMostEvents : 0, until)) courier_->Take(std::move(event), now_());
+  }
+}
+
+}  // namespace outlier

@@ -1,0 +1,48 @@
+// Carrier: one sink's thread. Drives its courier with the wall clock, its mailbox and its transport, so that a sink that hangs holds up
+// nobody else.
+#pragma once
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "userspace/relay/courier.h"
+#include "userspace/sources/mailbox.h"
+#include "userspace/transport/transport.h"
+
+namespace outlier {
+
+class Carrier {
+ public:
+  Carrier(std::unique_ptr<Courier> courier, std::unique_ptr<Transport> transport, std::function<WallTime()> now,
+          std::function<void(const std::string&)> warn);
+  ~Carrier();                                   // ends the request under way; within a second
+  void Start();
+  Mailbox& mailbox() { return mailbox_; }
+  bool wants_samples() const { return wants_samples_; }
+  // Thread-safe.
+  void Offer(std::shared_ptr<const Samples> samples);
+  void RetryNow();
+  void Resend(std::vector<relay::v1::DeadLetter> letters);
+  relay::v1::SinkStatus Status() const;
+
+ private:
+  void Run();
+  void TakeWishes();
+  void Publish(WallTime now);
+  std::unique_ptr<Courier> courier_;
+  const std::unique_ptr<Transport> transport_;
+  const std::function<WallTime()> now_;
+  const std::function<void(const std::string&)> warn_;
+  const bool wants_samples_;
+  Mailbox mailbox_;
+  mutable std::mutex mutex_;
+  std::vector<std::function<void(Courier*)>> wishes_;   // of other threads; guarded by mutex_
+  relay::v1::SinkStatus status_;                        // guarded by mutex_
+  relay::v1::SinkStatus::State told_ = relay::v1::SinkStatus::DELIVERING;
+  std::atomic<bool> stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace outlier
