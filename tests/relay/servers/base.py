@@ -63,6 +63,7 @@ class Server(abc.ABC):
 
     name: ClassVar[str]
     start_timeout: ClassVar[float] = 30
+    ask_interval: ClassVar[float] = 0.05
 
     def __init__(self, folder: Path | None = None) -> None:
         """`folder`: keeps its state, by default a temporary one that close() removes."""
@@ -114,7 +115,7 @@ class Server(abc.ABC):
             if time.monotonic() > deadline:
                 self.kill()
                 raise NotReady(f"{self.name} was not ready within {self.start_timeout:.0f} s; its log ends:\n{self.log_tail()}")
-            time.sleep(0.05)
+            time.sleep(self.ask_interval)
         return self
 
     def stop(self, timeout: float = 20) -> None:

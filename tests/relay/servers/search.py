@@ -19,11 +19,15 @@ JVM_FOLDER = Path("/usr/lib/jvm")
 class SearchServer(Server):
     """One node with 512 MiB of heap. It drops root, and waits for yellow: one node never gets green."""
 
-    start_timeout = 120
+    start_timeout = 180
+    ask_interval = 0.25  # each question costs a starting node a check of the password
     environment_prefix: ClassVar[str]
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, quick: bool = True) -> None:
+        """`quick`: starts with about half the processor time, because Java compiles with less effort, and is slower later. False is the server
+        as it is delivered: for measuring."""
         super().__init__(folder)
+        self._quick = quick
         self.port = free_port()
         self._transport_port = free_port()
         self.options: dict[str, str] = {}
@@ -68,11 +72,15 @@ class SearchServer(Server):
         if not config.exists():
             shutil.copytree(home / "config", config)
             options = config / "jvm.options"  # these name files in the home, which is not to be written
-            options.write_text(re.sub(r"(?m)^.*(gc\.log|HeapDump|ErrorFile).*$", "", options.read_text()))
+            text = re.sub(r"(?m)^.*(gc\.log|HeapDump|ErrorFile).*$", "", options.read_text())
+            options.write_text(text.replace("-XX:+UseG1GC", "-XX:+UseSerialGC") if self._quick else text)
             self._configure(config)
         prefix = self.environment_prefix
         environment = {f"{prefix}_JAVA_HOME": str(java), f"{prefix}_PATH_CONF": str(config), f"{prefix}_TMPDIR": str(self.folder / "tmp"),
                        f"{prefix}_JAVA_OPTS": "-Xms512m -Xmx512m"}  # fmt: skip
+        if self._quick:
+            environment[f"{prefix}_JAVA_OPTS"] += " -XX:TieredStopAtLevel=1"
+            environment["CLI_JAVA_OPTS"] = "-XX:TieredStopAtLevel=1"
         settings = [f"-E{key}={value}" for key, value in {**self._settings(), **self.options}.items()]
         self._spawn([home / "bin" / program, *settings], environment=environment, as_nobody=True)
 
