@@ -178,8 +178,8 @@ class World:
         self.faults = Faults()
         self.records: list[dict[str, Any]] = []
         self.next_id = 1
-        shared: dict[str, Any] = {}
-        self.hosts = {vendor.name: Host(vendor(self.clock, shared), self) for vendor in VENDORS}
+        self.shared: dict[str, Any] = {}
+        self.hosts = {vendor.name: Host(vendor(self.clock, self.shared), self) for vendor in VENDORS}
         self.control = Listener(self._control, lambda error, connection: None)
         self.stopped = asyncio.Event()
 
@@ -260,11 +260,12 @@ class World:
         self._host(vendor).vendor.configure(**settings)
 
     def do_reset(self) -> None:
-        """As just started, but for ports, certificates, configuration and the clock."""
+        """As just started, but for ports, certificates and the clock."""
         self.faults.clear()
         self.records.clear()
+        self.shared.clear()
         for host in self.hosts.values():
-            host.vendor.reset()
+            host.vendor = type(host.vendor)(self.clock, self.shared)
             host.recent.clear()
 
     def do_clock(self, now: float | None = None, frozen: bool = False) -> float:
