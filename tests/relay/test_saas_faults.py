@@ -207,7 +207,7 @@ def test_a_closed_port_refuses_connections_and_keeps_its_state(saas: Saas) -> No
 def test_a_rotated_key_suspends_the_old_one(saas: Saas) -> None:  # noqa: F811
     message = right(saas)["opsgenie create"]
     saas.configure("opsgenie", keys=["new"])
-    assert [send(saas, one).status for one in (message, message.with_headers(authorization="GenieKey new"))] == [403, 202]
+    assert [send(saas, one).status for one in (message, message.with_headers(authorization="GenieKey new"))] == [401, 202]
 
 
 def test_wrong_orders_get_clear_answers(saas: Saas) -> None:  # noqa: F811

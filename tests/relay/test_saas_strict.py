@@ -149,7 +149,7 @@ TABLE = [
     Wrong("opsgenie create", "a responder without a name", body(responders=[{"type": "team"}]), 422, "none of responders[0].id"),
     Wrong("opsgenie create", "no key", headers(authorization=None), 401, "GenieKey", "auth"),
     Wrong("opsgenie create", "a bearer", headers(authorization="Bearer x"), 401, "GenieKey", "auth"),
-    Wrong("opsgenie create", "a revoked key", headers(authorization="GenieKey 00000000"), 403, "not known", ""),
+    Wrong("opsgenie create", "a revoked key", headers(authorization="GenieKey 00000000"), 401, "not known", ""),
     Wrong("opsgenie create", "bad JSON", raw("{"), 400, "not JSON", "json"),
     Wrong("opsgenie close", "an identifier of no known kind", path("/v2/alerts/a/close?identifierType=name"), 400, "identifierType", "route"),
     Wrong("opsgenie close", "an alias whose slash is not encoded", path("/v2/alerts/a/b/close?identifierType=alias"), 404, "no such", "route"),

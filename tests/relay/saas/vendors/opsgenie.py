@@ -1,11 +1,13 @@
 """Opsgenie alert API v2: requests are taken at once and carried out later; what became of them is asked by their id.
 
-UNVERIFIED: limits other than the message's, 422 for a body that does not fit, the texts, the shape of the list of alerts.
+Codes are those that the vendor's own client explains: 401 a wrong key or a disabled integration, 403 a key without the right, 415 and 422 a
+body of the wrong type or meaning. UNVERIFIED: limits other than the message's, the texts.
 """
 
 from __future__ import annotations
 
 import uuid
+from datetime import datetime, timezone
 from typing import Any
 
 from ..check import List, Map, Object, Text
@@ -66,7 +68,7 @@ class Opsgenie(Vendor):
         if scheme != "GenieKey" or not key:
             raise Refused(401, "Could not authenticate: Authorization must be 'GenieKey <key>'", kind="auth")
         if key not in self.valid:
-            raise Refused(403, "Could not authenticate: the key is not known", kind="auth", violation=False)
+            raise Refused(401, "Could not authenticate: the key is not known", kind="auth", violation=False)
         request.tenant = key
 
     def refusal(self, refused: Refused, request: Request | None) -> Answer:
@@ -192,6 +194,4 @@ class Opsgenie(Vendor):
 
 
 def _iso(moment: float) -> str:
-    from datetime import datetime, timezone
-
     return datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
