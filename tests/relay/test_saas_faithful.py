@@ -69,7 +69,9 @@ def test_opsgenies_client_opens_acknowledges_notes_closes_and_asks(saas: Saas) -
 
 def test_pagerdutys_client_triggers_acknowledges_resolves_and_tells_changes(secure: Saas, authority: Authority) -> None:  # noqa: F811
     secure.fault("pagerduty", "throttle", times=1, body="feed:throttled")
-    told = senders.run_node("pagerduty_sender.cjs", authority.ca, server=f"127.0.0.1:{secure.ports['pagerduty']}", key=secure.key("pagerduty"))
+    told = senders.run_node(
+        "pagerduty_sender.cjs", authority.ca, server=f"127.0.0.1:{secure.ports['pagerduty']}", key=secure.key("pagerduty")
+    )
     for name in ("trigger", "acknowledge", "resolve"):
         assert told[name] == {"status": 202, "data": {"status": "success", "message": "Event processed", "dedup_key": "feed:1"}}
     assert told["change"]["status"] == told["repeated"]["status"] == 202
@@ -80,7 +82,9 @@ def test_pagerdutys_client_triggers_acknowledges_resolves_and_tells_changes(secu
 
 
 def test_slacks_client_posts_text_and_blocks_and_hears_what_is_wrong(saas: Saas) -> None:  # noqa: F811
-    told = senders.run_node("slack_sender.cjs", hook=saas.url("slack", f"/services/{saas.key('slack')}"), stranger=saas.url("slack", "/services/T0/B0/no"))
+    told = senders.run_node(
+        "slack_sender.cjs", hook=saas.url("slack", f"/services/{saas.key('slack')}"), stranger=saas.url("slack", "/services/T0/B0/no")
+    )
     assert told["text"]["text"] == told["blocks"]["text"] == "ok"
     assert "400" in told["nothing"]["message"] and "404" in told["stranger"]["message"]
     assert len(saas.state("slack")["messages"]) == 2
@@ -119,24 +123,34 @@ def test_opentelemetrys_exporter_is_taken_by_every_back_end(
 ) -> None:
     key = saas.key(vendor)
     headers = {
-        "new_relic": {"api-key": key}, "datadog": {"dd-api-key": key, "dd-protocol": "otlp"}, "dynatrace": {"authorization": f"Api-Token {key}"},
+        "new_relic": {"api-key": key}, "datadog": {"dd-api-key": key, "dd-protocol": "otlp"},
+        "dynatrace": {"authorization": f"Api-Token {key}"},
         "grafana_cloud": {"authorization": "Basic " + base64.b64encode(key.encode()).decode()}, "instana_otlp": {"x-instana-key": key},
         "elastic_otlp": {"authorization": f"ApiKey {key}"},
     }[vendor]  # fmt: skip
     told = senders.run_python(
-        "otlp_sender.py", metrics=saas.url(vendor, metrics), logs=saas.url(vendor, logs), headers=headers, delta=delta, all_delta=all_delta, gzip=gzip
+        "otlp_sender.py",
+        metrics=saas.url(vendor, metrics),
+        logs=saas.url(vendor, logs),
+        headers=headers,
+        delta=delta,
+        all_delta=all_delta,
+        gzip=gzip,
     )
     assert told == {"metrics": True, "logs": True}
     state = saas.state(vendor)
     points = {point["name"]: point for point in state["metrics"]}
     assert {name: (point["kind"], point["value"]) for name, point in points.items()} == {
-        "outlier.incidents": ("sum", 7), "outlier.open": ("sum", -2), "outlier.delay": ("histogram", None), "outlier.score": ("gauge", 0.93),
+        "outlier.incidents": ("sum", 7), "outlier.open": ("sum", -2), "outlier.delay": ("histogram", None), "outlier.score": ("gauge",
+        0.93),
         "outlier.exponential": ("exponentialHistogram", None),
     }  # fmt: skip
     assert points["outlier.score"]["attributes"] == {"workload": "backup", "depth": 3, "good": False}
     assert points["outlier.score"]["resource"]["host.ip"] == ["10.0.0.1", "10.0.0.2"]
     assert points["outlier.incidents"]["temporality"] == (1 if delta else 2)
-    assert [(log["event"], log["severity"], log["body"]) for log in state["logs"]] == [("outlier.incident.opened", 17, "web-1: 14x typical")]
+    assert [(log["event"], log["severity"], log["body"]) for log in state["logs"]] == [
+        ("outlier.incident.opened", 17, "web-1: 14x typical")
+    ]
     assert {seen["headers"].get("content-encoding") for seen in saas.requests(vendor)} == {"gzip" if gzip else None}
     assert saas.violations() == []
 
@@ -150,10 +164,14 @@ def test_datadog_refuses_the_exporters_cumulative_sums(saas: Saas) -> None:  # n
 
 
 def test_cloudevents_and_standard_webhooks_libraries_are_understood(saas: Saas) -> None:  # noqa: F811
-    told = senders.run_python("webhook_sender.py", url=saas.url("webhook", "/webhook/one"), secrets={"right": saas.key("webhook"), "wrong": "whsec_" + "A" * 32})
+    told = senders.run_python(
+        "webhook_sender.py", url=saas.url("webhook", "/webhook/one"), secrets={"right": saas.key("webhook"), "wrong": "whsec_" + "A" * 32}
+    )
     assert (told["right"], told["wrong"]) == (204, 401) and told["type"].startswith("application/cloudevents+json")
     assert [violation["kind"] for violation in saas.violations()] == ["signature"]
-    assert senders.run_node("webhook_sender.cjs", url=saas.url("webhook", "/webhook/one"), secret=saas.key("webhook")) == {"statuses": [204, 200]}
+    assert senders.run_node("webhook_sender.cjs", url=saas.url("webhook", "/webhook/one"), secret=saas.key("webhook")) == {
+        "statuses": [204, 200]
+    }
     assert len(saas.state("webhook")["events"]) == 2 and len(saas.violations()) == 1
 
 
@@ -206,7 +224,9 @@ def alertmanager(saas: Saas, tmp_path: Path) -> Iterator[str]:  # noqa: F811
 
 def post_alert(address: str, **times: str) -> None:
     alert: dict[str, Any] = {"labels": {"alertname": "HostAnomaly", "host": "web-1"}, "annotations": {"summary": "14x typical"}} | times
-    request = urllib.request.Request(f"http://{address}/api/v2/alerts", json.dumps([alert]).encode(), {"Content-Type": "application/json"}, method="POST")
+    request = urllib.request.Request(
+        f"http://{address}/api/v2/alerts", json.dumps([alert]).encode(), {"Content-Type": "application/json"}, method="POST"
+    )
     assert urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10).status == 200
 
 
@@ -223,7 +243,11 @@ def test_alertmanager_pages_and_resolves_at_every_receiver(saas: Saas, alertmana
     for name in RECEIVERS:
         saas.wait(lambda name=name: sum(1 for seen in saas.requests(name) if seen["verdict"] == "accepted") >= 2, 20, f"the end at {name}")
     assert [violation for violation in saas.violations() if violation["vendor"] != "slack"] == []
-    for book in (saas.state("pagerduty")["keys"][saas.key("pagerduty")], saas.state("opsgenie"), saas.state("victorops")["routings"]["team"]):
+    for book in (
+        saas.state("pagerduty")["keys"][saas.key("pagerduty")],
+        saas.state("opsgenie"),
+        saas.state("victorops")["routings"]["team"],
+    ):
         assert [effect["effect"] for effect in book["effects"]] == ["opened", "resolved"]
         assert book["open"] == [] and len(book["pages"]) == 1
     assert [seen["status"] for seen in saas.requests("pagerduty")][:2] == [429, 202]

@@ -20,7 +20,8 @@ from saas.speak import NOW, Reply, right, send
 VENDORS = ["pagerduty", "opsgenie", "victorops", "slack", "datadog", "new_relic", "dynatrace", "instana", "webhook"]
 ONE = {
     "pagerduty": "pagerduty trigger", "opsgenie": "opsgenie create", "victorops": "victorops alert", "slack": "slack message",
-    "datadog": "datadog event v2", "new_relic": "new_relic events", "dynatrace": "dynatrace event", "instana": "instana event", "webhook": "webhook event",
+    "datadog": "datadog event v2", "new_relic": "new_relic events", "dynatrace": "dynatrace event", "instana": "instana event",
+    "webhook": "webhook event",
 }  # fmt: skip
 
 
@@ -38,7 +39,8 @@ def effects(server: Saas, vendor: str) -> list[str]:
     ("kind", "details", "status"),
     [
         ("refuse", {}, 400), ("refuse", {"status": 422}, 422), ("throttle", {}, 429), ("fail", {}, 500), ("fail", {"status": 503}, 503),
-        ("unauthorized", {}, 401), ("forbidden", {}, 403), ("not_found", {}, 404), ("too_large", {}, 413), ("redirect", {"location": "/x"}, 307),
+        ("unauthorized", {}, 401), ("forbidden", {}, 403), ("not_found", {}, 404), ("too_large", {}, 413), ("redirect", {"location": "/x"},
+        307),
     ],
 )  # fmt: skip
 def test_a_refusal_is_of_the_vendors_form_takes_no_effect_and_is_over_after_its_times(
@@ -55,7 +57,9 @@ def test_a_refusal_is_of_the_vendors_form_takes_no_effect_and_is_over_after_its_
         assert replies[0].headers["location"] == "/x"
     assert saas.state(vendor) == before
     assert send(saas, message).status < 300
-    assert [(seen["verdict"], seen["fault"], seen["processed"]) for seen in saas.requests(vendor)] == [("fault", kind, False)] * 2 + [("accepted", None, True)]
+    assert [(seen["verdict"], seen["fault"], seen["processed"]) for seen in saas.requests(vendor)] == [("fault", kind, False)] * 2 + [
+        ("accepted", None, True)
+    ]
     assert saas.violations() == []
 
 
@@ -177,7 +181,11 @@ def test_faults_stand_in_a_row_and_an_accept_lets_through(saas: Saas) -> None:  
     saas.fault("pagerduty", "throttle", times=1)
     saas.fault("*", "fail")
     assert [send(saas, right(saas)["pagerduty trigger"]).status for _ in range(3)] == [202, 429, 500]
-    assert [(rule["kind"], rule["fired"], rule["left"]) for rule in saas.faults()] == [("accept", 1, 0), ("throttle", 1, 0), ("fail", 1, None)]
+    assert [(rule["kind"], rule["fired"], rule["left"]) for rule in saas.faults()] == [
+        ("accept", 1, 0),
+        ("throttle", 1, 0),
+        ("fail", 1, None),
+    ]
     saas.clear_faults()
     assert send(saas, right(saas)["pagerduty trigger"]).status == 202
 
@@ -213,7 +221,8 @@ def test_a_rotated_key_suspends_the_old_one(saas: Saas) -> None:  # noqa: F811
 def test_wrong_orders_get_clear_answers(saas: Saas) -> None:  # noqa: F811
     for order, text in [
         (lambda: saas.fault("pagerdoody", "fail"), "pagerdoody"), (lambda: saas.fault("slack", "explode"), "explode"),
-        (lambda: saas.fault("slack", "fail", status=404), "cannot answer 404"), (lambda: saas.fault("slack", "fail", probability=2), "outside"),
+        (lambda: saas.fault("slack", "fail", status=404), "cannot answer 404"), (lambda: saas.fault("slack", "fail", probability=2),
+        "outside"),
         (lambda: saas.configure("slack", colour=1), "no setting 'colour'"), (lambda: saas.ask("dance"), "dance"),
         (lambda: saas.configure("instana", rate_limit=True), "no rate limit"), (lambda: saas.fault("slack", "fail", times=0), "at least 1"),
     ]:  # fmt: skip

@@ -19,14 +19,17 @@ from saas.speak import NOW, Message, azure_token, log_bytes, metric_bytes, right
 
 ENDPOINTS = [
     "pagerduty trigger", "pagerduty resolve", "pagerduty change", "opsgenie create", "opsgenie close", "opsgenie acknowledge",
-    "jira_service_management create", "jira_service_management close", "victorops alert", "slack message", "webhook event", "datadog event v1",
-    "datadog event v2", "datadog series", "datadog check", "datadog validate", "datadog otlp metrics", "datadog otlp logs", "new_relic events",
+    "jira_service_management create", "jira_service_management close", "victorops alert", "slack message", "webhook event",
+    "datadog event v1",
+    "datadog event v2", "datadog series", "datadog check", "datadog validate", "datadog otlp metrics", "datadog otlp logs",
+    "new_relic events",
     "new_relic otlp metrics", "new_relic otlp logs", "dynatrace event", "dynatrace lines", "dynatrace otlp metrics", "dynatrace otlp logs",
     "instana event", "instana otlp metrics", "entra token", "entra metadata", "azure rows", "azure otlp metrics", "azure otlp logs",
     "grafana_cloud otlp metrics", "elastic otlp logs",
 ]  # fmt: skip
 SUCCESS = {
-    "pagerduty": 202, "opsgenie": 202, "jira_service_management": 202, "datadog event v1": 202, "datadog event v2": 202, "datadog series": 202,
+    "pagerduty": 202, "opsgenie": 202, "jira_service_management": 202, "datadog event v1": 202, "datadog event v2": 202,
+    "datadog series": 202,
     "datadog check": 202, "dynatrace event": 201, "dynatrace lines": 202, "azure rows": 204, "webhook": 204,
 }  # fmt: skip
 
@@ -123,7 +126,8 @@ TABLE = [
     Wrong("pagerduty trigger", "an unknown action", body(event_action="open"), 400, "must be one of trigger, acknowledge, resolve"),
     Wrong("pagerduty trigger", "no payload", body(payload=None), 400, "'payload' is missing"),
     Wrong("pagerduty trigger", "a summary of 1025 characters", at("payload", summary="x" * 1025), 400, "at most 1024"),
-    Wrong("pagerduty trigger", "a severity of its own", at("payload", severity="major"), 400, "must be one of critical, error, warning, info"),
+    Wrong("pagerduty trigger", "a severity of its own", at("payload", severity="major"), 400,
+    "must be one of critical, error, warning, info"),
     Wrong("pagerduty trigger", "no source", at("payload", source=None), 400, "'payload.source' is missing"),
     Wrong("pagerduty trigger", "a timestamp in numbers", at("payload", timestamp=NOW), 400, "no RFC 3339 date-time"),
     Wrong("pagerduty trigger", "custom details that are text", at("payload", custom_details="x"), 400, "is not an object"),
@@ -151,8 +155,10 @@ TABLE = [
     Wrong("opsgenie create", "a bearer", headers(authorization="Bearer x"), 401, "GenieKey", "auth"),
     Wrong("opsgenie create", "a revoked key", headers(authorization="GenieKey 00000000"), 401, "not known", ""),
     Wrong("opsgenie create", "bad JSON", raw("{"), 400, "not JSON", "json"),
-    Wrong("opsgenie close", "an identifier of no known kind", path("/v2/alerts/a/close?identifierType=name"), 400, "identifierType", "route"),
-    Wrong("opsgenie close", "an alias whose slash is not encoded", path("/v2/alerts/a/b/close?identifierType=alias"), 404, "no such", "route"),
+    Wrong("opsgenie close", "an identifier of no known kind", path("/v2/alerts/a/close?identifierType=name"), 400, "identifierType",
+    "route"),
+    Wrong("opsgenie close", "an alias whose slash is not encoded", path("/v2/alerts/a/b/close?identifierType=alias"), 404, "no such",
+    "route"),
     Wrong("opsgenie close", "a form", headers(content_type="application/x-www-form-urlencoded"), 415, "Content-Type", "media"),
     Wrong("jira_service_management create", "a message too long", body(message="x" * 131), 422, "at most 130"),
     Wrong("jira_service_management create", "Opsgenie's own path", path("/v2/alerts"), 404, "no such resource", "route"),
@@ -210,14 +216,17 @@ TABLE = [
     Wrong("datadog event v2", "v1's status", at(*V2, "attributes", status="success"), 400, "must be one of error, warn, ok"),
     Wrong("datadog event v2", "a priority that is a number", at(*V2, "attributes", priority=1), 400, "is not a string"),
     Wrong("datadog event v2", "101 custom properties", at(*V2, "attributes", custom={str(i): i for i in range(101)}), 400, "at most 100"),
-    Wrong("datadog event v2", "21 links", at(*V2, "attributes", links=[{"category": "runbook", "url": "https://a.b"}] * 21), 400, "at most 20"),
+    Wrong("datadog event v2", "21 links", at(*V2, "attributes", links=[{"category": "runbook", "url": "https://a.b"}] * 21), 400,
+    "at most 20"),
     Wrong("datadog event v2", "a timestamp of 19 hours ago", at(*V2, timestamp="2026-02-28T15:00:00Z"), 400, "19.0 h old", ""),
     Wrong("datadog event v2", "a timestamp without a zone", at(*V2, timestamp="2026-03-01T10:00:00"), 400, "no RFC 3339 date-time"),
     Wrong("datadog series", "a type in words", series(type="gauge"), 400, "not a finite number"),
     Wrong("datadog series", "no points", series(points=[]), 400, "at least 1"),
     Wrong("datadog series", "v1's points", series(points=[[NOW, 1.0]]), 400, "is not an object"),
-    Wrong("datadog series", "a point of two hours ago", series(points=[{"timestamp": NOW - 7200, "value": 1}]), 400, "more than an hour old", ""),
-    Wrong("datadog series", "a point in 11 minutes", series(points=[{"timestamp": NOW + 660, "value": 1}]), 400, "10 minutes ahead", "future"),
+    Wrong("datadog series", "a point of two hours ago", series(points=[{"timestamp": NOW - 7200, "value": 1}]), 400,
+    "more than an hour old", ""),
+    Wrong("datadog series", "a point in 11 minutes", series(points=[{"timestamp": NOW + 660, "value": 1}]), 400, "10 minutes ahead",
+    "future"),
     Wrong("datadog series", "a count without an interval", series(type=1), 202, "[]", "schema", "without an interval"),
     Wrong("datadog series", "a metric that starts with a digit", series(metric="1score"), 400, "does not match"),
     Wrong("datadog series", "more than 512000 bytes", series(unit=BIG), 413, "at most 512000", "size"),
@@ -278,7 +287,8 @@ TABLE = [
     Wrong("azure rows", "a column with a dot", row(**{"host.name": "x"}), 204, "", "schema", "'host.name'"),
     Wrong("azure rows", "a column of 46 characters", row(**{"x" * 46: 1}), 204, "", "schema", "1..45"),
     Wrong("azure rows", "a field of 65 KB", row(Text="x" * 65 * 1024), 204, "", "schema", "cut at 64 KB"),
-    Wrong("azure rows", "more than 1 MB inflated", lambda message: row(Text="x" * 1_048_600)(message).gzipped(), 413, "ContentLengthLimitExceeded", "size", "inflates"),
+    Wrong("azure rows", "more than 1 MB inflated", lambda message: row(Text="x" * 1_048_600)(message).gzipped(), 413,
+    "ContentLengthLimitExceeded", "size", "inflates"),
     Wrong("azure rows", "no token", headers(authorization=None), 401, "AuthenticationFailed", "auth", "Bearer"),
     Wrong("azure rows", "a token nobody issued", headers(authorization="Bearer x"), 401, "AuthenticationTokenInvalid", ""),
     Wrong("azure rows", "no api-version", lambda message: message.but(path=message.path.partition("?")[0]), 400, "api-version", "route"),
@@ -286,9 +296,11 @@ TABLE = [
     Wrong("grafana_cloud otlp metrics", "a bearer", headers(authorization="Bearer x"), 401, "Basic", "auth"),
     Wrong("grafana_cloud otlp metrics", "not protobuf", raw(b"\x07\xff"), 400, "wire type", "protobuf"),
     Wrong("grafana_cloud otlp metrics", "no service.name", raw(metric_bytes(service=False)), 200, "", "schema", "no service.name"),
-    Wrong("grafana_cloud otlp metrics", "an unknown name in JSON", as_json({"resource_metrics": []}), 200, "{}", "schema", "resource_metrics"),
+    Wrong("grafana_cloud otlp metrics", "an unknown name in JSON", as_json({"resource_metrics": []}), 200, "{}", "schema",
+    "resource_metrics"),
     Wrong("grafana_cloud otlp metrics", "an enum in words",
-          as_json({"resourceMetrics": [{"scopeMetrics": [{"metrics": [{"name": "a", "sum": {"aggregationTemporality": "DELTA"}}]}]}]}), 400, "integers only"),
+          as_json({"resourceMetrics": [{"scopeMetrics": [{"metrics": [{"name": "a", "sum": {"aggregationTemporality": "DELTA"}}]}]}]}),
+          400, "integers only"),
     Wrong("elastic otlp logs", "an event of two names", raw(log_bytes("a.b", "c.d")), 200, "", "schema", "event.name"),
     Wrong("elastic otlp logs", "basic auth", headers(authorization="Basic x"), 401, "ApiKey", "auth"),
 ]  # fmt: skip
@@ -359,7 +371,9 @@ def test_a_request_cut_off_in_its_middle_is_recorded_but_no_violation(saas: Saas
     assert saas.violations() == []
 
 
-@pytest.mark.parametrize("endpoint", ["datadog series", "new_relic events", "webhook event", "azure rows", "dynatrace lines", "grafana_cloud otlp metrics"])
+@pytest.mark.parametrize(
+    "endpoint", ["datadog series", "new_relic events", "webhook event", "azure rows", "dynatrace lines", "grafana_cloud otlp metrics"]
+)
 def test_compressed_bodies_are_read_where_the_vendor_takes_them(saas: Saas, endpoint: str) -> None:  # noqa: F811
     message = right_message(saas, endpoint).gzipped()
     if endpoint == "webhook event":  # the signature is of the bytes as sent
@@ -441,7 +455,14 @@ def test_victorops_keeps_the_state_of_an_entity(saas: Saas) -> None:  # noqa: F8
     alert = right(saas)["victorops alert"]
     for kind in ("RECOVERY", "CRITICAL", "WARNING", "ACKNOWLEDGEMENT", "INFO", "RECOVERY"):
         assert send(saas, alert.with_body(message_type=kind)).json == {"result": "success", "entity_id": "feed:1"}
-    assert [seen["effects"][0] for seen in saas.requests("victorops")] == ["nothing", "opened", "appended", "acknowledged", "noted", "resolved"]
+    assert [seen["effects"][0] for seen in saas.requests("victorops")] == [
+        "nothing",
+        "opened",
+        "appended",
+        "acknowledged",
+        "noted",
+        "resolved",
+    ]
 
 
 def test_datadog_makes_one_alert_of_the_events_of_one_key(saas: Saas) -> None:  # noqa: F811
@@ -533,7 +554,8 @@ def test_otlp_is_stored_point_by_point_and_json_equals_protobuf(saas: Saas) -> N
     send(saas, protobuf)
     attribute = {"key": "event.name", "value": {"stringValue": "outlier.incident.opened"}}
     record = {
-        "timeUnixNano": f"{NOW}000000000", "observedTimeUnixNano": f"{NOW}000000000", "severityNumber": 17, "eventName": "outlier.incident.opened",
+        "timeUnixNano": f"{NOW}000000000", "observedTimeUnixNano": f"{NOW}000000000", "severityNumber": 17,
+        "eventName": "outlier.incident.opened",
         "body": {"stringValue": "web-1: 14x typical"}, "attributes": [attribute],
     }  # fmt: skip
     resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "outlier-relay"}}]}

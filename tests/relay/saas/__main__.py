@@ -14,13 +14,17 @@ from .server import World, server_context
 
 async def run(arguments: argparse.Namespace) -> None:
     world = World()
-    tls = server_context(arguments.certificate, arguments.key or arguments.certificate, arguments.client_ca) if arguments.certificate else None
+    tls = (
+        server_context(arguments.certificate, arguments.key or arguments.certificate, arguments.client_ca)
+        if arguments.certificate
+        else None
+    )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, world.stopped.set)
     print(json.dumps(await world.start(tls)), flush=True)
     if stat.S_ISFIFO(os.fstat(0).st_mode):  # held by a test: a killed one leaves no server behind
-        loop.add_reader(0, lambda: os.read(0, 4096) or world.stopped.set())
+        loop.add_reader(0, lambda: None if os.read(0, 4096) else world.stopped.set())
     await world.stopped.wait()
     await world.stop()
 

@@ -23,7 +23,8 @@ class Authority:
         self._key = folder / f"{name}.key"
         _openssl(
             "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", self._key, "-out", self.ca,
-            "-days", "2", "-subj", f"/CN=outlier test {name}", "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=keyCertSign",
+            "-days", "2", "-subj", f"/CN=outlier test {name}", "-addext", "basicConstraints=critical,CA:TRUE", "-addext",
+            "keyUsage=keyCertSign",
         )  # fmt: skip
 
     def server(self, name: str = "server") -> Certificate:

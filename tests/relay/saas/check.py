@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -19,7 +19,8 @@ def rfc3339(text: str) -> float | None:
         return None
     *numbers, fraction, zone = match.groups()
     try:
-        moment = datetime(*(int(number) for number in numbers), tzinfo=timezone.utc).timestamp()
+        year, month, day, hour, minute, second = (int(number) for number in numbers)
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc).timestamp()
     except ValueError:
         return None
     if zone not in "Zz":
@@ -158,7 +159,7 @@ def _depth(value: Any) -> int:
 class Object(Shape):
     """Known keys. `open` lets others through: where the vendor takes custom fields."""
 
-    fields: dict[str, Shape]
+    fields: Mapping[str, Shape]
     needed: tuple[str, ...] = ()
     open: bool = False
     one_of: tuple[str, ...] = field(default=())

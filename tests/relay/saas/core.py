@@ -245,10 +245,11 @@ class AlertBook:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.alerts: list[dict[str, Any]] = []  # each opening is one page
+        self._open: dict[str, dict[str, Any]] = {}
         self.effects: list[dict[str, Any]] = []
 
     def open_alert(self, key: str) -> dict[str, Any] | None:
-        return next((alert for alert in reversed(self.alerts) if alert["key"] == key and alert["status"] != "resolved"), None)
+        return self._open.get(key)
 
     def note(self, key: str, effect: str) -> str:
         self.effects.append({"key": key, "effect": effect, "time": self._clock.now()})
@@ -257,7 +258,9 @@ class AlertBook:
     def trigger(self, key: str, **details: Any) -> str:
         alert = self.open_alert(key)
         if alert is None:
-            self.alerts.append({"key": key, "status": "open", "count": 1, "opened_at": self._clock.now(), "resolved_at": None, **details})
+            alert = {"key": key, "status": "open", "count": 1, "opened_at": self._clock.now(), "resolved_at": None, **details}
+            self.alerts.append(alert)
+            self._open[key] = alert
             return self.note(key, "opened")
         alert["count"] += 1
         alert.update(details)
@@ -275,6 +278,7 @@ class AlertBook:
         if alert is None:
             return self.note(key, "nothing")
         alert.update(status="resolved", resolved_at=self._clock.now())
+        del self._open[key]
         return self.note(key, "resolved")
 
     def told(self) -> dict[str, Any]:

@@ -28,7 +28,16 @@ KINDS = {
     "not_found": "404 in the vendor's own form",
     "too_large": "413 in the vendor's own form",
 }
-STATUS = {"refuse": 400, "throttle": 429, "fail": 500, "redirect": 307, "unauthorized": 401, "forbidden": 403, "not_found": 404, "too_large": 413}
+STATUS = {
+    "refuse": 400,
+    "throttle": 429,
+    "fail": 500,
+    "redirect": 307,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "too_large": 413,
+}
 
 
 @dataclass
@@ -57,7 +66,9 @@ class Fault:
             raise ValueError(f"probability {self.probability} is outside (0, 1]")
         if self.times is not None and self.times < 1:
             raise ValueError(f"times {self.times}: at least 1, or none at all for 'until told otherwise'")
-        wrong = {"refuse": range(400, 500), "throttle": range(429, 430), "fail": range(500, 600), "redirect": range(300, 400)}.get(self.kind)
+        wrong = {"refuse": range(400, 500), "throttle": range(429, 430), "fail": range(500, 600), "redirect": range(300, 400)}.get(
+            self.kind
+        )
         if self.status is not None and (wrong is None or self.status not in wrong):
             raise ValueError(f"fault {self.kind!r} cannot answer {self.status}")
         self._random = random.Random(self.seed)

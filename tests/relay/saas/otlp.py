@@ -1,4 +1,4 @@
-"""OTLP over HTTP: protobuf read by the wire format and the field numbers of the protocol, JSON by its mapping, and what each back end wants.
+"""OTLP over HTTP: protobuf by the wire format and the protocol's field numbers, JSON by its mapping, and what each back end wants.
 
 Both come out as one tree with the names of the JSON mapping. A field that the schema lacks is kept in `unknown`: a receiver would skip it,
 a right sender has none.
@@ -32,7 +32,8 @@ SCHEMA: dict[str, dict[int, tuple[str, str, bool]]] = {
         4: ("droppedAttributesCount", "uint32", False),
     },
     "EntityRef": {
-        1: ("schemaUrl", "string", False), 2: ("type", "string", False), 3: ("idKeys", "string", True), 4: ("descriptionKeys", "string", True),
+        1: ("schemaUrl", "string", False), 2: ("type", "string", False), 3: ("idKeys", "string", True), 4: ("descriptionKeys", "string",
+        True),
     },
     "Resource": {
         1: ("attributes", "KeyValue", True), 2: ("droppedAttributesCount", "uint32", False), 3: ("entityRefs", "EntityRef", True),
@@ -54,19 +55,22 @@ SCHEMA: dict[str, dict[int, tuple[str, str, bool]]] = {
     "Summary": {1: ("dataPoints", "SummaryDataPoint", True)},
     "NumberDataPoint": {
         2: ("startTimeUnixNano", "fixed64", False), 3: ("timeUnixNano", "fixed64", False), 4: ("asDouble", "double", False),
-        5: ("exemplars", "Exemplar", True), 6: ("asInt", "sfixed64", False), 7: ("attributes", "KeyValue", True), 8: ("flags", "uint32", False),
+        5: ("exemplars", "Exemplar", True), 6: ("asInt", "sfixed64", False), 7: ("attributes", "KeyValue", True), 8: ("flags", "uint32",
+        False),
     },
     "HistogramDataPoint": {
         2: ("startTimeUnixNano", "fixed64", False), 3: ("timeUnixNano", "fixed64", False), 4: ("count", "fixed64", False),
         5: ("sum", "double", False), 6: ("bucketCounts", "fixed64", True), 7: ("explicitBounds", "double", True),
-        8: ("exemplars", "Exemplar", True), 9: ("attributes", "KeyValue", True), 10: ("flags", "uint32", False), 11: ("min", "double", False),
+        8: ("exemplars", "Exemplar", True), 9: ("attributes", "KeyValue", True), 10: ("flags", "uint32", False), 11: ("min", "double",
+        False),
         12: ("max", "double", False),
     },
     "ExponentialHistogramDataPoint": {
         1: ("attributes", "KeyValue", True), 2: ("startTimeUnixNano", "fixed64", False), 3: ("timeUnixNano", "fixed64", False),
         4: ("count", "fixed64", False), 5: ("sum", "double", False), 6: ("scale", "sint32", False), 7: ("zeroCount", "fixed64", False),
         8: ("positive", "Buckets", False), 9: ("negative", "Buckets", False), 10: ("flags", "uint32", False),
-        11: ("exemplars", "Exemplar", True), 12: ("min", "double", False), 13: ("max", "double", False), 14: ("zeroThreshold", "double", False),
+        11: ("exemplars", "Exemplar", True), 12: ("min", "double", False), 13: ("max", "double", False), 14: ("zeroThreshold", "double",
+        False),
     },
     "Buckets": {1: ("offset", "sint32", False), 2: ("bucketCounts", "uint64", True)},
     "SummaryDataPoint": {
@@ -76,7 +80,8 @@ SCHEMA: dict[str, dict[int, tuple[str, str, bool]]] = {
     },
     "ValueAtQuantile": {1: ("quantile", "double", False), 2: ("value", "double", False)},
     "Exemplar": {
-        2: ("timeUnixNano", "fixed64", False), 3: ("asDouble", "double", False), 4: ("spanId", "bytes", False), 5: ("traceId", "bytes", False),
+        2: ("timeUnixNano", "fixed64", False), 3: ("asDouble", "double", False), 4: ("spanId", "bytes", False), 5: ("traceId", "bytes",
+        False),
         6: ("asInt", "sfixed64", False), 7: ("filteredAttributes", "KeyValue", True),
     },
     "LogsRequest": {1: ("resourceLogs", "ResourceLogs", True)},
@@ -121,7 +126,8 @@ def _scalar(kind: str, value: int) -> Any:
 
 
 def decode(data: bytes, message: str, unknown: list[str]) -> dict[str, Any]:
-    fields, tree, at = SCHEMA[message], {}, 0
+    fields, at = SCHEMA[message], 0
+    tree: dict[str, Any] = {}
     while at < len(data):
         tag, at = _varint(data, at)
         number, wire = tag >> 3, tag & 7
@@ -311,7 +317,9 @@ class OtlpReceiver(Vendor):
                 request.violate("schema", f"{where}: attribute {key} has {len(item.get('value', {}))} values")
             found[key] = plain(item.get("value", {}))
             if self.wants.name_high and len(key) > self.wants.name_high:
-                request.violate("limit", f"{where}: the key of an attribute has {len(key)} characters, at most {self.wants.name_high} are kept")
+                request.violate(
+                    "limit", f"{where}: the key of an attribute has {len(key)} characters, at most {self.wants.name_high} are kept"
+                )
             if self.wants.value_high and isinstance(found[key], str) and len(found[key]) > self.wants.value_high:
                 request.violate("limit", f"{where}: {key} has {len(found[key])} characters, at most {self.wants.value_high} are kept")
         if self.wants.most_attributes and len(items) > self.wants.most_attributes:
@@ -379,11 +387,14 @@ class OtlpReceiver(Vendor):
             if kind == "histogram":
                 buckets, bounds = point.get("bucketCounts", []), point.get("explicitBounds", [])
                 if buckets and (len(buckets) != len(bounds) + 1 or sum(buckets) != point.get("count", 0) or sorted(bounds) != bounds):
-                    raise Refused(400, f"{name}: {len(buckets)} buckets of {sum(buckets)}, {len(bounds)} bounds, count {point.get('count', 0)}")
+                    raise Refused(
+                        400, f"{name}: {len(buckets)} buckets of {sum(buckets)}, {len(bounds)} bounds, count {point.get('count', 0)}"
+                    )
             points.append(
                 {
                     "name": name, "unit": metric.get("unit", ""), "kind": kind, "temporality": temporality, "value": value,
-                    "time": point["timeUnixNano"], "attributes": self._attributes(request, point, name), "resource": resource, "scope": scope,
+                    "time": point["timeUnixNano"], "attributes": self._attributes(request, point, name), "resource": resource,
+                    "scope": scope,
                 }
             )  # fmt: skip
         return points

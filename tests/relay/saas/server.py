@@ -275,9 +275,7 @@ class World:
     async def do_close(self, vendor: str) -> None:
         await self._host(vendor).listener.close()
 
-    async def do_open(
-        self, vendor: str, certificate: str | None = None, key: str | None = None, client_ca: str | None = None
-    ) -> int:
+    async def do_open(self, vendor: str, certificate: str | None = None, key: str | None = None, client_ca: str | None = None) -> int:
         listener = self._host(vendor).listener
         tls = server_context(certificate, key or certificate, client_ca) if certificate else None
         await listener.close()

@@ -62,7 +62,11 @@ class Reply:
 
 def send(server: Saas, message: Message, timeout: float = 10.0, tls: ssl.SSLContext | None = None) -> Reply:
     port = server.ports[message.vendor]
-    line = http.client.HTTPSConnection("127.0.0.1", port, timeout=timeout, context=tls) if tls else http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    line = (
+        http.client.HTTPSConnection("127.0.0.1", port, timeout=timeout, context=tls)
+        if tls
+        else http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    )
     try:
         line.request(message.method, message.path, message.encoded() if message.body is not None else None, message.headers)
         answer = line.getresponse()
@@ -75,7 +79,8 @@ def signed(message: Message, secret: str, message_id: str = "msg_1", stamp: int 
     key = base64.b64decode(secret.removeprefix("whsec_"))
     digest = hmac.new(key, f"{message_id}.{stamp}.".encode() + message.encoded(), hashlib.sha256).digest()
     return message.but(
-        headers=message.headers | {"webhook-id": message_id, "webhook-timestamp": str(stamp), "webhook-signature": "v1," + base64.b64encode(digest).decode()}
+        headers=message.headers
+        | {"webhook-id": message_id, "webhook-timestamp": str(stamp), "webhook-signature": "v1," + base64.b64encode(digest).decode()}
     )
 
 
@@ -92,7 +97,12 @@ def metric_bytes(cumulative: bool = False, monotonic: bool = True, points: int =
 
     def point(number: int) -> bytes:
         value = otlp.varint(4 << 3 | 1) + struct.pack("<d", 0.5)
-        return _fixed64(2, (NOW - 60) * 10**9) + _fixed64(3, (NOW - number) * 10**9) + value + otlp.message_bytes(7, _attribute("host.name", "web-1"))
+        return (
+            _fixed64(2, (NOW - 60) * 10**9)
+            + _fixed64(3, (NOW - number) * 10**9)
+            + value
+            + otlp.message_bytes(7, _attribute("host.name", "web-1"))
+        )
 
     data = b"".join(otlp.message_bytes(1, point(number)) for number in range(points))
     gauge = otlp.message_bytes(1, b"outlier.score") + otlp.message_bytes(3, b"1") + otlp.message_bytes(5, data)
@@ -105,7 +115,9 @@ def metric_bytes(cumulative: bool = False, monotonic: bool = True, points: int =
 
 def log_bytes(event: str = "outlier.incident.opened", named: str | None = None) -> bytes:
     record = _fixed64(1, NOW * 10**9) + _fixed64(11, NOW * 10**9) + otlp.varint(2 << 3) + otlp.varint(17)
-    record += otlp.message_bytes(5, otlp.message_bytes(1, b"web-1: 14x typical")) + otlp.message_bytes(6, _attribute("event.name", named or event))
+    record += otlp.message_bytes(5, otlp.message_bytes(1, b"web-1: 14x typical")) + otlp.message_bytes(
+        6, _attribute("event.name", named or event)
+    )
     record += otlp.message_bytes(12, event.encode())
     resource = otlp.message_bytes(1, otlp.message_bytes(1, _attribute("service.name", "outlier-relay")))
     return otlp.message_bytes(1, resource + otlp.message_bytes(2, otlp.message_bytes(2, record)))
@@ -133,17 +145,22 @@ def right(server: Saas) -> dict[str, Message]:
             "pagerduty", "/v2/enqueue",
             {
                 "routing_key": routing_key, "event_action": "trigger", "dedup_key": "feed:1",
-                "payload": {"summary": "web-1: 14x typical", "source": "web-1", "severity": "critical", "timestamp": "2026-03-01T10:00:00.123Z"},
+                "payload": {"summary": "web-1: 14x typical", "source": "web-1", "severity": "critical",
+                "timestamp": "2026-03-01T10:00:00.123Z"},
             }, json_type,
         ),
-        "pagerduty resolve": Message("pagerduty", "/v2/enqueue", {"routing_key": routing_key, "event_action": "resolve", "dedup_key": "feed:1"}, json_type),
-        "pagerduty change": Message("pagerduty", "/v2/change/enqueue", {"routing_key": routing_key, "payload": {"summary": "deployed"}}, json_type),
+        "pagerduty resolve": Message("pagerduty", "/v2/enqueue", {"routing_key": routing_key, "event_action": "resolve",
+        "dedup_key": "feed:1"}, json_type),
+        "pagerduty change": Message("pagerduty", "/v2/change/enqueue", {"routing_key": routing_key, "payload": {"summary": "deployed"}},
+        json_type),
         "opsgenie create": Message(
-            "opsgenie", "/v2/alerts", {"message": "web-1: 14x typical", "alias": "feed:1", "priority": "P1", "details": {"score": "93"}}, genie
+            "opsgenie", "/v2/alerts", {"message": "web-1: 14x typical", "alias": "feed:1", "priority": "P1", "details": {"score": "93"}},
+            genie
         ),
         "opsgenie close": Message("opsgenie", "/v2/alerts/feed%3A1/close?identifierType=alias", {"note": "over"}, genie),
         "opsgenie acknowledge": Message("opsgenie", "/v2/alerts/feed%3A1/acknowledge?identifierType=alias", {}, genie),
-        "jira_service_management create": Message("jira_service_management", "/jsm/ops/integration/v2/alerts", {"message": "m", "alias": "feed:1"}, jira),
+        "jira_service_management create": Message("jira_service_management", "/jsm/ops/integration/v2/alerts", {"message": "m",
+        "alias": "feed:1"}, jira),
         "jira_service_management close": Message(
             "jira_service_management", "/jsm/ops/integration/v2/alerts/feed%3A1/close?identifierType=alias", {}, jira
         ),
@@ -156,10 +173,12 @@ def right(server: Saas) -> dict[str, Message]:
             {"text": "web-1", "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "a &lt; b"}}]}, json_type,
         ),
         "webhook event": signed(
-            Message("webhook", "/webhook/one", cloud_event, {"content-type": "application/cloudevents+json; charset=utf-8"}), server.key("webhook")
+            Message("webhook", "/webhook/one", cloud_event, {"content-type": "application/cloudevents+json; charset=utf-8"}),
+            server.key("webhook")
         ),
         "datadog event v1": Message(
-            "datadog", "/api/v1/events", {"title": "t", "text": "x", "aggregation_key": "feed:1", "alert_type": "error", "date_happened": NOW},
+            "datadog", "/api/v1/events", {"title": "t", "text": "x", "aggregation_key": "feed:1", "alert_type": "error",
+            "date_happened": NOW},
             json_type | datadog,
         ),
         "datadog event v2": Message(
@@ -176,10 +195,12 @@ def right(server: Saas) -> dict[str, Message]:
         ),
         "datadog series": Message(
             "datadog", "/api/v2/series",
-            {"series": [{"metric": "outlier.score", "type": 3, "points": [{"timestamp": NOW, "value": 73.5}], "resources": [{"type": "host", "name": "web-1"}]}]},
+            {"series": [{"metric": "outlier.score", "type": 3, "points": [{"timestamp": NOW, "value": 73.5}],
+            "resources": [{"type": "host", "name": "web-1"}]}]},
             json_type | datadog,
         ),
-        "datadog check": Message("datadog", "/api/v1/check_run", {"check": "outlier.up", "host_name": "web-1", "status": 0, "tags": ["a:b"]}, json_type | datadog),
+        "datadog check": Message("datadog", "/api/v1/check_run", {"check": "outlier.up", "host_name": "web-1", "status": 0,
+        "tags": ["a:b"]}, json_type | datadog),
         "datadog validate": Message("datadog", "/api/v1/validate", None, datadog, "GET"),
         "datadog otlp metrics": Message("datadog", "/api/intake/otlp/v1/metrics", metric_bytes(), protobuf | datadog),
         "datadog otlp logs": Message("datadog", "/api/v2/logs", log_bytes(), protobuf | datadog | {"dd-protocol": "otlp"}),
@@ -195,30 +216,38 @@ def right(server: Saas) -> dict[str, Message]:
             json_type | dynatrace,
         ),
         "dynatrace lines": Message(
-            "dynatrace", "/api/v2/metrics/ingest", f'outlier.score,host="web 1" gauge,min=1,max=9,sum=20,count=4 {NOW}000\noutlier.open,host=web 2',
+            "dynatrace", "/api/v2/metrics/ingest",
+            f'outlier.score,host="web 1" gauge,min=1,max=9,sum=20,count=4 {NOW}000\noutlier.open,host=web 2',
             {"content-type": "text/plain; charset=utf-8"} | dynatrace,
         ),
         "dynatrace otlp metrics": Message("dynatrace", "/api/v2/otlp/v1/metrics", metric_bytes(), protobuf | dynatrace),
         "dynatrace otlp logs": Message("dynatrace", "/e/abc-123/api/v2/otlp/v1/logs", log_bytes(), protobuf | dynatrace),
         "instana event": Message(
-            "instana", "/com.instana.plugin.generic.event", {"title": "t", "text": "x", "severity": 10, "timestamp": NOW * 1000, "duration": 60000}, json_type
+            "instana", "/com.instana.plugin.generic.event", {"title": "t", "text": "x", "severity": 10, "timestamp": NOW * 1000,
+            "duration": 60000}, json_type
         ),
-        "instana otlp metrics": Message("instana_otlp", "/v1/metrics", metric_bytes(), protobuf | {"x-instana-key": server.key("instana_otlp")}),
+        "instana otlp metrics": Message("instana_otlp", "/v1/metrics", metric_bytes(),
+        protobuf | {"x-instana-key": server.key("instana_otlp")}),
         "entra token": Message(
             "entra", f"/{TENANT}/oauth2/v2.0/token",
-            f"grant_type=client_credentials&client_id={CLIENT}&client_secret=a~client~secret&scope={SCOPE}", {"content-type": "application/x-www-form-urlencoded"},
+            f"grant_type=client_credentials&client_id={CLIENT}&client_secret=a~client~secret&scope={SCOPE}",
+            {"content-type": "application/x-www-form-urlencoded"},
         ),
         "entra metadata": Message(
-            "entra", "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2Fmonitor.azure.com", None, {"metadata": "true"}, "GET"
+            "entra", "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2Fmonitor.azure.com", None,
+            {"metadata": "true"}, "GET"
         ),
         "azure rows": Message(
             "azure", f"/dataCollectionRules/{RULE}/streams/Custom-OutlierIncidents_CL?api-version=2023-01-01",
             [{"TimeGenerated": "2026-03-01T10:00:00Z", "Score": 93}], json_type,
         ),
-        "azure otlp metrics": Message("azure", f"/datacollectionRules/{RULE}/streams/microsoft-otelmetrics/otlp/v1/metrics", metric_bytes(), protobuf),
+        "azure otlp metrics": Message("azure", f"/datacollectionRules/{RULE}/streams/microsoft-otelmetrics/otlp/v1/metrics",
+        metric_bytes(), protobuf),
         "azure otlp logs": Message("azure", f"/datacollectionRules/{RULE}/streams/Microsoft-OTLP-Logs/otlp/v1/logs", log_bytes(), protobuf),
         "grafana_cloud otlp metrics": Message(
-            "grafana_cloud", "/otlp/v1/metrics", metric_bytes(), protobuf | {"authorization": "Basic " + base64.b64encode(server.key("grafana_cloud").encode()).decode()}
+            "grafana_cloud", "/otlp/v1/metrics", metric_bytes(),
+            protobuf | {"authorization": "Basic " + base64.b64encode(server.key("grafana_cloud").encode()).decode()}
         ),
-        "elastic otlp logs": Message("elastic_otlp", "/v1/logs", log_bytes(), protobuf | {"authorization": f"ApiKey {server.key('elastic_otlp')}"}),
+        "elastic otlp logs": Message("elastic_otlp", "/v1/logs", log_bytes(),
+        protobuf | {"authorization": f"ApiKey {server.key('elastic_otlp')}"}),
     }  # fmt: skip

@@ -83,9 +83,16 @@ def had(get: Any) -> Path:
 
 def run(command: list[str | Path], question: dict[str, Any], environment: dict[str, str] | None = None) -> Any:
     """A sender script reads one JSON object and writes one JSON value: what the client gave back, call by call."""
-    clean = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy") and not name.startswith(("DD_", "OTEL_"))}
+    clean = {
+        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy") and not name.startswith(("DD_", "OTEL_"))
+    }
     result = subprocess.run(
-        [str(part) for part in command], input=json.dumps(question), capture_output=True, text=True, timeout=60, env=clean | (environment or {})
+        [str(part) for part in command],
+        input=json.dumps(question),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=clean | (environment or {}),
     )
     if result.returncode:
         raise AssertionError(f"{Path(str(command[1])).name} exited {result.returncode}:\n{result.stderr[-3000:]}")

@@ -46,7 +46,8 @@ def configured(key: str) -> Configuration:
 
 def event(status: str) -> EventCreateRequestPayload:
     custom = AlertEventCustomAttributes(
-        status=AlertEventCustomAttributesStatus(status), priority=AlertEventCustomAttributesPriority("1"), custom={"score": 93, "signal": {"unit": "1"}},
+        status=AlertEventCustomAttributesStatus(status), priority=AlertEventCustomAttributesPriority("1"), custom={"score": 93,
+        "signal": {"unit": "1"}},
         links=[
             AlertEventCustomAttributesLinksItems(
                 category=AlertEventCustomAttributesLinksItemsCategory("runbook"), title="what to do", url="https://wiki.example/runbook"
@@ -76,7 +77,8 @@ def series() -> MetricPayload:
 told = {}
 with ApiClient(configured(question["key"])) as client:
     request = EventCreateRequest(
-        title="web-1: 14x typical", text="run-queue delay", aggregation_key="feed:1", alert_type="error", date_happened=int(time.time()), host="web-1",
+        title="web-1: 14x typical", text="run-queue delay", aggregation_key="feed:1", alert_type="error", date_happened=int(time.time()),
+        host="web-1",
         priority="normal", tags=["workload:backup"],
     )  # fmt: skip
     answer = EventsV1(client).create_event(body=request)
@@ -89,7 +91,9 @@ with ApiClient(configured(question["key"])) as client:
     for encoding in (MetricContentEncoding.GZIP, MetricContentEncoding.DEFLATE):
         told[f"series {encoding}"] = metrics.submit_metrics(content_encoding=encoding, body=series()).errors
     told["valid"] = AuthenticationApi(client).validate().valid
-    check = ServiceCheck(check="outlier.up", host_name="web-1", status=ServiceCheckStatus.OK, tags=["a:b"], message="well", timestamp=int(time.time()))
+    check = ServiceCheck(
+        check="outlier.up", host_name="web-1", status=ServiceCheckStatus.OK, tags=["a:b"], message="well", timestamp=int(time.time())
+    )
     told["check"] = ServiceChecksApi(client).submit_service_check(body=ServiceChecks([check])).status
 with ApiClient(configured("f" * 32)) as client:
     try:

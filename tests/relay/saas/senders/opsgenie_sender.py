@@ -30,10 +30,14 @@ def outcome(request_id: str) -> bool:
 
 told["create"] = [api.create_alert(create_alert_payload=body).result for _ in range(2)]
 told["acknowledge"] = outcome(
-    api.acknowledge_alert(identifier="feed/1 a", identifier_type="alias", acknowledge_alert_payload=opsgenie_sdk.AcknowledgeAlertPayload(note="seen")).request_id
+    api.acknowledge_alert(
+        identifier="feed/1 a", identifier_type="alias", acknowledge_alert_payload=opsgenie_sdk.AcknowledgeAlertPayload(note="seen")
+    ).request_id
 )
 told["note"] = outcome(
-    api.add_note(identifier="feed/1 a", identifier_type="alias", add_note_to_alert_payload=opsgenie_sdk.AddNoteToAlertPayload(note="worse")).request_id
+    api.add_note(
+        identifier="feed/1 a", identifier_type="alias", add_note_to_alert_payload=opsgenie_sdk.AddNoteToAlertPayload(note="worse")
+    ).request_id
 )
 told["get"] = api.get_alert(identifier="feed/1 a", identifier_type="alias").data.count
 told["list"] = [alert.alias for alert in api.list_alerts(query="status:open", limit=10).data]

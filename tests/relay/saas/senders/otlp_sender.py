@@ -25,7 +25,8 @@ if question.get("metrics"):
     wanted = AggregationTemporality.DELTA if question["delta"] else AggregationTemporality.CUMULATIVE
     exporter = OTLPMetricExporter(
         endpoint=question["metrics"], headers=question["headers"], compression=compression, timeout=5,
-        preferred_temporality={Counter: wanted, Histogram: wanted, UpDownCounter: AggregationTemporality.DELTA if question["all_delta"] else AggregationTemporality.CUMULATIVE},
+        preferred_temporality={Counter: wanted, Histogram: wanted,
+        UpDownCounter: AggregationTemporality.DELTA if question["all_delta"] else AggregationTemporality.CUMULATIVE},
     )  # fmt: skip
     reader = PeriodicExportingMetricReader(exporter, export_interval_millis=60_000)
     views = [View(instrument_name="outlier.exponential", aggregation=ExponentialBucketHistogramAggregation())]

@@ -14,10 +14,12 @@ const links = [{ href: "https://web-1.example/incidents/1", text: "the incident"
 run(async () => {
   const told = {};
   const add = async (name, promise) => { const answer = await promise; told[name] = { status: answer.status, data: answer.data }; };
-  await add("trigger", trigger({ server, data: { ...base, payload, links, client: "outlier-relay", client_url: "https://web-1.example/" } }));
+  await add("trigger", trigger({ server, data: { ...base, payload, links, client: "outlier-relay",
+  client_url: "https://web-1.example/" } }));
   await add("acknowledge", acknowledge({ server, data: base }));
   await add("resolve", resolve({ server, data: base }));
-  await add("change", change({ server, data: { routing_key: question.key, payload: { summary: "deployed", source: "web-1", timestamp: payload.timestamp } } }));
+  await add("change", change({ server, data: { routing_key: question.key, payload: { summary: "deployed", source: "web-1",
+  timestamp: payload.timestamp } } }));
   await add("wrong", trigger({ server, data: { ...base, payload: { ...payload, severity: "major" } } }));
   await add("repeated", trigger({ server, retryTimeout: 50, data: { ...base, dedup_key: "feed:throttled", payload } }));
   return told;

@@ -6,7 +6,8 @@ const { question, run } = require("./read_stdin.cjs");
 
 run(async () => {
   const event = new CloudEvent({
-    source: "//web-1/outlierd", type: "io.outlier.incident.opened.v1", subject: "incident/2", datacontenttype: "application/json", data: { score: 93 },
+    source: "//web-1/outlierd", type: "io.outlier.incident.opened.v1", subject: "incident/2", datacontenttype: "application/json",
+    data: { score: 93 },
     severity: "critical",
   });
   const message = HTTP.structured(event);

@@ -13,7 +13,8 @@ from standardwebhooks.webhooks import Webhook
 question = json.load(sys.stdin)
 now = datetime.now(timezone.utc)
 attributes = {
-    "specversion": "1.0", "id": "1", "source": "//web-1/outlierd", "type": "io.outlier.incident.opened.v1", "subject": "incident/1", "time": now,
+    "specversion": "1.0", "id": "1", "source": "//web-1/outlierd", "type": "io.outlier.incident.opened.v1", "subject": "incident/1",
+    "time": now,
     "datacontenttype": "application/json", "severity": "critical",
 }  # fmt: skip
 message = to_structured_event(CloudEvent(attributes=attributes, data={"score": 93}))

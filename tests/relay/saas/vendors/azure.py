@@ -27,10 +27,12 @@ class Entra(Vendor):
     name = "entra"
     keys = (f"{CLIENT}:a~client~secret",)  # client id and secret
     routes = (
-        Route("POST", r"/(?P<tenant>[^/]+)/oauth2/v2\.0/token", "token", media=("application/x-www-form-urlencoded",), query={"client-request-id": ".*"}),
+        Route("POST", r"/(?P<tenant>[^/]+)/oauth2/v2\.0/token", "token", media=("application/x-www-form-urlencoded",),
+        query={"client-request-id": ".*"}),
         Route("GET", r"/(?P<tenant>[^/]+)/v2\.0/\.well-known/openid-configuration", "discovery", media=(), query={"api-version": ".*"}),
         Route(
-            "GET", "/metadata/identity/oauth2/token", "metadata_token", media=(), query={"api-version": "2018-02-01", "resource": "https://monitor.azure.com/?"},
+            "GET", "/metadata/identity/oauth2/token", "metadata_token", media=(), query={"api-version": "2018-02-01",
+            "resource": "https://monitor.azure.com/?"},
             needed_query=("api-version", "resource"),
         ),
     )  # fmt: skip
@@ -86,7 +88,11 @@ class Entra(Vendor):
             raise Refused(400, "X-Forwarded-For is not allowed", kind="header")
 
         def apply() -> Answer:
-            told = {"access_token": self._issue(), "expires_in": str(self.lifetime), "expires_on": str(int(self.clock.now() + self.lifetime))}
+            told = {
+                "access_token": self._issue(),
+                "expires_in": str(self.lifetime),
+                "expires_on": str(int(self.clock.now() + self.lifetime)),
+            }
             return Answer(200, told | {"resource": request.incoming.query["resource"], "token_type": "Bearer"})
 
         return apply
@@ -94,7 +100,8 @@ class Entra(Vendor):
     def discovery(self, request: Request) -> Apply:
         base = f"https://{request.header('host')}/{request.groups['tenant']}"
         told = {
-            "issuer": f"{base}/v2.0", "authorization_endpoint": f"{base}/oauth2/v2.0/authorize", "token_endpoint": f"{base}/oauth2/v2.0/token",
+            "issuer": f"{base}/v2.0", "authorization_endpoint": f"{base}/oauth2/v2.0/authorize",
+            "token_endpoint": f"{base}/oauth2/v2.0/token",
             "jwks_uri": f"{base}/discovery/v2.0/keys", "response_types_supported": ["code"], "subject_types_supported": ["pairwise"],
             "id_token_signing_alg_values_supported": ["RS256"],
         }  # fmt: skip

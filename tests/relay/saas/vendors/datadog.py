@@ -1,7 +1,8 @@
 """Datadog: events v1 and v2, metrics v2, service checks, the check of a key, OTLP.
 
-UNVERIFIED: that intake of events v2 needs no application key; the text of errors; what an answer of 202 with errors means in metrics; the
-path of OTLP metrics on newer sites; the fields of service checks. zstd is a valid encoding of metrics there and is answered 415 here.
+UNVERIFIED: that intake of events v2 needs no application key; the text of errors; what 202 with errors means in metrics; the
+path of OTLP metrics on newer sites; the fields of service checks. Not here though valid there: zstd, which is answered 415, and events of
+category `change`, whose fields the contract does not give.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ EVENT_V1 = Object(
     {
         "title": Text(low=1), "text": Text(4000, 1), "aggregation_key": Text(100, 1),
         "alert_type": Text(choices=("error", "warning", "info", "success", "user_update", "recommendation", "snapshot")),
-        "date_happened": Number(0, 1e11, whole=True), "priority": Text(choices=("normal", "low")), "host": Text(), "tags": List(Text(low=1)),
+        "date_happened": Number(0, 1e11, whole=True), "priority": Text(choices=("normal", "low")), "host": Text(),
+        "tags": List(Text(low=1)),
         "device_name": Text(), "source_type_name": Text(), "related_event_id": Number(0, whole=True),
     },
     needed=("title", "text"),
@@ -65,10 +67,13 @@ SERIES = Object(
         "series": List(
             Object(
                 {
-                    "metric": Text(200, 1, pattern=r"[A-Za-z][A-Za-z0-9_.]*"), "type": Number(choices=(0, 1, 2, 3), whole=True), "unit": Text(),
+                    "metric": Text(200, 1, pattern=r"[A-Za-z][A-Za-z0-9_.]*"), "type": Number(choices=(0, 1, 2, 3), whole=True),
+                    "unit": Text(),
                     "interval": Number(0, whole=True),
-                    "points": List(Object({"timestamp": Number(0, 1e11, whole=True), "value": Number()}, needed=("timestamp", "value")), low=1),
-                    "resources": List(Object({"type": Text(low=1), "name": Text(low=1)}, needed=("type", "name"))), "tags": List(Text(200, 1)),
+                    "points": List(Object({"timestamp": Number(0, 1e11, whole=True), "value": Number()}, needed=("timestamp", "value")),
+                    low=1),
+                    "resources": List(Object({"type": Text(low=1), "name": Text(low=1)}, needed=("type", "name"))), "tags": List(Text(200,
+                    1)),
                     "source_type_name": Text(), "metadata": Map(Any_()),
                 },
                 needed=("metric", "points"),
@@ -97,7 +102,8 @@ class Datadog(OtlpReceiver):
         Route("POST", "/api/v2/series", "series", encodings=("gzip", "deflate"), limit=MAX_SENT, inflated_limit=MAX_INFLATED),
         Route("POST", "/api/v1/check_run", "check_run"),
         Route("GET", "/api/v1/validate", "validate", media=()),
-        Route("POST", "/api/v2/logs", "otlp_logs", media=("application/x-protobuf",), encodings=("gzip",), limit=MAX_SENT, inflated_limit=MAX_INFLATED),
+        Route("POST", "/api/v2/logs", "otlp_logs", media=("application/x-protobuf",), encodings=("gzip",), limit=MAX_SENT,
+        inflated_limit=MAX_INFLATED),
     ) + wants.routes("/api/intake/otlp", ("metrics",))  # fmt: skip
 
     def reset(self) -> None:
@@ -131,7 +137,9 @@ class Datadog(OtlpReceiver):
 
     def _age(self, stamp: float, request: Request) -> None:
         if request.now - stamp > OLDEST_EVENT:
-            raise Refused(400, f"the event is {(request.now - stamp) / 3600:.1f} h old, at most 18 h are taken", kind="age", violation=False)
+            raise Refused(
+                400, f"the event is {(request.now - stamp) / 3600:.1f} h old, at most 18 h are taken", kind="age", violation=False
+            )
 
     def event_v1(self, request: Request) -> Apply:
         request.hold_to(EVENT_V1)
@@ -143,7 +151,9 @@ class Datadog(OtlpReceiver):
             self._enter(request, event, event.get("alert_type", "info"), event["title"])
             url = f"/event/event?id={number}"
             told = {"id": number, "id_str": str(number), "title": event["title"], "text": event["text"], "url": url}
-            return Answer(202, {"status": "ok", "event": told | {name: event[name] for name in ("tags", "priority", "host") if name in event}})
+            return Answer(
+                202, {"status": "ok", "event": told | {name: event[name] for name in ("tags", "priority", "host") if name in event}}
+            )
 
         return apply
 
@@ -196,7 +206,8 @@ class Datadog(OtlpReceiver):
                 tags = ",".join(sorted(entry.get("tags", [])))
                 for point in entry["points"]:  # metric, tags and second: the last write wins
                     self.series_stored[f"{entry['metric']}|{host}|{tags}|{point['timestamp']}"] = {
-                        "metric": entry["metric"], "type": entry.get("type", 0), "host": host, "tags": entry.get("tags", []), "unit": entry.get("unit", ""), **point,
+                        "metric": entry["metric"], "type": entry.get("type", 0), "host": host, "tags": entry.get("tags", []),
+                        "unit": entry.get("unit", ""), **point,
                     }  # fmt: skip
             return Answer(202, {"errors": ["told to refuse some"] if request.refuse_items else []})
 
@@ -216,5 +227,6 @@ class Datadog(OtlpReceiver):
 
     def state(self) -> Any:
         return super().state() | {
-            "events": self.book.told(), "plain_events": self.plain_events, "series": list(self.series_stored.values()), "checks": self.checks,
+            "events": self.book.told(), "plain_events": self.plain_events, "series": list(self.series_stored.values()),
+            "checks": self.checks,
         }  # fmt: skip

@@ -1,7 +1,8 @@
 """Dynatrace: events v2, metrics ingest, OTLP; the SaaS paths, and those under /e/<environment> of an ActiveGate.
 
-A problem lives as long as the same payload comes again before its timeout; an `endTime` closes it. UNVERIFIED: closing by `endTime`; the
-shape of an answer to metrics that are taken in part; two reserved property names (dt.event.description, dt.event.group_label); how 429 looks.
+A problem lives as long as the same payload comes again before its timeout; an `endTime` closes it. UNVERIFIED: closing by
+`endTime`; the shape of an answer to metrics that are taken in part; two reserved property names (dt.event.description,
+dt.event.group_label); how 429 looks.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ class Dynatrace(OtlpReceiver):
         error: dict[str, Any] = {"code": refused.status, "message": str(refused)}
         if refused.kind == "schema":
             error["constraintViolations"] = [
-                {"path": text.partition(" ")[0], "message": text, "parameterLocation": "PAYLOAD_BODY", "location": None} for text in refused.texts
+                {"path": text.partition(" ")[0], "message": text, "parameterLocation": "PAYLOAD_BODY", "location": None}
+                for text in refused.texts
             ]
         return Answer(refused.status, {"error": error}, refused.headers)
 

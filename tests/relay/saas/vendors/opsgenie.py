@@ -53,7 +53,13 @@ class Opsgenie(Vendor):
         Route("PUT", r"/v2/alerts/(?P<identifier>[^/]+)/(?P<field>message|description|priority)", "update", query=BY),
         Route("GET", r"/v2/alerts/requests/(?P<request_id>[^/]+)", "request_status", media=()),
         Route("GET", r"/v2/alerts/(?P<identifier>[^/]+)", "get", media=(), query=BY),
-        Route("GET", r"/v2/alerts", "list", media=(), query={"query": ".*", "limit": r"\d+", "offset": r"\d+", "sort": r"\w+", "order": "asc|desc"}),
+        Route(
+            "GET",
+            r"/v2/alerts",
+            "list",
+            media=(),
+            query={"query": ".*", "limit": r"\d+", "offset": r"\d+", "sort": r"\w+", "order": "asc|desc"},
+        ),
     )
 
     def reset(self) -> None:
@@ -97,7 +103,14 @@ class Opsgenie(Vendor):
         identifier, kind = request.groups["identifier"], request.incoming.query.get("identifierType", "id")
         if kind == "alias":
             return identifier
-        return next((alert["key"] for alert in self.book.alerts if kind == "id" and str(uuid.uuid5(uuid.NAMESPACE_OID, alert["key"])) == identifier), "")
+        return next(
+            (
+                alert["key"]
+                for alert in self.book.alerts
+                if kind == "id" and str(uuid.uuid5(uuid.NAMESPACE_OID, alert["key"])) == identifier
+            ),
+            "",
+        )
 
     def create(self, request: Request) -> Apply:
         request.hold_to(ALERT, 422)
@@ -106,7 +119,9 @@ class Opsgenie(Vendor):
         def apply() -> Answer:
             key = alert.get("alias") or str(uuid.uuid5(uuid.NAMESPACE_OID, str(len(self.statuses))))
             if not request.refuse_items:
-                details = {name: alert[name] for name in ("message", "description", "priority", "source", "entity", "tags") if name in alert}
+                details = {
+                    name: alert[name] for name in ("message", "description", "priority", "source", "entity", "tags") if name in alert
+                }
                 before = self.book.open_alert(key)
                 if before is not None:  # only the count moves: the contents stay those of the first
                     details = {}
@@ -165,9 +180,11 @@ class Opsgenie(Vendor):
 
     def _shown(self, alert: dict[str, Any]) -> dict[str, Any]:
         return {
-            "id": str(uuid.uuid5(uuid.NAMESPACE_OID, alert["key"])), "alias": alert["key"], "tinyId": str(self.book.alerts.index(alert) + 1),
+            "id": str(uuid.uuid5(uuid.NAMESPACE_OID, alert["key"])), "alias": alert["key"],
+            "tinyId": str(self.book.alerts.index(alert) + 1),
             "status": "closed" if alert["status"] == "resolved" else "open", "acknowledged": alert["status"] == "acknowledged",
-            "count": alert["count"], "message": alert.get("message", ""), "priority": alert.get("priority", "P3"), "tags": alert.get("tags", []),
+            "count": alert["count"], "message": alert.get("message", ""), "priority": alert.get("priority", "P3"),
+            "tags": alert.get("tags", []),
             "source": alert.get("source", ""), "createdAt": _iso(alert["opened_at"]), "isSeen": False, "snoozed": False, "owner": "",
         }  # fmt: skip
 
@@ -176,7 +193,9 @@ class Opsgenie(Vendor):
         found = [alert for alert in self.book.alerts if alert["key"] == key]
         if not found:
             raise Refused(404, "Alert does not exist", kind="state", violation=False)
-        return lambda: Answer(200, {"data": self._shown(self.book.open_alert(key) or found[-1]), "took": 0.001, "requestId": str(uuid.uuid4())})
+        return lambda: Answer(
+            200, {"data": self._shown(self.book.open_alert(key) or found[-1]), "took": 0.001, "requestId": str(uuid.uuid4())}
+        )
 
     def list(self, request: Request) -> Apply:
         query = request.incoming.query

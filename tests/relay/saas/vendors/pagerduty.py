@@ -55,7 +55,11 @@ class PagerDuty(Vendor):
 
     def refusal(self, refused: Refused, request: Request | None) -> Answer:
         status = "throttle exceeded" if refused.status == 429 else "invalid event"
-        message = "Event object is invalid" if refused.status == 400 else "Requests for this service are arriving too quickly" if refused.status == 429 else str(refused)
+        message = (
+            "Event object is invalid"
+            if refused.status == 400
+            else "Requests for this service are arriving too quickly" if refused.status == 429 else str(refused)
+        )
         return Answer(refused.status, {"status": status, "message": message, "errors": refused.texts}, refused.headers)
 
     def _enter(self, request: Request) -> None:

@@ -15,7 +15,8 @@ from ..wire import Answer
 BLOCKS = List(Map(Any_()), 50)
 MESSAGE = Object(
     {
-        "text": Text(40000), "blocks": BLOCKS, "attachments": List(Map(Any_()), 100), "channel": Text(), "username": Text(), "icon_emoji": Text(),
+        "text": Text(40000), "blocks": BLOCKS, "attachments": List(Map(Any_()), 100), "channel": Text(), "username": Text(),
+        "icon_emoji": Text(),
         "icon_url": Text(), "link_names": Flag(), "mrkdwn": Flag(), "unfurl_links": Flag(), "unfurl_media": Flag(), "thread_ts": Text(),
         "response_type": Text(), "replace_original": Flag(), "delete_original": Flag(), "parse": Text(), "agent_name": Text(),
     },
@@ -45,9 +46,6 @@ class Slack(Vendor):
         known = {400: "invalid_payload", 403: "invalid_token", 404: "no_service", 410: "channel_is_archived", 500: "rollup_error"}
         text = refused.code or known.get(refused.status, str(refused))
         return Answer(refused.status, text, refused.headers | {"Content-Type": "text/html"})
-
-    def throttle(self, retry_after: float | str | None) -> Answer:
-        return super().throttle(retry_after)
 
     def post(self, request: Request) -> Apply:
         request.hold_to(MESSAGE)

@@ -14,7 +14,8 @@ from ..wire import Answer
 ALERT = Object(
     {
         "message_type": Text(choices=("CRITICAL", "WARNING", "INFO", "ACKNOWLEDGEMENT", "RECOVERY")), "entity_id": Text(512, 1),
-        "entity_display_name": Text(), "state_message": Text(20480), "monitoring_tool": Text(), "state_start_time": Number(0, 1e11, whole=True),
+        "entity_display_name": Text(), "state_message": Text(20480), "monitoring_tool": Text(), "state_start_time": Number(0, 1e11,
+        whole=True),
         "host_name": Text(),
     },
     needed=("message_type",), open=True,
@@ -25,9 +26,7 @@ class VictorOps(Vendor):
     name = "victorops"
     keys = ("558e7ebc-c2f3-4c6b-9d1e-0123456789ab",)
     can_be_partial = True  # 200 that says "failure"
-    routes = (
-        Route("POST", r"/integrations/generic/20131114/alert/(?P<key>[^/]+)(/(?P<routing>[^/]+))?", "alert"),
-    )
+    routes = (Route("POST", r"/integrations/generic/20131114/alert/(?P<key>[^/]+)(/(?P<routing>[^/]+))?", "alert"),)
 
     def reset(self) -> None:
         self.books: dict[str, AlertBook] = {}

@@ -19,7 +19,8 @@ STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-bat
 EVENT = Object(
     {
         "specversion": Text(choices=("1.0",)), "id": Text(low=1), "source": Text(low=1, pattern=r"[^\s<>\"{}|\\^`]+"), "type": Text(low=1),
-        "subject": Text(low=1), "time": Time(), "datacontenttype": Text(low=1, pattern=r"[^\s/]+/[^\s/;]+(;.*)?"), "dataschema": Link(("https", "http")),
+        "subject": Text(low=1), "time": Time(), "datacontenttype": Text(low=1, pattern=r"[^\s/]+/[^\s/;]+(;.*)?"),
+        "dataschema": Link(("https", "http")),
         "data": Any_(), "data_base64": Text(pattern=r"[A-Za-z0-9+/]*={0,2}"),
     },
     needed=("specversion", "id", "source", "type"), open=True,
@@ -67,7 +68,9 @@ class Webhook(Vendor):
         if not re.fullmatch(r"\d{1,12}", stamp):
             raise Refused(401, f"webhook-timestamp {stamp!r} is not in seconds since 1970", kind="auth")
         if abs(int(stamp) - request.now) > TOLERANCE:
-            raise Refused(401, f"webhook-timestamp is {int(stamp) - request.now:+.0f} s off, {TOLERANCE} are allowed", kind="age", violation=False)
+            raise Refused(
+                401, f"webhook-timestamp is {int(stamp) - request.now:+.0f} s off, {TOLERANCE} are allowed", kind="age", violation=False
+            )
         given = []
         for text in signatures.split(" "):
             version, comma, value = text.partition(",")
