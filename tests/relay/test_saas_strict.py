@@ -364,6 +364,13 @@ def test_chunks_and_expect_continue_and_a_kept_connection_are_understood(saas: S
     assert (first["effects"], second["effects"]) == (["opened"], ["appended"]) and first["connection"] == second["connection"]
 
 
+def test_a_target_with_its_host_is_understood_as_a_proxy_passes_it_on(saas: Saas) -> None:  # noqa: F811
+    for endpoint in ("pagerduty trigger", "opsgenie create", "opsgenie close"):
+        message = right(saas)[endpoint]
+        assert send(saas, message.but(path=saas.url(message.vendor, message.path))).status == 202
+    assert saas.violations() == []
+
+
 def test_a_request_cut_off_in_its_middle_is_recorded_but_no_violation(saas: Saas) -> None:  # noqa: F811
     with socket.create_connection(("127.0.0.1", saas.ports["pagerduty"]), timeout=10) as line:
         line.sendall(b"POST /v2/enqueue HTTP/1.1\r\nHost: a\r\nContent-Length: 200\r\n\r\n{")

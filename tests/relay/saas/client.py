@@ -118,6 +118,10 @@ class Saas:
     def requests(self, vendor: str | None = None, since: int = 0) -> list[dict[str, Any]]:
         return self.ask("requests", vendor=vendor, since=since)
 
+    def accepted(self, vendor: str) -> list[Any]:
+        """The bodies that took effect, in their order."""
+        return [entry["body"] for entry in self.requests(vendor) if entry["processed"]]
+
     def count(self, vendor: str | None = None) -> int:
         return self.ask("count", vendor=vendor)
 

@@ -1,6 +1,7 @@
 """PagerDuty Events API v2.
 
-UNVERIFIED: the texts of errors; that an unknown routing key gets a 400; that change events answer as events do.
+UNVERIFIED: the texts of errors; that an unknown routing key gets a 400; 413 for a body that is too large; that change events answer as
+events do.
 """
 
 from __future__ import annotations
@@ -54,13 +55,11 @@ class PagerDuty(Vendor):
         self.changes: list[Any] = []
 
     def refusal(self, refused: Refused, request: Request | None) -> Answer:
-        status = "throttle exceeded" if refused.status == 429 else "invalid event"
-        message = (
-            "Event object is invalid"
-            if refused.status == 400
-            else "Requests for this service are arriving too quickly" if refused.status == 429 else str(refused)
-        )
-        return Answer(refused.status, {"status": status, "message": message, "errors": refused.texts}, refused.headers)
+        if refused.status == 429:
+            told = {"status": "throttle exceeded", "message": "Requests for this service are arriving too quickly"}
+        else:
+            told = {"status": "invalid event", "message": "Event object is invalid" if refused.status == 400 else str(refused)}
+        return Answer(refused.status, told | {"errors": refused.texts}, refused.headers)
 
     def _enter(self, request: Request) -> None:
         key = request.value["routing_key"]
