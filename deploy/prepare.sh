@@ -9,7 +9,9 @@ install_packages() {
   mapfile -t wanted < <(awk '!/^#/ && NF {print $1}' deploy/packages.txt)
   command -v dpkg-query >/dev/null || fail "this is not Debian: install the equivalents of deploy/packages.txt, then build with cmake"
   local installed
-  installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 2>/dev/null | awk '$1 == "installed" {print $2}')
+  # What an installed package provides is there too: some builds of nodejs bring npm and conflict with the package of that name.
+  installed=$(dpkg-query -W -f '${db:Status-Status} ${Package} ${Provides}\n' 2>/dev/null |
+    awk '$1 == "installed" {for (i = 2; i <= NF; i++) {sub(/,$/, "", $i); print $i}}')
   for package in "${wanted[@]}"; do
     grep -qxF -- "$package" <<<"$installed" || missing+=("$package")
   done
