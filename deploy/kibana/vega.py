@@ -26,6 +26,7 @@ HOSTS = "metrics-outlier.host-*"
 CURRENT = "outlier-incidents"
 
 MOST_HOSTS, MOST_WORKLOADS = 10, 15
+MOST_COLOURED = 20  # hosts, and workloads of each; with their times below the 65,536 buckets that an answer may have
 
 
 IN_TIME_RANGE: Json = {"range": {"@timestamp": {"%timefilter%": True}}}
@@ -40,6 +41,11 @@ def query(*more: Json) -> Json:
             "must_not": ["%dashboard_context-must_not_clause%"],
         }
     }
+
+
+def search_all(index: str, aggs: Json) -> Json:
+    """As search(), whatever the filters: for what is joined to documents that have other fields."""
+    return {"index": index, "body": {"size": 0, "query": {"bool": {"filter": [IN_TIME_RANGE]}}, "aggs": aggs}}
 
 
 def search(index: str, aggs: Json, *more: Json) -> Json:
@@ -91,9 +97,9 @@ def nothing(data: str, what: str) -> Json:
     return {"type": "text", "encode": {"update": update}}
 
 
-def text_axis(**more: Any) -> Json:
+def text_axis(characters: int = LONGEST, **more: Any) -> Json:
     """Names at the left: shortened, whole under the pointer."""
-    labels = {"text": {"signal": f"truncate(datum.value, {2 * LONGEST})"}, "tooltip": {"signal": "datum.value"}}
+    labels = {"text": {"signal": f"truncate(datum.value, {characters})"}, "tooltip": {"signal": "datum.value"}}
     return {"scale": "y", "orient": "left", "domain": False, "ticks": False, "labelLimit": 360, "encode": {"labels": {"update": labels}}} | more
 
 
@@ -203,7 +209,7 @@ def swim_lane(dialect: str) -> Json:
             },
             severity_scale(),
         ],
-        axes=[TIME_AXIS, text_axis()],
+        axes=[TIME_AXIS, text_axis(2 * LONGEST + 5)],
         legends=[severity_legend(True)],
         marks=[cells("overall", "overall_cell"), cells("scored", "cell"), nothing("scored", "no scores")],
     )
@@ -227,15 +233,17 @@ def single_metric(dialect: str) -> Json:
     least = {"least": {"min": {"field": "outlier.signal.tail_probability"}}}
     numbers = {name: {"avg": {"field": f"outlier.signal.{name}"}} for name in ("value", "expected", "lower", "upper")}
     numbers["p"] = least["least"]
-    buckets = 180
+    buckets = 120
     times = over_time(buckets, numbers, every=False)
     series = terms("outlier.signal.series", 1, {"least": "asc"}, least | {"times": times, "unit": {"terms": {"field": "outlier.signal.unit", "size": 1}}})
     workloads = terms("outlier.workload.name", 1, {"least": "asc"}, least | {"series": series})
     chosen = search(SIGNALS, {"hosts": terms("host.name", 1, {"least": "asc"}, least | {"workloads": workloads})})
 
+    # The colours come from other documents, which a filter on the series would all refuse. Those with the highest scores suffice:
+    # who is not among them is drawn as low.
     most = {"most": {"max": {"field": "outlier.score"}}}
-    scored = terms("outlier.workload.name", MOST_WORKLOADS, {"most": "desc"}, most | {"times": over_time(buckets, most, every=False)})
-    scores = search(SCORES, {"hosts": terms("host.name", MOST_HOSTS, {"most": "desc"}, most | {"workloads": scored})})
+    scored = terms("outlier.workload.name", MOST_COLOURED, {"most": "desc"}, most | {"times": over_time(buckets, most, every=False)})
+    scores = search_all(SCORES, {"hosts": terms("host.name", MOST_COLOURED, {"most": "desc"}, most | {"workloads": scored})})
 
     still_open = {"bool": {"must_not": [{"exists": {"field": "outlier.incident.resolved_time"}}]}}
     ends_in_range = {"range": {"outlier.incident.resolved_time": {"gte": {"%timefilter%": "min"}}}}
@@ -247,7 +255,7 @@ def single_metric(dialect: str) -> Json:
         "index": CURRENT,
         "body": {
             "size": 200,
-            "query": query(*overlap),
+            "query": {"bool": {"filter": overlap}},
             "sort": [{"outlier.incident.opened_time": "desc"}],
             "_source": ["host.name", "outlier.workload.name", "event.reason"]
             + [f"outlier.incident.{name}" for name in ("id", "severity", "score", "onset_time", "resolved_time")]
@@ -454,7 +462,7 @@ def influencers(dialect: str) -> Json:
             {"name": "y", "type": "band", "domain": {"data": "suspects", "field": "name"}, "range": "height", "padding": 0.2},
             severity_scale(),
         ],
-        axes=[{"scale": "x", "orient": "bottom", "title": "highest score", "grid": True, "tickCount": 5}, text_axis()],
+        axes=[{"scale": "x", "orient": "bottom", "title": "highest score", "grid": True, "tickCount": 5, "labelOverlap": True}, text_axis()],
         marks=[
             {
                 "type": "rect",
@@ -531,6 +539,11 @@ def restarts(dialect: str) -> Json:
                     {"type": "stack", "groupby": ["start"], "field": "count", "sort": {"field": "cause"}},
                 ],
             },
+            {
+                "name": "causes",
+                "source": "restarts",
+                "transform": [{"type": "aggregate", "groupby": ["cause"]}, {"type": "collect", "sort": {"field": "cause"}}],
+            },
         ],
         signals=[
             {"name": "step", "update": "length(data('range')) && data('range')[0].count > 1 ? (data('range')[0].last - data('range')[0].first) / (data('range')[0].count - 1) : 60000"},
@@ -542,8 +555,8 @@ def restarts(dialect: str) -> Json:
             {"name": "y", "type": "linear", "domain": {"data": "restarts", "field": "y1"}, "domainMin": 0, "range": "height", "nice": True},
             {"name": "cause", "type": "ordinal", "domain": list(CAUSES), "range": list(CAUSES.values())},
         ],
-        axes=[TIME_AXIS, {"scale": "y", "orient": "left", "grid": True, "format": "d", "tickMinStep": 1, "domain": False, "title": "restarts"}],
-        legends=[{"fill": "cause", "orient": "right", "symbolType": "square"}],
+        axes=[TIME_AXIS, {"scale": "y", "orient": "left", "grid": True, "format": "d", "tickCount": {"signal": "clamp(domain('y')[1], 1, 5)"}, "domain": False, "title": "restarts"}],
+        legends=[{"fill": "cause", "orient": "right", "symbolType": "square", "labelLimit": 220, "values": {"signal": "pluck(data('causes'), 'cause')"}}],
         marks=[
             {
                 "type": "rect",
@@ -595,7 +608,7 @@ def budgets(dialect: str) -> Json:
             {"name": "x", "type": "linear", "domain": {"fields": [[0, 1.2], {"data": "budgets", "field": "upper"}]}, "range": "width", "nice": True},
             {"name": "y", "type": "point", "domain": {"data": "budgets", "field": "row"}, "range": "height", "padding": 0.6},
         ],
-        axes=[{"scale": "x", "orient": "bottom", "format": "%", "grid": True, "title": "share of the promise", "tickCount": 6}, text_axis(grid=True)],
+        axes=[{"scale": "x", "orient": "bottom", "format": "%", "grid": True, "title": "share of the promise", "tickCount": 6, "labelOverlap": True}, text_axis(LONGEST + 20, grid=True)],
         marks=[
             {
                 "type": "rule",
