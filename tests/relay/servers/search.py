@@ -26,11 +26,11 @@ class SearchServer(Server):
         super().__init__(folder)
         self.port = free_port()
         self._transport_port = free_port()
-        self._options: dict[str, str] = {}
+        self.options: dict[str, str] = {}
 
     def start(self, options: Mapping[str, str] | None = None) -> Self:
         """`options`: settings of the node for this start, given as -E; they win over ours."""
-        self._options = dict(options or {})
+        self.options = dict(options or {})
         return super().start()
 
     def bulk(self, operations: Iterable[tuple[dict[str, Any], dict[str, Any]]], path: str = "/_bulk") -> Answer:
@@ -73,7 +73,7 @@ class SearchServer(Server):
         prefix = self.environment_prefix
         environment = {f"{prefix}_JAVA_HOME": str(java), f"{prefix}_PATH_CONF": str(config), f"{prefix}_TMPDIR": str(self.folder / "tmp"),
                        f"{prefix}_JAVA_OPTS": "-Xms512m -Xmx512m"}  # fmt: skip
-        settings = [f"-E{key}={value}" for key, value in {**self._settings(), **self._options}.items()]
+        settings = [f"-E{key}={value}" for key, value in {**self._settings(), **self.options}.items()]
         self._spawn([home / "bin" / program, *settings], environment=environment, as_nobody=True)
 
     def _configure(self, config: Path) -> None:
