@@ -1,0 +1,619 @@
+#!/usr/bin/env python3
+"""Writes the saved objects of Kibana and of OpenSearch Dashboards from one description.
+
+    deploy/kibana/generate.py           writes deploy/kibana/* and deploy/opensearch-dashboards/*
+    deploy/kibana/generate.py --check   writes nothing; fails where a file is not what it would write
+
+The pictures in Vega (vega.py) are the same in both. Tables, numbers and lines are Lens panels in Kibana; OpenSearch Dashboards has no Lens,
+so there they are Vega too, or saved searches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import vega  # noqa: E402
+from vega import CHANGES, CURRENT, HOSTS, SCORES, SIGNALS, Json  # noqa: E402
+
+DEPLOY = Path(__file__).resolve().parents[1]
+# Kibana applies every migration that is newer: without these numbers all since 7.x, which Lens panels of today do not survive; with
+# higher ones it refuses. So those of the oldest Kibana that has everything used here, 8.9.
+CORE_VERSION = "8.8.0"
+KIBANA_VERSIONS = {"dashboard": "8.9.0", "visualization": "8.5.0", "index-pattern": "8.0.0"}
+OPENSEARCH_VERSIONS = {"dashboard": "7.9.3", "visualization": "7.10.0", "index-pattern": "7.6.0", "search": "7.9.3"}
+
+# Id of the data view -> (index pattern, field of time, name). Incidents as they are now have none: an incident that has been
+# open since last week is open.
+DATA_VIEWS = {
+    "outlier-incidents": (CURRENT, "", "outlierd: incidents now"),
+    "outlier-changes": (CHANGES, "@timestamp", "outlierd: changes of incidents"),
+    "outlier-scores": (SCORES, "@timestamp", "outlierd: scores of workloads"),
+    "outlier-signals": (SIGNALS, "@timestamp", "outlierd: signals"),
+    "outlier-hosts": (HOSTS, "@timestamp", "outlierd: hosts"),
+}
+
+
+def text(value: Any) -> str:
+    """Objects within saved objects are strings."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def lines(objects: list[Json]) -> str:
+    return "".join(json.dumps(one, separators=(",", ":")) + "\n" for one in objects)
+
+
+EMPTY_SEARCH = text({"query": {"query": "", "language": "kuery"}, "filter": []})
+
+
+# ---- Lens
+
+
+@dataclass
+class Lens:
+    """A Lens panel of one layer: columns by id in the order of the table, bucketed ones first."""
+
+    title: str
+    view: str
+    kind: str
+    columns: dict[str, Json]
+    visualization: Json
+    kuery: str = ""
+
+    LAYER = "layer"
+
+    def attributes(self) -> Json:
+        layer = {"columnOrder": list(self.columns), "columns": self.columns, "incompleteColumns": {}, "sampling": 1}
+        return {
+            "title": self.title,
+            "visualizationType": self.kind,
+            "type": "lens",
+            "references": self.references(),
+            "state": {
+                "query": {"query": self.kuery, "language": "kuery"},
+                "filters": [],
+                "datasourceStates": {"formBased": {"layers": {self.LAYER: layer}}},
+                "visualization": self.visualization,
+                "adHocDataViews": {},
+                "internalReferences": [],
+            },
+        }
+
+    def references(self) -> list[Json]:
+        return [{"type": "index-pattern", "id": self.view, "name": f"indexpattern-datasource-layer-{self.LAYER}"}]
+
+
+def column(operation: str, source: str, label: str, kind: str, bucketed: bool = False, **params: Any) -> Json:
+    scale = {"date": "interval" if bucketed else "ratio", "number": "ratio", "string": "ordinal", "boolean": "ordinal"}[kind]
+    return {
+        "operationType": operation,
+        "sourceField": source,
+        "label": label,
+        "customLabel": True,
+        "dataType": kind,
+        "isBucketed": bucketed,
+        "scale": scale,
+        "params": params,
+    }
+
+
+def times() -> Json:
+    return column("date_histogram", "@timestamp", "time", "date", True, interval="auto", includeEmptyRows=True, dropPartials=False)
+
+
+def top(source: str, label: str, size: int, by: str | None) -> Json:
+    order = {"type": "column", "columnId": by} if by else {"type": "alphabetical", "fallback": True}
+    more = {"otherBucket": False, "missingBucket": False, "parentFormat": {"id": "terms"}}
+    direction = "desc" if by else "asc"
+    return column("terms", source, label, "string", True, size=size, orderBy=order, orderDirection=direction, **more)
+
+
+def number(operation: str, source: str, label: str, form: Json | None = None) -> Json:
+    return column(operation, source, label, "number", emptyAsNull=True, **({"format": form} if form else {}))
+
+
+def newest(source: str, label: str, kind: str = "string", form: Json | None = None, several: bool = False) -> Json:
+    params = {"sortField": "@timestamp", "showArrayValues": several} | ({"format": form} if form else {})
+    return column("last_value", source, label, kind, **params) | {"filter": {"language": "kuery", "query": f"{source}: *"}}
+
+
+def decimals(count: int) -> Json:
+    return {"id": "number", "params": {"decimals": count}}
+
+
+def own_format(pattern: str) -> Json:
+    return {"id": "custom", "params": {"decimals": 2, "pattern": pattern}}
+
+
+BYTES = {"id": "bytes", "params": {"decimals": 1}}
+
+
+def palette(accessor: str = "") -> Json:
+    colours = [vega.LOW, *vega.COLOURS]
+    starts = [0, *(least for _, least, _ in vega.BANDS)]
+    ends = [*starts[1:], 100]
+    params = {
+        "name": "custom",
+        "rangeType": "number",
+        "rangeMin": 0,
+        "rangeMax": 100,
+        "continuity": "above",
+        "progression": "fixed",
+        "steps": len(colours),
+        "stops": [{"color": colour, "stop": end} for colour, end in zip(colours, ends, strict=True)],
+        "colorStops": [{"color": colour, "stop": start} for colour, start in zip(colours, starts, strict=True)],
+    }
+    return {"type": "palette", "name": "custom", "params": params} | ({"accessor": accessor} if accessor else {})
+
+
+def xy(series: str, x: str, accessors: list[str], split: str = "", colours: dict[str, str] | None = None) -> Json:
+    layer: Json = {"layerId": Lens.LAYER, "layerType": "data", "seriesType": series, "xAccessor": x, "accessors": accessors}
+    layer["yConfig"] = [{"forAccessor": name, "axisMode": "left", "color": colour} for name, colour in (colours or {}).items()]
+    if split:
+        layer["splitAccessor"] = split
+    return {
+        "preferredSeriesType": series,
+        "layers": [layer],
+        "legend": {"isVisible": True, "position": "right"},
+        "valueLabels": "hide",
+        "fittingFunction": "None",
+    }
+
+
+def table(columns: dict[str, Json], coloured: str = "") -> Json:
+    shown = [{"columnId": name, "isTransposed": False} for name in columns]
+    for one in shown:
+        if one["columnId"] == coloured:
+            one |= {"colorMode": "cell", "palette": palette()}
+    return {"layerId": Lens.LAYER, "layerType": "data", "columns": shown, "rowHeight": "custom", "rowHeightLines": 2}
+
+
+def heatmap(x: str, y: str, value: str) -> Json:
+    return {
+        "shape": "heatmap",
+        "layerId": Lens.LAYER,
+        "layerType": "data",
+        "xAccessor": x,
+        "yAccessor": y,
+        "valueAccessor": value,
+        "legend": {"isVisible": True, "position": "right", "type": "heatmap_legend"},
+        "gridConfig": {
+            "type": "heatmap_grid",
+            "isCellLabelVisible": False,
+            "isXAxisLabelVisible": True,
+            "isYAxisLabelVisible": True,
+            "isXAxisTitleVisible": False,
+            "isYAxisTitleVisible": False,
+        },
+        "palette": palette(value),
+    }
+
+
+def open_incidents() -> Lens:
+    columns = {"severity": top("outlier.incident.severity", "severity", 4, "count"), "count": number("unique_count", "outlier.incident.id", "open")}
+    state = {"layerId": Lens.LAYER, "layerType": "data", "metricAccessor": "count", "breakdownByAccessor": "severity", "maxCols": 4}
+    return Lens("Open incidents now, by severity", "outlier-incidents", "lnsMetric", columns, state, "outlier.incident.state: OPEN")
+
+
+INCIDENT_COLUMNS = {
+    "severity": newest("outlier.incident.severity", "severity"),
+    "workload": newest("outlier.workload.name", "workload"),
+    "host": newest("host.name", "host"),
+    "series": newest("outlier.lead.series", "found for"),
+    "actual": newest("outlier.lead.observed", "actual", "number", own_format("0,0.[00]a")),
+    "typical": newest("outlier.lead.expected", "typical", "number", own_format("0,0.[00]a")),
+    "probability": newest("outlier.lead.tail_probability", "probability", "number", own_format("0.0e+0")),
+    "influencers": newest("outlier.influencers", "influenced by", several=True),
+    "pattern": newest("outlier.incident.pattern", "pattern"),
+    "state": newest("outlier.incident.state", "state"),
+    "summary": newest("event.reason", "summary"),
+}
+
+
+def incident_table(title: str, view: str, kuery: str) -> Lens:
+    # Of an incident that changed several times: as it is now.
+    columns = {
+        "incident": top("outlier.incident.id", "incident", 100, "score"),
+        "opened": newest("outlier.incident.opened_time", "opened", "date"),
+        "score": number("max", "outlier.incident.score", "score", decimals(0)),
+    } | INCIDENT_COLUMNS
+    return Lens(title, view, "lnsDatatable", columns, table(columns, "score"), kuery)
+
+
+def anomaly_table() -> Lens:
+    return incident_table("Anomalies", "outlier-changes", "event.kind: alert")
+
+
+def open_table() -> Lens:
+    return incident_table("Open incidents", "outlier-incidents", "outlier.incident.state: OPEN")
+
+
+def influencers() -> Lens:
+    columns = {
+        "name": top("outlier.influencers", "suspect", 12, "score"),
+        "score": number("max", "outlier.incident.score", "highest score", decimals(0)),
+        "incidents": number("unique_count", "outlier.incident.id", "incidents"),
+    }
+    return Lens("Top influencers", "outlier-changes", "lnsDatatable", columns, table(columns, "score"))
+
+
+def restarts() -> Lens:
+    columns = {
+        "time": times(),
+        "cause": top("outlier.incident.restart.cause", "cause", 8, None),
+        "count": number("unique_count", "outlier.incident.id", "restarts"),
+    }
+    return Lens("Restarts by cause", "outlier-changes", "lnsXY", columns, xy("bar_stacked", "time", ["count"], "cause"), "event.action: outlier.incident.opened")
+
+
+def host_lane() -> Lens:
+    columns = {"time": times(), "host": top("host.name", "host", 25, "score"), "score": number("max", "outlier.score", "highest score")}
+    return Lens("Highest score of each host", "outlier-scores", "lnsHeatmap", columns, heatmap("time", "host", "score"))
+
+
+WEEK = "outlier.budget.false_alarms_per_week."
+
+
+def budget_table() -> Lens:
+    columns = {"host": top("host.name", "host", 50, None)} | {
+        name: newest(source, label, "number", form)
+        for name, source, label, form in (
+            ("promised", WEEK + "promised", "false alarms a week: promised", decimals(2)),
+            ("achieved", WEEK + "achieved", "achieved at most", decimals(2)),
+            ("lower", WEEK + "lower", "95 % from", decimals(2)),
+            ("upper", WEEK + "upper", "to", decimals(2)),
+            ("expected", WEEK + "expected", "expected", decimals(2)),
+            ("cpu_promised", "outlier.budget.cpu_percent.promised", "CPU %: promised", decimals(2)),
+            ("cpu", "outlier.budget.cpu_percent.achieved", "used", decimals(2)),
+            ("memory_promised", "outlier.budget.memory_bytes.promised", "memory: promised", BYTES),
+            ("memory", "outlier.budget.memory_bytes.achieved", "used", BYTES),
+            ("workloads", "outlier.host.workloads", "workloads", decimals(0)),
+            ("warming", "outlier.host.warming_up", "warming up", decimals(0)),
+            ("open", "outlier.host.open_incidents", "open incidents", decimals(0)),
+        )
+    }
+    return Lens("Budgets of each host: promised and achieved", "outlier-hosts", "lnsDatatable", columns, table(columns))
+
+
+def over_time(title: str, accessors: dict[str, tuple[str, str]], form: Json | None = None) -> Lens:
+    columns = {"time": times()} | {name: number("max", source, label, form) for name, (source, label) in accessors.items()}
+    colours = {name: {"promised": vega.INK, "achieved": vega.ACTUAL}.get(name, vega.EXPECTED) for name in accessors}
+    return Lens(title, "outlier-hosts", "lnsXY", columns, xy("line", "time", list(accessors), colours=colours))
+
+
+def false_alarms() -> Lens:
+    shown = {name: (WEEK + name, name) for name in ("promised", "achieved", "lower", "upper")}
+    return over_time("False alarms a week (the host with the most)", shown, decimals(2))
+
+
+def cpu() -> Lens:
+    shown = {name: (f"outlier.budget.cpu_percent.{name}", name) for name in ("promised", "achieved")}
+    return over_time("CPU of outlierd, % of a core (the host with the most)", shown, decimals(2))
+
+
+def memory() -> Lens:
+    shown = {name: (f"outlier.budget.memory_bytes.{name}", name) for name in ("promised", "achieved")}
+    return over_time("Memory of outlierd (the host with the most)", shown, BYTES)
+
+
+# ---- dashboards
+
+
+@dataclass
+class Dashboard:
+    """Panels are Lens panels or names of pictures, each with (x, y, width, height) on a grid 48 wide."""
+
+    id: str
+    title: str
+    description: str
+    since: str
+    controls: list[tuple[str, str, str]]  # (field, data view, label)
+    panels: list[tuple[Lens | str, tuple[int, int, int, int]]] = field(default_factory=list)
+
+
+HOST = ("host.name", "outlier-scores", "Host")
+WORKLOAD = ("outlier.workload.name", "outlier-scores", "Workload")
+SERIES = ("outlier.signal.series", "outlier-signals", "Series")
+
+KIBANA_DASHBOARDS = [
+    Dashboard(
+        "outlier-anomalies",
+        "outlierd: anomalies",
+        "When which workload was unusual, by what, who is suspected, and what restarted.",
+        "now-24h",
+        [HOST, WORKLOAD],
+        [
+            (open_incidents(), (0, 0, 24, 6)),
+            ("swim-lane", (0, 6, 48, 16)),
+            ("single-metric", (0, 22, 32, 15)),
+            (influencers(), (32, 22, 16, 15)),
+            (anomaly_table(), (0, 37, 48, 16)),
+            (restarts(), (24, 0, 24, 6)),
+            (open_table(), (0, 53, 48, 12)),
+        ],
+    ),
+    Dashboard(
+        "outlier-metric",
+        "outlierd: single metric",
+        "One signal of one workload: actual, expected, and the band. Choose host, workload and series above.",
+        "now-6h",
+        [("host.name", "outlier-signals", "Host"), ("outlier.workload.name", "outlier-signals", "Workload"), SERIES],
+        [("single-metric", (0, 0, 48, 24))],
+    ),
+    Dashboard(
+        "outlier-hosts",
+        "outlierd: hosts and budgets",
+        "What outlierd promised and achieved on each host: false alarms, CPU, memory.",
+        "now-7d",
+        [("host.name", "outlier-hosts", "Host")],
+        [
+            (budget_table(), (0, 0, 48, 12)),
+            (false_alarms(), (0, 12, 16, 12)),
+            (cpu(), (16, 12, 16, 12)),
+            (memory(), (32, 12, 16, 12)),
+            (host_lane(), (0, 24, 48, 12)),
+        ],
+    ),
+]
+
+OPENSEARCH_DASHBOARDS = [
+    Dashboard(
+        "outlier-anomalies",
+        "outlierd: anomalies",
+        KIBANA_DASHBOARDS[0].description,
+        "now-24h",
+        [HOST, WORKLOAD],
+        [
+            ("controls-anomalies", (0, 0, 24, 8)),
+            ("open-incidents", (24, 0, 24, 8)),
+            ("swim-lane", (0, 8, 48, 16)),
+            ("single-metric", (0, 24, 32, 15)),
+            ("influencers", (32, 24, 16, 15)),
+            ("anomalies", (0, 39, 48, 16)),
+            ("restarts", (0, 55, 48, 10)),
+            ("open-table", (0, 65, 48, 12)),
+        ],
+    ),
+    Dashboard(
+        "outlier-metric",
+        "outlierd: single metric",
+        KIBANA_DASHBOARDS[1].description,
+        "now-6h",
+        KIBANA_DASHBOARDS[1].controls,
+        [("controls-metric", (0, 0, 48, 8)), ("single-metric", (0, 8, 48, 24))],
+    ),
+    Dashboard(
+        "outlier-hosts",
+        "outlierd: hosts and budgets",
+        KIBANA_DASHBOARDS[2].description,
+        "now-7d",
+        [],
+        [("budgets", (0, 0, 48, 16)), ("swim-lane", (0, 16, 48, 16))],
+    ),
+]
+
+# Saved searches of OpenSearch Dashboards: name -> (title, data view, kuery).
+SEARCHES = {
+    "anomalies": ("Anomalies: changes of incidents", "outlier-changes", "event.kind: alert"),
+    "open-table": ("Open incidents", "outlier-incidents", "outlier.incident.state: OPEN"),
+}
+SEARCH_COLUMNS = [
+    "outlier.incident.severity",
+    "outlier.incident.score",
+    "outlier.workload.name",
+    "host.name",
+    "outlier.lead.series",
+    "outlier.lead.observed",
+    "outlier.lead.expected",
+    "outlier.lead.tail_probability",
+    "outlier.influencers",
+    "outlier.incident.state",
+    "event.reason",
+]
+
+
+def vega_state(name: str, dialect: str) -> tuple[str, str]:
+    title, draw = vega.PICTURES[name]
+    spec = json.dumps(draw(dialect), indent=1)
+    return title, text({"title": title, "type": "vega", "aggs": [], "params": {"spec": spec}})
+
+
+def visualization(name: str, title: str, state: str, references: list[Json]) -> Json:
+    return {
+        "type": "visualization",
+        "id": f"outlier-{name}",
+        "attributes": {
+            "title": f"outlierd: {title}",
+            "description": "",
+            "version": 1,
+            "visState": state,
+            "uiStateJSON": "{}",
+            "kibanaSavedObjectMeta": {"searchSourceJSON": EMPTY_SEARCH},
+        },
+        "references": references,
+    }
+
+
+def dashboard(one: Dashboard, panels: list[Json], references: list[Json], **more: Any) -> Json:
+    options = {"useMargins": True, "hidePanelTitles": False}
+    return {
+        "type": "dashboard",
+        "id": one.id,
+        "attributes": {
+            "title": one.title,
+            "description": one.description,
+            "version": 1,
+            "timeRestore": True,
+            "timeFrom": one.since,
+            "timeTo": "now",
+            "refreshInterval": {"pause": False, "value": 60000},
+            "optionsJSON": text(options),
+            "panelsJSON": text(panels),
+            "kibanaSavedObjectMeta": {"searchSourceJSON": EMPTY_SEARCH},
+            **more,
+        },
+        "references": references,
+    }
+
+
+def grid(index: str, place: tuple[int, int, int, int]) -> Json:
+    return dict(zip("xywh", place, strict=True)) | {"i": index}
+
+
+def kibana_dashboard(one: Dashboard) -> Json:
+    panels, references = [], []
+    for count, (content, place) in enumerate(one.panels):
+        index = f"p{count}"
+        panel: Json = {"panelIndex": index, "gridData": grid(index, place)}
+        if isinstance(content, Lens):
+            attributes = content.attributes()
+            panel |= {"type": "lens", "title": content.title, "embeddableConfig": {"attributes": attributes, "enhancements": {}}}
+            references += [reference | {"name": f"{index}:{reference['name']}"} for reference in attributes["references"]]
+        else:
+            panel |= {"type": "visualization", "panelRefName": f"panel_{index}", "embeddableConfig": {"enhancements": {}}}
+            references.append({"name": f"{index}:panel_{index}", "type": "visualization", "id": f"outlier-{content}"})
+        panels.append(panel)
+    controls = {}
+    for count, (source, view, label) in enumerate(one.controls):
+        explicit = {"id": f"c{count}", "fieldName": source, "title": label, "enhancements": {}}
+        controls[f"c{count}"] = {"order": count, "width": "medium", "grow": True, "type": "optionsListControl", "explicitInput": explicit}
+        references.append({"name": f"controlGroup_c{count}:optionsListDataView", "type": "index-pattern", "id": view})
+    ignore = {"ignoreFilters": False, "ignoreQuery": False, "ignoreTimerange": False, "ignoreValidations": False}
+    group = {"controlStyle": "oneLine", "chainingSystem": "HIERARCHICAL", "panelsJSON": text(controls), "ignoreParentSettingsJSON": text(ignore)}
+    return dashboard(one, panels, references, controlGroupInput=group)
+
+
+def kibana_objects() -> list[Json]:
+    objects: list[Json] = []
+    for name, (pattern, time, title) in DATA_VIEWS.items():
+        strings = {"fields": "[]", "fieldAttrs": "{}", "fieldFormatMap": "{}", "runtimeFieldMap": "{}", "sourceFilters": "[]"}
+        attributes = {"title": pattern, "name": title} | ({"timeFieldName": time} if time else {}) | strings
+        objects.append({"type": "index-pattern", "id": name, "attributes": attributes, "references": []})
+    used = {content for one in KIBANA_DASHBOARDS for content, _ in one.panels if isinstance(content, str)}
+    objects += [visualization(name, *vega_state(name, "kibana"), []) for name in vega.PICTURES if name in used]
+    objects += [kibana_dashboard(one) for one in KIBANA_DASHBOARDS]
+    return [one | {"coreMigrationVersion": CORE_VERSION, "typeMigrationVersion": KIBANA_VERSIONS[one["type"]], "managed": False} for one in objects]
+
+
+def controls_visualization(name: str, title: str, controls: list[tuple[str, str, str]]) -> Json:
+    listed = [
+        {
+            "id": f"c{count}",
+            "fieldName": source,
+            "label": label,
+            "parent": "",
+            "type": "list",
+            "options": {"type": "terms", "multiselect": True, "dynamicOptions": True, "size": 10, "order": "desc"},
+            "indexPatternRefName": f"control_{count}_index_pattern",
+        }
+        for count, (source, _, label) in enumerate(controls)
+    ]
+    params = {"controls": listed, "updateFiltersOnChange": True, "useTimeFilter": True, "pinFilters": False}
+    references = [{"name": f"control_{count}_index_pattern", "type": "index-pattern", "id": view} for count, (_, view, _) in enumerate(controls)]
+    return visualization(name, title, text({"title": title, "type": "input_control_vis", "aggs": [], "params": params}), references)
+
+
+def saved_search(name: str, title: str, view: str, kuery: str) -> Json:
+    reference = "kibanaSavedObjectMeta.searchSourceJSON.index"
+    source = {"query": {"query": kuery, "language": "kuery"}, "filter": [], "indexRefName": reference}
+    # A data view without a time shows none by itself.
+    columns = SEARCH_COLUMNS if DATA_VIEWS[view][1] else ["outlier.incident.opened_time", *SEARCH_COLUMNS]
+    return {
+        "type": "search",
+        "id": f"outlier-{name}",
+        "attributes": {
+            "title": f"outlierd: {title}",
+            "description": "",
+            "hits": 0,
+            "columns": columns,
+            "sort": [["@timestamp", "desc"]],
+            "version": 1,
+            "kibanaSavedObjectMeta": {"searchSourceJSON": text(source)},
+        },
+        "references": [{"name": reference, "type": "index-pattern", "id": view}],
+    }
+
+
+def opensearch_dashboard(one: Dashboard) -> Json:
+    panels, references = [], []
+    for count, (content, place) in enumerate(one.panels):
+        assert isinstance(content, str)
+        panels.append({"version": "7.9.3", "panelIndex": str(count), "gridData": grid(str(count), place), "panelRefName": f"panel_{count}", "embeddableConfig": {}})
+        kind = "search" if content in SEARCHES else "visualization"
+        references.append({"name": f"panel_{count}", "type": kind, "id": f"outlier-{content}"})
+    return dashboard(one, panels, references)
+
+
+def opensearch_objects() -> list[Json]:
+    objects: list[Json] = []
+    for name, (pattern, time, _) in DATA_VIEWS.items():
+        attributes = {"title": pattern} | ({"timeFieldName": time} if time else {})
+        objects.append({"type": "index-pattern", "id": name, "attributes": attributes, "references": []})
+    objects += [visualization(name, *vega_state(name, "opensearch-dashboards"), []) for name in vega.PICTURES]
+    objects += [controls_visualization(f"controls-{one.id.removeprefix('outlier-')}", f"controls of {one.title.removeprefix('outlierd: ')}", one.controls) for one in OPENSEARCH_DASHBOARDS if one.controls]
+    objects += [saved_search(name, *search) for name, search in SEARCHES.items()]
+    objects += [opensearch_dashboard(one) for one in OPENSEARCH_DASHBOARDS]
+    return [one | {"migrationVersion": {one["type"]: OPENSEARCH_VERSIONS[one["type"]]}} for one in objects]
+
+
+def rule() -> Json:
+    """Body of POST /api/alerting/rule/outlier-major-incident: actions (connectors) are the reader's own."""
+    condition = {"bool": {"filter": [vega.OPENED, {"range": {"event.severity": {"gte": 3}}}], "must_not": [{"exists": {"field": "outlier.silence.id"}}]}}
+    return {
+        "name": "outlierd: a MAJOR or CRITICAL incident was opened",
+        "rule_type_id": ".es-query",
+        "consumer": "stackAlerts",
+        "schedule": {"interval": "1m"},
+        "tags": ["outlierd"],
+        "enabled": True,
+        "actions": [],
+        "params": {
+            "searchType": "esQuery",
+            "index": [CHANGES],
+            "timeField": "@timestamp",
+            "esQuery": text({"query": condition}),
+            "size": 100,
+            "threshold": [0],
+            "thresholdComparator": ">",
+            "timeWindowSize": 5,
+            "timeWindowUnit": "m",
+            "aggType": "count",
+            "groupBy": "top",
+            "termField": "outlier.workload.name",
+            "termSize": 50,
+            "excludeHitsFromPreviousRun": True,
+        },
+    }
+
+
+def all_files() -> dict[Path, str]:
+    """Path below deploy/ -> content."""
+    return {
+        Path("kibana/outlierd.ndjson"): lines(kibana_objects()),
+        Path("kibana/rule-major-incident.json"): json.dumps(rule(), indent=1) + "\n",
+        Path("opensearch-dashboards/outlierd.ndjson"): lines(opensearch_objects()),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing, fail where a file is out of date")
+    check = parser.parse_args().check
+    wrong = [path for path, content in all_files().items() if not (DEPLOY / path).exists() or (DEPLOY / path).read_text() != content]
+    for path in wrong:
+        if check:
+            print(f"{DEPLOY / path} is not what {__file__} writes: run it", file=sys.stderr)
+        else:
+            (DEPLOY / path).parent.mkdir(parents=True, exist_ok=True)
+            (DEPLOY / path).write_text(all_files()[path])
+    return 1 if check and wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
