@@ -49,6 +49,7 @@ class Sink {
     Request request;
     std::string what;
     bool fine_if_conflict = false;  // exists already
+    bool optional = false;          // a server that lacks the feature refuses it (4xx), and the rest works without
   };
   virtual absl::StatusOr<std::vector<SetupStep>> Setup() { return std::vector<SetupStep>{}; }
 };

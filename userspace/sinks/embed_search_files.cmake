@@ -1,0 +1,12 @@
+# cmake -DFOLDER=deploy/search -DOUTPUT=file.cc -P embed_search_files.cmake: the files that are installed in search engines as one C++ source.
+file(GLOB paths RELATIVE ${FOLDER} ${FOLDER}/elasticsearch/*.json ${FOLDER}/opensearch/*.json)
+set(text "// Made from deploy/search by embed_search_files.cmake.\n#include \"userspace/sinks/search_setup.h\"\n\n")
+string(APPEND text "namespace outlier {\nnamespace {\n\nconstexpr SearchFile kFiles[] = {\n    {},\n")
+foreach(path ${paths})
+  file(READ ${FOLDER}/${path} content)
+  get_filename_component(dialect ${path} DIRECTORY)
+  get_filename_component(name ${path} NAME)
+  string(APPEND text "    {\"${dialect}\", \"${name}\", R\"~json~(${content})~json~\"},\n")
+endforeach()
+string(APPEND text "};\n\n}  // namespace\n\nstd::span<const SearchFile> SearchFiles() { return std::span(kFiles).subspan(1); }\n\n}  // namespace outlier\n")
+file(WRITE ${OUTPUT} "${text}")
