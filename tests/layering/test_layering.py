@@ -20,7 +20,7 @@ LEVELS = [
     [
         "userspace/config", "userspace/loader", "userspace/probes", "userspace/workloads", "userspace/features",
         "userspace/detectors", "userspace/incidents", "userspace/recorder", "userspace/feed",
-        "userspace/sinks", "userspace/transport", "userspace/ledger", "userspace/sources",
+        "userspace/sinks", "userspace/exposition", "userspace/transport", "userspace/ledger", "userspace/sources",
     ],
     ["userspace/pipeline", "userspace/relay"],
     ["userspace/outlierd", "userspace/outlier_relay", "userspace/outlierctl"],

@@ -68,9 +68,10 @@ struct Outcome {
   std::string reason;                   // of the batch: what was tried, on what, why
   std::optional<std::chrono::nanoseconds> retry_after;
   std::string warning;                  // delivered, but the server says something about it (partial success)
+  size_t refused_unnamed = 0;           // of those that `items` has as delivered: refused, the server does not say which; counted, never again
 
-  static Outcome Delivered(size_t items) { return {Kind::kItems, std::vector<ItemOutcome>(items, ItemOutcome::kDelivered), {}, {}, {}, {}}; }
-  static Outcome Of(Kind kind, std::string reason) { return {kind, {}, {}, std::move(reason), {}, {}}; }
+  static Outcome Delivered(size_t items) { return {Kind::kItems, std::vector<ItemOutcome>(items, ItemOutcome::kDelivered), {}, {}, {}, {}, 0}; }
+  static Outcome Of(Kind kind, std::string reason) { return {kind, {}, {}, std::move(reason), {}, {}, 0}; }
 };
 
 // How most HTTP APIs mean their answers: 2xx delivered; 408, 425, 429, 5xx and a broken connection again; 401, 403, 404, 407 and redirects

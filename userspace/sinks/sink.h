@@ -71,6 +71,9 @@ class StreamSink : public Sink {
   // Where limits().samples: one request at a time until nothing is left. Never retried more than the transport does.
   virtual std::vector<Request> EncodeSamples(const Samples& samples, WallTime now) { (void)samples, (void)now; return {}; }
   virtual Outcome JudgeSamples(const Response& response);  // default: as JudgeHttp / JudgeGrpc of one item
+  // All that is open at a source and goes through the sink's route, when the relay begins to follow it or a gap came: for sinks that go on
+  // telling what is open. Nothing is to be sent for it.
+  virtual void SetOpen(const v1::Source& source, std::span<const v1::Incident> open) { (void)source, (void)open; }
 };
 
 // What a state sink is to be told.
