@@ -64,6 +64,9 @@ class StreamSink : public Sink {
     std::chrono::nanoseconds oldest{0};  // a change older than this is expired, not sent; 0 = any age
   };
   virtual Limits limits() const = 0;
+  // False for a change that this sink has no use for (an update nobody would read in a chat): it is passed over as if the route had not let it
+  // through. Pure. Encode takes it all the same.
+  virtual bool Wants(const Finding& finding) const { (void)finding; return true; }
   // At least one finding, all within limits(). INVALID_ARGUMENT refuses the batch (and, bisected, the one item); any other error, such as
   // a key file that cannot be read, suspends the sink.
   virtual absl::StatusOr<Request> Encode(std::span<const Finding> findings, WallTime now) = 0;

@@ -1,0 +1,224 @@
+// Any receiver of CloudEvents 1.0 over HTTP: one event a request (structured mode), or several (batch mode), signed as Standard Webhooks has it.
+//
+// id and source of an event are the same at every attempt, so is webhook-id; webhook-timestamp is that of the attempt. `data` is the IncidentChange in
+// protobuf's JSON mapping, field names as in feed.proto, defaults printed: what `outlierctl watch --format json` prints. Silence and
+// labels of relay.yaml, which the change does not hold, are extensions beside it.
+//
+// The signature is over the body as sent, so bodies are not compressed. 410 suspends: the receiver wants no more, and a person has to end it.
+#include <google/protobuf/util/json_util.h>
+
+#include <fmt/format.h>
+
+#include "userspace/base/status.h"
+#include "userspace/base/text.h"
+#include "userspace/sinks/page_words.h"
+#include "userspace/sinks/webhook_signature.h"
+
+namespace outlier {
+namespace sinks {
+namespace {
+
+constexpr size_t kMostAtOnce = 1000, kMostExtension = 1000;
+constexpr int64_t kLastSecond = 253'402'300'799;  // of the year 9999: RFC 3339 goes no further
+
+// Protobuf's JSON mapping. Not to be had for a message that holds no UTF-8, which no gRPC peer can send.
+absl::StatusOr<std::string> Mapped(const google::protobuf::Message& message) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  options.always_print_primitive_fields = true;
+  std::string text;
+  const auto status = google::protobuf::util::MessageToJsonString(message, &text, options);
+  if (!status.ok()) return absl::InvalidArgumentError(fmt::format("cannot write the change as JSON: {}", std::string(status.message())));
+  return text;
+}
+
+bool Sane(const google::protobuf::Timestamp& time) { return time.seconds() >= 0 && time.seconds() <= kLastSecond; }
+
+std::string TypeOf(const Finding& finding) {
+  if (finding.gap) return "io.outlier.feed.gap.v1";
+  switch (finding.change.kind()) {
+    case v1::IncidentChange::OPENED:
+    case v1::IncidentChange::UPDATED:
+    case v1::IncidentChange::RESOLVED:
+    case v1::IncidentChange::ACKNOWLEDGED:
+    case v1::IncidentChange::FEEDBACK: return fmt::format("io.outlier.incident.{}.v1", KindWord(finding.change.kind()));
+    default: return "io.outlier.incident.changed.v1";  // of a newer daemon
+  }
+}
+
+// A URI reference: the host's outlierd, or, of a source that names no host, its feed.
+std::string SourceOf(const Finding& finding) {
+  const std::string& host = finding.incident().source().host_name();
+  return host.empty() ? "urn:outlier:feed:" + PercentEncode(finding.feed_id()) : fmt::format("//{}/outlierd", PercentEncode(host));
+}
+
+// The severities of OpenTelemetry, which the extension follows.
+int SeverityNumber(v1::Incident::Severity severity) {
+  switch (severity) {
+    case v1::Incident::CRITICAL: return 21;  // FATAL
+    case v1::Incident::MAJOR: return 17;     // ERROR
+    case v1::Incident::MINOR: return 15;     // WARN3
+    default: return 13;                      // WARN
+  }
+}
+
+std::string LabelsText(const Finding& finding) {
+  std::string text;
+  for (const auto& [name, value] : LabelsOf(finding)) text += fmt::format("{}{}={}", text.empty() ? "" : ",", PercentEncode(name), PercentEncode(value));
+  return text;
+}
+
+absl::StatusOr<std::string> DataOf(const Finding& finding) {
+  if (!finding.gap) return Mapped(finding.change);
+  absl::StatusOr<std::string> source = Mapped(finding.incident().source());
+  if (!source.ok()) return source.status();
+  const Gap& gap = *finding.gap;
+  // Numbers of 64 bits are texts in the mapping.
+  return Dump(Json{{"first_sequence", fmt::format("{}", gap.first_sequence)}, {"last_sequence", fmt::format("{}", gap.last_sequence)},
+                   {"lost", fmt::format("{}", gap.lost)}, {"reason", gap.reason}, {"source", ParseJson(*source)}});
+}
+
+absl::StatusOr<std::string> Event(const Finding& finding) {
+  const v1::Incident& incident = finding.incident();
+  Json event = {{"specversion", "1.0"}, {"id", Printable(FindingKey(finding))}, {"source", SourceOf(finding)}, {"type", TypeOf(finding)}};
+  event["subject"] = finding.gap ? "feed/" + PercentEncode(finding.feed_id()) : "incident/" + PercentEncode(incident.id());
+  if (finding.change.has_time() && Sane(finding.change.time())) event["time"] = Rfc3339(finding.change.time());
+  const auto extend = [&event](const char* name, const std::string& value) {
+    if (!value.empty()) event[name] = Truncate(Printable(value), kMostExtension);
+  };
+  if (!finding.gap) {
+    extend("partitionkey", IncidentKey(incident));
+    extend("severitytext", v1::Incident::Severity_Name(incident.severity()));
+    event["severitynumber"] = SeverityNumber(incident.severity());
+  }
+  extend("labels", LabelsText(finding));
+  if (finding.silence) {
+    extend("silenceid", finding.silence->id());
+    extend("silenceauthor", finding.silence->author());
+    extend("silencereason", finding.silence->reason());
+  }
+  event["datacontenttype"] = "application/json";
+  const absl::StatusOr<std::string> data = DataOf(finding);
+  if (!data.ok()) return data.status();
+  // Put in as it is: parsing it again would cost more than writing it.
+  std::string text = Dump(event);
+  text.pop_back();
+  return text + ",\"data\":" + *data + "}";
+}
+
+class Webhook : public StreamSink {
+ public:
+  explicit Webhook(const SinkContext& context)
+      : batch_(context.config.webhook().mode() == "batch"),
+        url_(context.config.webhook().url()),
+        url_file_(context.config.webhook().url_file()),
+        secret_(context.config.webhook().secret_file()),
+        token_(context.config.webhook().bearer_token_file()),
+        relay_host_(context.relay_host),
+        agent_(UserAgent(context)) {}
+
+  Limits limits() const override { return {.max_items = batch_ ? kMostAtOnce : 1, .max_bytes = 16 << 20}; }
+
+  absl::StatusOr<Request> Encode(std::span<const Finding> findings, WallTime now) override {
+    absl::StatusOr<Request> request = To();
+    if (!request.ok()) return request.status();
+    std::string keys;  // of all events, so that the id stands for just these
+    for (const Finding& finding : findings) {
+      const absl::StatusOr<std::string> event = Event(finding);
+      if (!event.ok()) return event.status();
+      request->body += (request->body.empty() ? batch_ ? "[" : "" : ",") + *event;
+      keys += FindingKey(finding) + "\n";
+    }
+    if (batch_) request->body += "]";
+    request->headers.emplace_back("Content-Type", batch_ ? "application/cloudevents-batch+json; charset=utf-8" : "application/cloudevents+json; charset=utf-8");
+    if (absl::Status status = Sign(keys, now, &*request); !status.ok()) return status;
+    return request;
+  }
+
+  Outcome Judge(const Response& response, std::span<const Finding> findings) override { return JudgeService(response, findings.size()); }
+
+  // The handshake of CloudEvents, which asks and changes nothing.
+  std::optional<Preparation> Check() override {
+    absl::StatusOr<Request> request = To();
+    if (!request.ok()) return std::nullopt;
+    request->method = "OPTIONS";
+    request->headers.emplace_back("WebHook-Request-Origin", relay_host_.empty() ? "outlier-relay" : Printable(relay_host_, 253));
+    return Preparation{*std::move(request), "ask the webhook whether it takes events"};
+  }
+
+  absl::Status Checked(const Response& response) override {
+    // Most receivers know no handshake; they are there all the same.
+    if (response.answered() && (response.status == 405 || response.status == 501)) return absl::OkStatus();
+    return StreamSink::Checked(response);
+  }
+
+ private:
+  // Address and who we are.
+  absl::StatusOr<Request> To() {
+    Request request;
+    request.url = url_;
+    request.headers = {agent_};
+    if (url_file_.given()) {
+      const absl::StatusOr<std::string> url = url_file_.Read();
+      if (!url.ok()) return url.status();
+      if (absl::Status status = CheckUrl(url_file_.path(), *url); !status.ok()) return absl::FailedPreconditionError(MessageOf(status));
+      request.url = *url;
+      request.secrets.push_back(*url);
+      if (const size_t path = url->find('/', url->find("://") + 3); path != std::string::npos && path + 1 < url->size()) {
+        request.secrets.push_back(url->substr(path));
+      }
+    }
+    if (token_.given()) {
+      const absl::StatusOr<std::string> token = token_.Read();
+      if (!token.ok()) return token.status();
+      request.headers.emplace_back("Authorization", "Bearer " + *token);
+      request.secrets.push_back(*token);
+    }
+    return request;
+  }
+
+  absl::Status Sign(std::string_view keys_of_events, WallTime now, Request* request) {
+    // A digest: what identifies a source may hold anything, a dot or a line break too.
+    const std::string id = "msg_" + Sha256Hex(keys_of_events).substr(0, 32);
+    const std::string seconds = fmt::format("{}", std::chrono::floor<std::chrono::seconds>(now).time_since_epoch().count());
+    request->headers.emplace_back("webhook-id", id);
+    request->headers.emplace_back("webhook-timestamp", seconds);
+    if (!secret_.given()) return absl::OkStatus();
+    const absl::StatusOr<std::string> text = secret_.Read();
+    if (!text.ok()) return text.status();
+    const absl::StatusOr<std::vector<std::string>> keys = SigningKeys(secret_.path(), *text);
+    if (!keys.ok()) return keys.status();
+    request->headers.emplace_back("webhook-signature", Signatures(*keys, id, seconds, request->body));
+    request->secrets.push_back(*text);
+    for (size_t at = 0; text->find('\n') != std::string::npos && at < text->size();) {
+      const size_t end = std::min(text->find('\n', at), text->size());
+      if (end > at) request->secrets.push_back(text->substr(at, end - at));
+      at = end + 1;
+    }
+    return absl::OkStatus();
+  }
+
+  const bool batch_;
+  const std::string url_;
+  SecretFile url_file_, secret_, token_;
+  const std::string relay_host_;
+  const std::pair<std::string, std::string> agent_;
+};
+
+}  // namespace
+
+absl::StatusOr<AnySink> MakeWebhook(const SinkContext& context) {
+  const config::v1::Webhook& config = context.config.webhook();
+  if (config.url().empty() == config.url_file().empty()) {
+    return absl::InvalidArgumentError("webhook.url and webhook.url_file: one of the two is needed, and only one; a file where the address is a secret");
+  }
+  if (!config.url().empty()) {
+    if (absl::Status status = CheckUrl("webhook.url", config.url()); !status.ok()) return status;
+  }
+  AnySink sink;
+  sink.stream = std::make_unique<Webhook>(context);
+  return sink;
+}
+
+}  // namespace sinks
+}  // namespace outlier
