@@ -11,7 +11,7 @@
 
 #include "userspace/base/text.h"
 #include "userspace/feed/feed_service.h"
-#include "userspace/feed/unix_socket.h"
+#include "userspace/base/unix_socket.h"
 
 namespace outlier {
 namespace {

@@ -12,10 +12,9 @@
 
 #include <fmt/format.h>
 #include <google/protobuf/util/json_util.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
-#include <spdlog/spdlog.h>
 
 #include "userspace/base/file.h"
+#include "userspace/base/log.h"
 #include "userspace/base/status.h"
 #include "userspace/base/text.h"
 #include "userspace/config/config.h"
@@ -35,31 +34,7 @@ int64_t Now(clockid_t clock) {
   return t.tv_sec * int64_t{1'000'000'000} + t.tv_nsec;
 }
 
-// One line, on stderr, whatever bytes are in it.
-int Fail(const absl::Status& status) {
-  std::cerr << "outlierd: " << Printable(MessageOf(status)) << std::endl;
-  return status.code() == absl::StatusCode::kInvalidArgument ? 2 : 1;
-}
-
-void StartLog(const std::string& level) {
-  auto log = spdlog::stderr_color_mt("outlierd");
-  // Text for a person, one JSON object a line for a collector. Messages hold no quotes or control characters: Say sees to it.
-  log->set_pattern(isatty(STDERR_FILENO) ? "%H:%M:%S %^%l%$ %v" : R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","message":"%v"})");
-  log->set_level(spdlog::level::from_str(level));
-  spdlog::set_default_logger(log);
-}
-
-std::string Loggable(const std::string& text) {
-  std::string out;
-  for (char c : Printable(text)) {
-    if ((c == '"' || c == '\\') && !isatty(STDERR_FILENO)) out += '\\';
-    out += c;
-  }
-  return out;
-}
-
-void Say(const std::string& text) { spdlog::info("{}", Loggable(text)); }
-void Warn(const std::string& text) { spdlog::warn("{}", Loggable(text)); }
+int Fail(const absl::Status& status) { return FailProgram("outlierd", status); }
 
 std::string FirstLineOf(const std::string& path) {
   std::string text = ReadFile(path, 4096).value_or("");
@@ -152,7 +127,7 @@ void Loop(const DaemonOptions& options, int signals, Pipeline* pipeline, FeedSer
 int Run(const DaemonOptions& options) {
   const absl::StatusOr<config::v1::Config> config = LoadConfig(options.config_path, options.config_named, options.sets);
   if (!config.ok()) return Fail(config.status());
-  StartLog(options.log_level);
+  StartLog("outlierd", options.log_level);
 
   // Blocked before any thread begins, so that every thread leaves them to the descriptor.
   sigset_t set;

@@ -1,38 +1,18 @@
 #include "userspace/outlierd/options.h"
 
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
-#include <cstdlib>
 
-#include <fmt/format.h>
+#include "userspace/base/folders.h"
 
 namespace outlier {
 namespace {
 
-// The XDG base folder of an ordinary user.
-std::string XdgFolder(const char* variable, const char* fallback) {
-  if (const char* value = std::getenv(variable); value != nullptr && *value == '/') return value;
-  const char* home = std::getenv("HOME");
-  return std::string(home == nullptr ? "" : home) + fallback;
-}
-
 void FillDefaults(DaemonOptions* options) {
-  const bool root = geteuid() == 0;
+  const Folders folders = FoldersOfUser();
   options->config_named = !options->config_path.empty();
-  if (options->config_path.empty()) {
-    options->config_path = (root ? "/etc" : XdgFolder("XDG_CONFIG_HOME", "/.config")) + "/outlierd/outlierd.yaml";
-  }
-  if (options->state_dir.empty()) {
-    options->state_dir = root ? "/var/lib/outlierd" : XdgFolder("XDG_STATE_HOME", "/.local/state") + "/outlierd";
-  }
-  if (options->listen.empty()) {
-    const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-    const std::string folder = root                                     ? "/run/outlierd"
-                               : runtime != nullptr && *runtime == '/' ? std::string(runtime) + "/outlierd"
-                                                                        : fmt::format("/tmp/outlierd-{}", geteuid());
-    options->listen = "unix://" + folder + "/outlierd.sock";
-  }
+  if (options->config_path.empty()) options->config_path = folders.config + "/outlierd.yaml";
+  if (options->state_dir.empty()) options->state_dir = folders.state;
+  if (options->listen.empty()) options->listen = "unix://" + folders.run + "/outlierd.sock";
 }
 
 }  // namespace

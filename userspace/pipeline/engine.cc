@@ -102,6 +102,7 @@ class Street : public Engine {
         v1::SeriesValue& out = *state.add_values();
         FillSignal(f, &out);
         out.set_value(*value);
+        FillExpected(slot, f, &out);
       }
     }
     return states;
@@ -156,6 +157,7 @@ class Street : public Engine {
     v1::Budgets& budgets = *status->mutable_budgets();
     incidents_.FillBudgets(&budgets);
     budgets.set_cpu_percent_promised(config_.budgets().cpu_percent());
+    status->mutable_feed_retained()->set_seconds(config_.feed().retain() / 1'000'000'000);
     budgets.set_memory_promised_bytes(config_.budgets().memory());
     for (const LossSample& loss : losses_) {
       v1::LossCounter& counter = *status->add_losses();
@@ -211,6 +213,20 @@ class Street : public Engine {
     detectors_->Load(learned);  // the same features and models: only their settings changed
     workloads_.SetWarmUp(config_.detection().warm_up());
     incidents_.Reload(config_);
+  }
+
+  // Of the last tick, of the level, and only what was told of it.
+  void FillExpected(Slot slot, int feature, v1::SeriesValue* out) const {
+    if (scores_.ticks.empty()) return;
+    for (const DetectorScores& d : scores_.ticks.back().detectors) {
+      if (d.feature != feature || d.channel != Channel::kLevel) continue;
+      if (slot >= static_cast<Slot>(d.z.size()) || !d.ready(slot) || std::abs(d.z(slot)) < kNotable) return;
+      out->set_expected(d.expected(slot));
+      out->set_lower(d.lower(slot));
+      out->set_upper(d.upper(slot));
+      out->set_tail_probability(d.tail_probability(slot));
+      return;
+    }
   }
 
   template <class Message>

@@ -12,6 +12,7 @@ namespace {
 constexpr size_t kMailboxBytes = 2 << 20;
 constexpr size_t kMostEvents = 1000;                         // taken at once
 constexpr auto kLongestWait = std::chrono::seconds(5);       // the wall clock may be set
+constexpr auto kLeastWait = std::chrono::milliseconds(1);
 constexpr size_t kMostWishes = 64;
 
 }  // namespace
@@ -41,7 +42,10 @@ void Carrier::Start() {
 void Carrier::Offer(std::shared_ptr<const Samples> samples) {
   {
     const std::lock_guard lock(mutex_);
-    if (wishes_.size() >= kMostWishes) return;  // the thread waits for an answer: these ticks are lost, and the courier counts what it is offered
+    if (wishes_.size() >= kMostWishes) {  // the thread waits for an answer
+      samples_lost_ += static_cast<uint64_t>(samples->sample.workloads_size());
+      return;
+    }
     wishes_.push_back([samples = std::move(samples)](Courier* courier) { courier->Offer(samples); });
   }
   mailbox_.Wake();
@@ -79,6 +83,7 @@ void Carrier::TakeWishes() {
 
 void Carrier::Publish(WallTime now) {
   relay::v1::SinkStatus status = courier_->Status(now);
+  status.set_samples_lost(status.samples_lost() + samples_lost_);
   if (status.state() != told_) {
     told_ = status.state();
     warn_(status.state() == relay::v1::SinkStatus::DELIVERING
@@ -106,8 +111,8 @@ void Carrier::Run() {
     }
     Publish(now);
     const WallTime wake = courier_->WakeAt();
-    if (wake <= now) continue;
-    const auto wait = std::min<std::chrono::nanoseconds>(wake == WallTime::max() ? kLongestWait : wake - now, kLongestWait);
+    std::chrono::nanoseconds wait = kLeastWait;
+    if (wake > now) wait = wake == WallTime::max() ? kLongestWait : std::clamp<std::chrono::nanoseconds>(wake - now, kLeastWait, kLongestWait);
     const auto until = std::chrono::steady_clock::now() + wait;
     // Without room only time helps; the mailbox fills and holds the source up.
     for (FeedEvent& event : mailbox_.Take(courier_->HasRoom() ? kMostEvents : 0, until)) courier_->Take(std::move(event), now_());

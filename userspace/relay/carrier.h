@@ -41,6 +41,7 @@ class Carrier {
   std::vector<std::function<void(Courier*)>> wishes_;   // of other threads; guarded by mutex_
   relay::v1::SinkStatus status_;                        // guarded by mutex_
   relay::v1::SinkStatus::State told_ = relay::v1::SinkStatus::DELIVERING;
+  std::atomic<uint64_t> samples_lost_ = 0;              // never offered to the courier
   std::atomic<bool> stopping_ = false;
   std::thread thread_;
 };

@@ -34,6 +34,14 @@ void StreamCourier::TakeEvent(FeedEvent event, WallTime now) {
       if (waiting_.empty()) idle_since_ = now;
       waiting_.push_back({event.source, {context().sources[event.source], event.feed_id, event.sequence}, now, std::nullopt, 0, {}});
       break;
+    case FeedEvent::Kind::kOpenNow: {
+      std::erase_if(event.open, [&](const v1::Incident& incident) { return !context().route.Admits(incident); });
+      v1::Source source;
+      source.set_feed_id(event.feed_id);
+      source.set_host_name(sources_[event.source].host_name);
+      sink_->SetOpen(event.open.empty() ? source : event.open.front().source(), event.open);
+      break;
+    }
     default: break;
   }
 }
@@ -65,7 +73,7 @@ void StreamCourier::Admit(FeedEvent event, WallTime now) {
       }
       finding.silence = context().silences->Covering(incident, TimeOf(event.change.time()));
       finding.change = std::move(event.change);
-      waiting.finding = std::move(finding);
+      if (sink_->Wants(finding)) waiting.finding = std::move(finding);
     }
   }
   if (waiting.finding) {
@@ -256,6 +264,9 @@ void StreamCourier::SettleItems(const Outcome& outcome, WallTime now) {
     }
   }
   if (delivered) refused_in_a_row_ = 0;
+  const uint64_t unnamed = std::min<uint64_t>(outcome.refused_unnamed, entry_.counted.delivered);
+  entry_.counted.delivered -= unnamed;
+  entry_.counted.refused += unnamed;
   if (again.findings.empty()) return retry_.Succeeded(now);
   work_.push_front(std::move(again));
   retry_.Failed(now, reason, outcome.retry_after);

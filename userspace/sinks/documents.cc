@@ -361,6 +361,12 @@ void AppendSignal(const Samples& samples, const v1::WorkloadState& state, const 
       WriteSeries(value, &json);
       WriteAttributes(value, &json);
       json.Real("value", value.value());
+      if (value.has_expected()) {
+        json.Real("expected", value.expected());
+        json.Real("lower", value.lower());
+        json.Real("upper", value.upper());
+        json.Real("tail_probability", value.tail_probability());
+      }
     });
   });
 }

@@ -1,4 +1,4 @@
-#include "userspace/feed/unix_socket.h"
+#include "userspace/base/unix_socket.h"
 
 #include <grp.h>
 #include <sys/socket.h>

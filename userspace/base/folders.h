@@ -1,0 +1,15 @@
+// Where a program of the house keeps its files: the system's folders for root, the XDG base folders for an ordinary user.
+#pragma once
+#include <string>
+
+namespace outlier {
+
+struct Folders {
+  std::string config;  // /etc/outlierd
+  std::string state;   // /var/lib/outlierd
+  std::string run;     // /run/outlierd
+};
+
+Folders FoldersOfUser();
+
+}  // namespace outlier

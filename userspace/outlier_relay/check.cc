@@ -1,0 +1,126 @@
+#include "userspace/outlier_relay/check.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <iostream>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "outlier/v1/feed.grpc.pb.h"
+#include "userspace/base/status.h"
+#include "userspace/base/text.h"
+#include "userspace/relay/relay.h"
+#include "userspace/sinks/sink.h"
+#include "userspace/sources/feed_channel.h"
+#include "userspace/transport/transport.h"
+
+namespace outlier {
+namespace {
+
+constexpr int kMostPreparations = 10;
+
+// All that has to come before the sink takes anything.
+absl::Status PrepareSink(Sink& sink, Transport& transport, WallTime now) {
+  for (int i = 0; i < kMostPreparations; ++i) {
+    const auto preparation = sink.Prepare(now);
+    if (!preparation) return absl::OkStatus();
+    const Outcome outcome = sink.Prepared(transport.Send(preparation->request), now);
+    if (outcome.kind != Outcome::Kind::kItems) return absl::UnavailableError(fmt::format("cannot {}: {}", preparation->what, outcome.reason));
+  }
+  return absl::InternalError("is never ready");
+}
+
+absl::Status CheckSink(Sink& sink, Transport& transport, WallTime now) {
+  if (absl::Status status = PrepareSink(sink, transport, now); !status.ok()) return status;
+  auto check = sink.Check();
+  if (!check) return absl::OkStatus();
+  const Response response = transport.Send(check->request);
+  const absl::Status status = sink.Checked(response);
+  return status.ok() ? status : absl::Status(status.code(), fmt::format("cannot {}: {}", check->what, MessageOf(status)));
+}
+
+std::string RouteWords(const config::v1::Route& route) {
+  std::string words = fmt::format("incidents from {} on", route.min_severity());
+  if (!route.workload().empty()) words += fmt::format(", of workloads {}", route.workload());
+  if (!route.host().empty()) words += fmt::format(", of hosts {}", route.host());
+  if (!route.patterns().empty()) words += fmt::format(", of pattern {}", fmt::join(route.patterns(), " or "));
+  if (!route.labels().empty()) words += fmt::format(", where {}", fmt::join(route.labels(), " and "));
+  return words;
+}
+
+absl::Status CheckSource(const std::string& address, const config::v1::SourceTls& tls, std::string* words) {
+  const auto channel = OpenFeedChannel(address, tls);
+  if (!channel.ok()) return channel.status();
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  v1::Status status;
+  const grpc::Status answer = v1::OutlierFeed::NewStub(*channel)->GetStatus(&context, {}, &status);
+  if (!answer.ok()) return absl::UnavailableError(fmt::format("does not answer: {}", Printable(answer.error_message(), 300)));
+  *words = fmt::format("outlierd {} on {}, {} changes, {} incidents open", Printable(status.version(), 40), Printable(status.source().host_name(), 200), status.last_sequence(),
+                       status.open_incidents());
+  return absl::OkStatus();
+}
+
+void Tell(const std::string& name, const absl::Status& status, const std::string& words) {
+  std::cout << fmt::format("{:<8} {:<24} {}\n", status.ok() ? "ok" : "FAILED", name, status.ok() ? words : Printable(MessageOf(status), 600));
+}
+
+}  // namespace
+
+int CheckSinks(const config::v1::Relay& config, const std::string& version, const std::string& host, WallTime now) {
+  if (const absl::Status status = CheckRelayConfig(config, version); !status.ok()) {
+    std::cerr << "outlier-relay: " << Printable(MessageOf(status)) << "\n";
+    return 2;
+  }
+  bool well = true;
+  for (const std::string& source : config.sources()) {
+    std::string words;
+    const absl::Status status = CheckSource(source, config.source_tls(), &words);
+    Tell(source, status, words);
+    well = well && status.ok();
+  }
+  for (const config::v1::Sink& one : config.sinks()) {
+    auto sink = MakeSink({one, version, host});
+    auto transport = MakeTransport(one.connection(), "outlier-relay/" + version);
+    const absl::Status status = CheckSink(sink->base(), **transport, now);
+    Tell(one.name(), status, fmt::format("{}: would {} {}", sink->kind, sink->state ? "be told what is open of" : "get every change of", RouteWords(one.route())));
+    well = well && status.ok();
+  }
+  return well ? 0 : 1;
+}
+
+absl::Status SetUpSink(const config::v1::Relay& config, const std::string& name, const std::string& version, const std::string& host, WallTime now, bool dry_run) {
+  if (absl::Status status = CheckRelayConfig(config, version); !status.ok()) return status;
+  for (const config::v1::Sink& one : config.sinks()) {
+    if (one.name() != name) continue;
+    auto sink = MakeSink({one, version, host});
+    auto transport = MakeTransport(one.connection(), "outlier-relay/" + version);
+    if (!dry_run) {
+      if (absl::Status status = PrepareSink(sink->base(), **transport, now); !status.ok()) return status;
+    }
+    auto steps = sink->base().Setup();
+    if (!steps.ok()) return steps.status();
+    if (steps->empty()) {
+      std::cout << fmt::format("{} ({}) needs no setup\n", name, sink->kind);
+      return absl::OkStatus();
+    }
+    for (const Sink::SetupStep& step : *steps) {
+      if (dry_run) {
+        std::cout << fmt::format("would   {} {}\n", step.request.method, step.what);
+        continue;
+      }
+      const Response response = (*transport)->Send(step.request);
+      const Outcome outcome = JudgeHttp(response, 0);
+      const bool good = outcome.kind == Outcome::Kind::kItems;
+      const bool there = step.fine_if_conflict && response.answered() && (response.status == 409 || response.status == 400);
+      const bool spared = step.optional && response.answered() && response.status >= 400 && response.status < 500 && response.status != 401 && response.status != 403;
+      if (!good && !there && !spared) return absl::UnavailableError(fmt::format("cannot {}: {}", step.what, outcome.reason));
+      std::cout << fmt::format("{:<8}{}\n", good ? "done" : there ? "there" : "without", step.what) << std::flush;
+    }
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(fmt::format("no sink is called \"{}\" in the configuration", Printable(name, 80)));
+}
+
+}  // namespace outlier
