@@ -26,9 +26,10 @@ class Missing(Exception):
     """A client is not here and cannot be installed."""
 
 
-def _installed(name: str, wanted: Path, *steps: list[str]) -> Path:
-    """A folder made by the steps ({} is the folder) from the list of wanted packages, once for each content of that list."""
-    digest = hashlib.sha256(wanted.read_bytes() + repr(steps).encode()).hexdigest()[:12]
+def _installed(name: str, lists: list[str], *steps: list[str]) -> Path:
+    """A folder made by the steps ({} is the folder) from the lists of wanted packages, once for each content of those."""
+    wanted = [HERE / file for file in lists]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in wanted) + repr(steps).encode()).hexdigest()[:12]
     folder = CACHE / f"saas-{name}-{digest}"
     done = folder / "complete"
     if done.exists():
@@ -40,7 +41,8 @@ def _installed(name: str, wanted: Path, *steps: list[str]) -> Path:
             return folder
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        shutil.copy(wanted, folder)
+        for file in wanted:
+            shutil.copy(file, folder)
         for step in steps:
             command = [part.replace("{}", str(folder)) for part in step]
             try:
@@ -54,14 +56,13 @@ def _installed(name: str, wanted: Path, *steps: list[str]) -> Path:
 
 
 def python_clients() -> Path:
-    wanted = HERE / "requirements.txt"
     pip = ["{}/venv/bin/pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", "requirements.txt"]
-    return _installed("python", wanted, [PYTHON, "-m", "venv", "{}/venv"], pip) / "venv" / "bin" / "python"
+    return _installed("python", ["requirements.txt"], [PYTHON, "-m", "venv", "{}/venv"], pip) / "venv" / "bin" / "python"
 
 
 def node_clients() -> Path:
-    npm = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", "{}"]
-    return _installed("node", HERE / "package.json", npm) / "node_modules"
+    npm = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", "{}"]
+    return _installed("node", ["package.json", "package-lock.json"], npm) / "node_modules"
 
 
 def alertmanager() -> Path:
