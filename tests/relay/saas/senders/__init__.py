@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +73,15 @@ def alertmanager() -> Path:
     return Path(found)
 
 
-def had(get: Any) -> Path:
+def had(get: Callable[[], Path]) -> Path:
     """What `get` gives, or the right way to do without."""
     try:
         return get()
     except Missing as error:
-        if os.environ.get("CI"):
-            pytest.fail(f"a client cannot be had: {error}")
-        pytest.skip(f"a client cannot be had: {error}")
+        reason = f"a client cannot be had: {error}"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def run(command: list[str | Path], question: dict[str, Any], environment: dict[str, str] | None = None) -> Any:
