@@ -26,7 +26,8 @@ ONE = {
 }  # fmt: skip
 REFUSALS: list[tuple[str, dict[str, Any], int]] = [
     ("refuse", {}, 400), ("refuse", {"status": 410}, 410), ("throttle", {}, 429), ("fail", {}, 500), ("fail", {"status": 503}, 503),
-    ("unauthorized", {}, 401), ("forbidden", {}, 403), ("not_found", {}, 404), ("too_large", {}, 413), ("redirect", {"location": "/x"}, 307),
+    ("unauthorized", {}, 401), ("forbidden", {}, 403), ("not_found", {}, 404), ("too_large", {}, 413),
+    ("redirect", {"location": "/x"}, 307),
 ]  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,10 @@ class Missing(Exception):
     """A client is not here and cannot be installed."""
 
 
-def _installed(name: str, wanted: Path, *steps: list[str]) -> Path:
-    """A folder made by the steps ({} is the folder) from the list of wanted packages, once for each content of that list."""
-    digest = hashlib.sha256(wanted.read_bytes() + repr(steps).encode()).hexdigest()[:12]
+def _installed(name: str, lists: list[str], *steps: list[str]) -> Path:
+    """A folder made by the steps ({} is the folder) from the lists of wanted packages, once for each content of those."""
+    wanted = [HERE / file for file in lists]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in wanted) + repr(steps).encode()).hexdigest()[:12]
     folder = CACHE / f"saas-{name}-{digest}"
     done = folder / "complete"
     if done.exists():
@@ -40,7 +42,8 @@ def _installed(name: str, wanted: Path, *steps: list[str]) -> Path:
             return folder
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        shutil.copy(wanted, folder)
+        for file in wanted:
+            shutil.copy(file, folder)
         for step in steps:
             command = [part.replace("{}", str(folder)) for part in step]
             try:
@@ -54,14 +57,13 @@ def _installed(name: str, wanted: Path, *steps: list[str]) -> Path:
 
 
 def python_clients() -> Path:
-    wanted = HERE / "requirements.txt"
     pip = ["{}/venv/bin/pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", "requirements.txt"]
-    return _installed("python", wanted, [PYTHON, "-m", "venv", "{}/venv"], pip) / "venv" / "bin" / "python"
+    return _installed("python", ["requirements.txt"], [PYTHON, "-m", "venv", "{}/venv"], pip) / "venv" / "bin" / "python"
 
 
 def node_clients() -> Path:
-    npm = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", "{}"]
-    return _installed("node", HERE / "package.json", npm) / "node_modules"
+    npm = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", "{}"]
+    return _installed("node", ["package.json", "package-lock.json"], npm) / "node_modules"
 
 
 def alertmanager() -> Path:
@@ -71,14 +73,15 @@ def alertmanager() -> Path:
     return Path(found)
 
 
-def had(get: Any) -> Path:
+def had(get: Callable[[], Path]) -> Path:
     """What `get` gives, or the right way to do without."""
     try:
         return get()
     except Missing as error:
-        if os.environ.get("CI"):
-            pytest.fail(f"a client cannot be had: {error}")
-        pytest.skip(f"a client cannot be had: {error}")
+        reason = f"a client cannot be had: {error}"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def run(command: list[str | Path], question: dict[str, Any], environment: dict[str, str] | None = None) -> Any:
