@@ -39,6 +39,7 @@ struct Context {
   std::ostream& err;
   Interrupt& interrupt;
   std::string address = {}; // as given, else found by DefaultAddress
+  std::string relay_address = {};  // of outlier-relay, likewise
   bool json = false;
   bool terminal = false;    // out is a terminal: live redraws make sense
   bool colour = false;      // terminal, and NO_COLOR is not set

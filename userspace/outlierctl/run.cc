@@ -7,6 +7,7 @@
 #include "userspace/base/text.h"
 #include "userspace/outlierctl/commands.h"
 #include "userspace/outlierctl/feed_connection.h"
+#include "userspace/outlierctl/relay_connection.h"
 
 namespace outlier::ctl {
 namespace {
@@ -15,12 +16,14 @@ struct GlobalOptions {
   std::string format = "text";
   std::string log_level = "warning";
   std::string address;
+  std::string relay_address;
 };
 
 void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
   app.add_option("--format", options.format, "text for people, json for programs: one object per line")
       ->check(CLI::IsMember({"text", "json"}));
   app.add_option("--address", options.address, "the daemon's feed, unix:///path; also $OUTLIER_ADDRESS");
+  app.add_option("--relay-address", options.relay_address, "outlier-relay's socket, for `sinks` and `silence`, unix:///path");
   app.add_option("--log-level", options.log_level, "trace, debug, info, warning, error or off, on stderr")
       ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error", "off"}));
 }
@@ -73,6 +76,7 @@ int Run(int argc, const char* const* argv, Context& context) {
   spdlog::set_level(spdlog::level::from_str(options.log_level));
   context.json = options.format == "json";
   context.address = options.address.empty() ? DefaultAddress() : options.address;
+  context.relay_address = options.relay_address.empty() ? DefaultRelayAddress() : options.relay_address;
   const absl::Status status = context.action();
   context.out.flush();
   if (status.ok()) return 0;

@@ -1,10 +1,8 @@
 // outlierctl ack, outlierctl feedback: what people say of an incident, kept in the journal and told in the feed.
-#include <pwd.h>
-#include <unistd.h>
-
 #include <fmt/format.h>
 
 #include "userspace/base/text.h"
+#include "userspace/outlierctl/author.h"
 #include "userspace/outlierctl/commands.h"
 #include "userspace/outlierctl/feed_connection.h"
 #include "userspace/outlierctl/incident_view.h"
@@ -18,13 +16,6 @@ struct FeedbackOptions {
   bool false_alarm = false;
   bool useful = false;
 };
-
-// Whoever sits at the keyboard: behind sudo too.
-std::string Author() {
-  if (const char* user = std::getenv("SUDO_USER"); user != nullptr && *user != '\0') return Printable(user, 64);
-  const passwd* entry = getpwuid(getuid());
-  return entry != nullptr ? Printable(entry->pw_name, 64) : std::to_string(getuid());
-}
 
 absl::Status Print(Context& context, const absl::StatusOr<v1::IncidentChange>& change) {
   if (!change.ok()) return change.status();

@@ -216,6 +216,7 @@ void Pipeline::Publish(const TickInput& input, TickOutput output) {
     budgets.set_memory_achieved_bytes(overhead.resident_set_bytes() + overhead.map_memory_bytes());
     for (const v1::ProbeState& probe : probes_->states()) *status_.add_probes() = probe;
     status_.set_last_sequence(journal_->last_sequence());
+    status_.set_oldest_sequence(journal_->oldest_sequence());
     status_.set_mode(probes_->mode());
     for (const std::string& message : degradations_) status_.add_messages(message);
     if (sampled) {

@@ -135,25 +135,19 @@ bool FeedReader::Recover(v1::OutlierFeed::Stub* stub) {
     Put(std::move(gap));
     return true;
   }
-  gap_pending_ = true;
-  gap_from_ = position_ + 1;
-  position_ = 0;
+  // What lies before `oldest_sequence` is there in parts: of incidents that are still open.
+  FeedEvent gap;
+  gap.kind = FeedEvent::Kind::kGap;
+  gap.gap = {position_ + 1, std::max(status.oldest_sequence(), position_ + 2) - 1, 0, "compacted"};
+  gap.time = options_.now();
+  gap.host = host_;
+  from_oldest_ = true;
+  Put(std::move(gap));
   return true;
 }
 
 // False when the mailbox is closed.
 bool FeedReader::Accept(const v1::IncidentChange& change) {
-  if (gap_pending_) {
-    gap_pending_ = false;
-    if (change.sequence() > gap_from_) {
-      FeedEvent event;
-      event.kind = FeedEvent::Kind::kGap;
-      event.gap = {gap_from_, change.sequence() - 1, change.sequence() - gap_from_, "compacted"};
-      event.time = options_.now();
-      event.host = host_;
-      if (!Put(std::move(event))) return false;
-    }
-  }
   if (change.sequence() <= position_) return true;
   position_ = change.sequence();
   FeedEvent event;
@@ -195,7 +189,7 @@ grpc::Status FeedReader::WatchOnce(v1::OutlierFeed::Stub* stub) {
     under_way_ = &context;
   }
   v1::WatchRequest request;
-  request.set_start_after(position_);
+  request.set_start_after(from_oldest_ ? 0 : position_);
   request.set_feed_id(feed_id_);
   const auto stream = stub->Watch(&context, request);
   v1::WatchResponse response;
@@ -215,15 +209,6 @@ grpc::Status FeedReader::WatchOnce(v1::OutlierFeed::Stub* stub) {
         break;
       case v1::WatchResponse::kHeartbeat: {
         const v1::Heartbeat& heartbeat = response.heartbeat();
-        if (gap_pending_) {  // nothing was left of it
-          gap_pending_ = false;
-          event.kind = FeedEvent::Kind::kGap;
-          event.gap = {gap_from_, heartbeat.last_sequence(), heartbeat.last_sequence() + 1 - gap_from_, "compacted"};
-          event.time = options_.now();
-          event.host = host_;
-          if (gap_from_ <= heartbeat.last_sequence()) taken = Put(std::move(event));
-          event = {};
-        }
         if (taken && lost_known_ && heartbeat.lost() > lost_) {
           event.kind = FeedEvent::Kind::kGap;
           event.gap = {0, 0, heartbeat.lost() - lost_, "not_journalled"};
@@ -235,6 +220,7 @@ grpc::Status FeedReader::WatchOnce(v1::OutlierFeed::Stub* stub) {
         lost_ = heartbeat.lost();
         lost_known_ = true;
         position_ = std::max(position_, heartbeat.last_sequence());
+        from_oldest_ = false;
         event.kind = FeedEvent::Kind::kCaughtUp;
         event.sequence = position_;
         taken = taken && Put(std::move(event));

@@ -56,8 +56,7 @@ class FeedReader {
   uint64_t lost_ = 0;
   bool lost_known_ = false;
   bool started_ = false;       // a place to begin from is known
-  bool gap_pending_ = false;   // what comes next tells where the gap ends
-  uint64_t gap_from_ = 0;
+  bool from_oldest_ = false;   // what comes next is no longer held: all there is is asked for, and what lies before it passed over
   v1::Source host_;
   std::mutex mutex_;
   std::condition_variable wake_;
