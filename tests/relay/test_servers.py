@@ -57,6 +57,38 @@ def statuses(answer: Any) -> list[int]:
     return [item["status"] for item in items(answer)]
 
 
+# First those with Elasticsearch alone: pytest groups what follows by server, and a server is started once.
+
+
+def test_elasticsearch_tells_what_it_is(elasticsearch: Elasticsearch) -> None:
+    answer = elasticsearch.rest.get("/").expect(200)
+    assert answer.headers["x-elastic-product"] == "Elasticsearch"
+    assert (answer.json()["version"]["number"], answer.json()["version"]["build_flavor"]) == ("8.19.21", "default")
+    assert answer.json()["tagline"] == "You Know, for Search"
+
+
+def test_elasticsearch_is_reached_only_by_its_own_authority_and_by_who_has_credentials(elasticsearch: Elasticsearch, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="certificate verify failed"):
+        Rest(elasticsearch.url, ca_file=Authority(tmp_path).certificate).get("/")
+    assert Rest(elasticsearch.url, ca_file=elasticsearch.ca_file).get("/").status == 401
+
+
+def test_a_key_for_writing_cannot_set_up_nor_write_elsewhere_and_is_dead_once_invalidated(elasticsearch: Elasticsearch, unique: str) -> None:
+    define_stream(elasticsearch, unique)
+    key = elasticsearch.create_api_key(unique, cluster=["monitor"], indices=[{"names": [f"{unique}-*"], "privileges": ["auto_configure", "create_doc"]}])
+    writer = elasticsearch.with_api_key(key)
+    body = "".join(json.dumps(line) + "\n" for pair in (create(f"{unique}-default", "a"), create("elsewhere", "a")) for line in pair)
+
+    answer = writer.post("/_bulk", body, {"Content-Type": "application/x-ndjson"}).expect(200)
+    assert statuses(answer) == [201, 403]
+    assert items(answer)[1]["error"]["type"] == "security_exception"
+    refused = writer.put(f"/_index_template/{unique}", {"index_patterns": [f"{unique}-*"], "data_stream": {}})
+    assert (refused.status, refused.json()["error"]["type"]) == (403, "security_exception")
+
+    elasticsearch.invalidate_api_keys(unique)
+    assert writer.get("/").status == 401
+
+
 def test_the_first_created_document_makes_a_data_stream_from_its_template(search: SearchServer, unique: str) -> None:
     define_stream(search, unique)
     answer = search.bulk([create(f"{unique}-default", "a")]).expect(200)
@@ -119,35 +151,6 @@ def test_a_read_only_block_refuses_every_document_until_it_is_lifted(search: Sea
     assert {item["error"]["type"] for item in items(refused)} == {"cluster_block_exception"}
     search.rest.put(f"/{stream}/_settings", {"index.blocks.read_only_allow_delete": None}).expect(200)
     assert statuses(search.bulk([create(stream, "b")]).expect(200)) == [201]
-
-
-def test_elasticsearch_tells_what_it_is(elasticsearch: Elasticsearch) -> None:
-    answer = elasticsearch.rest.get("/").expect(200)
-    assert answer.headers["x-elastic-product"] == "Elasticsearch"
-    assert (answer.json()["version"]["number"], answer.json()["version"]["build_flavor"]) == ("8.19.21", "default")
-    assert answer.json()["tagline"] == "You Know, for Search"
-
-
-def test_elasticsearch_is_reached_only_by_its_own_authority_and_by_who_has_credentials(elasticsearch: Elasticsearch, tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="certificate verify failed"):
-        Rest(elasticsearch.url, ca_file=Authority(tmp_path).certificate).get("/")
-    assert Rest(elasticsearch.url, ca_file=elasticsearch.ca_file).get("/").status == 401
-
-
-def test_a_key_for_writing_cannot_set_up_nor_write_elsewhere_and_is_dead_once_invalidated(elasticsearch: Elasticsearch, unique: str) -> None:
-    define_stream(elasticsearch, unique)
-    key = elasticsearch.create_api_key(unique, cluster=["monitor"], indices=[{"names": [f"{unique}-*"], "privileges": ["auto_configure", "create_doc"]}])
-    writer = elasticsearch.with_api_key(key)
-    body = "".join(json.dumps(line) + "\n" for pair in (create(f"{unique}-default", "a"), create("elsewhere", "a")) for line in pair)
-
-    answer = writer.post("/_bulk", body, {"Content-Type": "application/x-ndjson"}).expect(200)
-    assert statuses(answer) == [201, 403]
-    assert items(answer)[1]["error"]["type"] == "security_exception"
-    refused = writer.put(f"/_index_template/{unique}", {"index_patterns": [f"{unique}-*"], "data_stream": {}})
-    assert (refused.status, refused.json()["error"]["type"]) == (403, "security_exception")
-
-    elasticsearch.invalidate_api_keys(unique)
-    assert writer.get("/").status == 401
 
 
 def test_acknowledged_documents_survive_sigkill_in_mid_bulk_and_options_hold_for_one_start(pool: Pool, search_kind: type[SearchServer],

@@ -19,7 +19,7 @@ JVM_FOLDER = Path("/usr/lib/jvm")
 class SearchServer(Server):
     """One node with 512 MiB of heap. It drops root, and waits for yellow: one node never gets green."""
 
-    start_timeout = 180
+    start_timeout = 400
     ask_interval = 0.25  # each question costs a starting node a check of the password
     environment_prefix: ClassVar[str]
 
