@@ -14,6 +14,7 @@ from .cache import Unavailable
 from .rest import Answer
 
 JVM_FOLDER = Path("/usr/lib/jvm")
+VECTOR_MODULE = "jdk.incubator.vector"
 
 
 class SearchServer(Server):
@@ -71,8 +72,11 @@ class SearchServer(Server):
         config = self.folder / "config"
         if not config.exists():
             shutil.copytree(home / "config", config)
-            options = config / "jvm.options"  # these name files in the home, which is not to be written
-            text = re.sub(r"(?m)^.*(gc\.log|HeapDump|ErrorFile).*$", "", options.read_text())
+            options = config / "jvm.options"
+            unwanted = "gc\\.log|HeapDump|ErrorFile"  # they name files in the home, which is not to be written
+            if VECTOR_MODULE not in (java / "release").read_text():
+                unwanted += f"|{VECTOR_MODULE}"  # makes searches for vectors faster; small JDKs lack it
+            text = re.sub(f"(?m)^.*({unwanted}).*$", "", options.read_text())
             options.write_text(text.replace("-XX:+UseG1GC", "-XX:+UseSerialGC") if self._quick else text)
             self._configure(config)
         prefix = self.environment_prefix
