@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
+import subprocess
 import urllib.parse
 from pathlib import Path
 from typing import Any
 
 from .base import Server, free_port
-from .cache import client, python_environment
+from .cache import python_environment
 from .rest import Answer, Rest
 from .sigv4 import Credentials, signed_headers
 
-WRITER_ACTIONS = ["cloudwatch:PutMetricData", "logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogGroups", "logs:DescribeLogStreams",
+# moto takes the service's name from the signature: what AWS calls cloudwatch:PutMetricData in policies is monitoring:PutMetricData here.
+WRITER_ACTIONS = ["monitoring:PutMetricData", "logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogGroups", "logs:DescribeLogStreams",
                   "logs:PutLogEvents"]  # fmt: skip
-READER_ACTIONS = ["cloudwatch:ListMetrics", "cloudwatch:GetMetricStatistics", "logs:DescribeLogGroups", "logs:DescribeLogStreams", "logs:GetLogEvents"]
+READER_ACTIONS = ["monitoring:ListMetrics", "monitoring:GetMetricStatistics", "logs:DescribeLogGroups", "logs:DescribeLogStreams", "logs:GetLogEvents"]
 
 
 class CloudWatch(Server):
@@ -78,9 +81,11 @@ def client(service):
     return boto3.client(service, endpoint_url={self.url!r}, region_name={credentials.region!r}, aws_access_key_id={credentials.access_key!r},
                         aws_secret_access_key={credentials.secret_key!r}, config=botocore.config.Config(retries={{"total_max_attempts": 1}}))
 """
-        printed = client([self.install(), "-c", f"{prologue}\n{script}\nprint(json.dumps(result, default=str))"],
-                         environment={"AWS_EC2_METADATA_DISABLED": "true"}, timeout=60)  # fmt: skip
-        return json.loads(printed)
+        done = subprocess.run([self.install(), "-c", f"{prologue}\n{script}\nprint(json.dumps(result, default=str))"], capture_output=True, text=True,
+                              env={**os.environ, "AWS_EC2_METADATA_DISABLED": "true"}, timeout=60)  # fmt: skip
+        if done.returncode != 0:
+            raise AssertionError(f"the published client failed: {done.stderr[-2000:]}")
+        return json.loads(done.stdout)
 
     def _create_user(self, name: str, actions: list[str]) -> Credentials:
         policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]}
@@ -99,7 +104,7 @@ def client(service):
         self._spawn([self.install(), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)], environment={"INITIAL_NO_AUTH_ACTION_COUNT": "6"})
 
     def _ready(self) -> bool:
-        return self.rest.get("/moto-api/data.json").status == 200
+        return self.rest.get("/moto-api/").status == 200
 
 
 def _element(xml: str, name: str) -> str:
