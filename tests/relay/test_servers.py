@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -71,6 +72,33 @@ def test_elasticsearch_is_reached_only_by_its_own_authority_and_by_who_has_crede
     with pytest.raises(OSError, match="certificate verify failed"):
         Rest(elasticsearch.url, ca_file=Authority(tmp_path).certificate).get("/")
     assert Rest(elasticsearch.url, ca_file=elasticsearch.ca_file).get("/").status == 401
+
+
+def test_elasticsearch_takes_a_new_certificate_while_it_runs(elasticsearch: Elasticsearch, tmp_path: Path) -> None:
+    other = Authority(tmp_path)
+    by_other = Rest(elasticsearch.url, ca_file=other.certificate)
+
+    def answers(rest: Rest) -> bool:
+        try:
+            return rest.get("/").status == 401
+        except ssl.SSLCertVerificationError:
+            return False
+
+    assert not answers(by_other)
+    elasticsearch.use_certificate(*other.issue("elasticsearch"))
+    wait_for("the other authority's certificate", lambda: answers(by_other), interval=0.25)
+    elasticsearch.use_certificate(*elasticsearch.authority.issue("elasticsearch", days=-1))
+
+    def expired() -> bool:
+        try:
+            elasticsearch.rest.get("/")
+        except ssl.SSLCertVerificationError as error:
+            return "expired" in str(error)
+        return False
+
+    wait_for("the expired certificate", expired, interval=0.25)
+    elasticsearch.use_certificate(*elasticsearch.authority.issue("elasticsearch"))
+    wait_for("a valid certificate", lambda: answers(Rest(elasticsearch.url, ca_file=elasticsearch.ca_file)), interval=0.25)
 
 
 def test_a_key_for_writing_cannot_set_up_nor_write_elsewhere_and_is_dead_once_invalidated(elasticsearch: Elasticsearch, unique: str) -> None:

@@ -47,7 +47,7 @@ def free_port() -> int:
     raise NotReady("no free loopback port found in 1000 attempts")
 
 
-def wait_for(what: str, condition: Callable[[], Result | None], timeout: float = 20, interval: float = 0.05) -> Result:
+def wait_for(what: str, condition: Callable[[], Result | None], timeout: float = 60, interval: float = 0.05) -> Result:
     """The condition's first true value."""
     deadline = time.monotonic() + timeout
     while True:
@@ -62,7 +62,7 @@ class Server(abc.ABC):
     """Not thread-safe. A start after stop() or kill() runs on the same folder and ports, so the state is still there."""
 
     name: ClassVar[str]
-    start_timeout: ClassVar[float] = 30
+    start_timeout: ClassVar[float] = 120
     ask_interval: ClassVar[float] = 0.05
 
     def __init__(self, folder: Path | None = None) -> None:
