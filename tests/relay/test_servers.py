@@ -68,7 +68,9 @@ def test_elasticsearch_tells_what_it_is(elasticsearch: Elasticsearch) -> None:
     assert answer.json()["tagline"] == "You Know, for Search"
 
 
-def test_elasticsearch_is_reached_only_by_its_own_authority_and_by_who_has_credentials(elasticsearch: Elasticsearch, tmp_path: Path) -> None:
+def test_elasticsearch_is_reached_only_by_its_own_authority_and_by_who_has_credentials(
+    elasticsearch: Elasticsearch, tmp_path: Path
+) -> None:
     with pytest.raises(OSError, match="certificate verify failed"):
         Rest(elasticsearch.url, ca_file=Authority(tmp_path).certificate).get("/")
     assert Rest(elasticsearch.url, ca_file=elasticsearch.ca_file).get("/").status == 401
@@ -101,9 +103,13 @@ def test_elasticsearch_takes_a_new_certificate_while_it_runs(elasticsearch: Elas
     wait_for("a valid certificate", lambda: answers(Rest(elasticsearch.url, ca_file=elasticsearch.ca_file)), interval=0.25)
 
 
-def test_a_key_for_writing_cannot_set_up_nor_write_elsewhere_and_is_dead_once_invalidated(elasticsearch: Elasticsearch, unique: str) -> None:
+def test_a_key_for_writing_cannot_set_up_nor_write_elsewhere_and_is_dead_once_invalidated(
+    elasticsearch: Elasticsearch, unique: str
+) -> None:
     define_stream(elasticsearch, unique)
-    key = elasticsearch.create_api_key(unique, cluster=["monitor"], indices=[{"names": [f"{unique}-*"], "privileges": ["auto_configure", "create_doc"]}])
+    key = elasticsearch.create_api_key(
+        unique, cluster=["monitor"], indices=[{"names": [f"{unique}-*"], "privileges": ["auto_configure", "create_doc"]}]
+    )
     writer = elasticsearch.with_api_key(key)
     body = "".join(json.dumps(line) + "\n" for pair in (create(f"{unique}-default", "a"), create("elsewhere", "a")) for line in pair)
 
@@ -147,7 +153,9 @@ def test_a_document_that_does_not_fit_the_mapping_is_refused_alone(search: Searc
     stream = f"{unique}-default"
     answer = search.bulk([create(stream, "a"), create(stream, "b", score="no number"), create(stream, "c")]).expect(200)
     assert statuses(answer) == [201, 400, 201]
-    assert items(answer)[1]["error"]["type"] == ("mapper_parsing_exception" if isinstance(search, OpenSearch) else "document_parsing_exception")
+    assert items(answer)[1]["error"]["type"] == (
+        "mapper_parsing_exception" if isinstance(search, OpenSearch) else "document_parsing_exception"
+    )
     assert sorted(hit["_id"] for hit in search.documents(stream)) == ["a", "c"]
 
 
@@ -214,7 +222,9 @@ def test_acknowledged_documents_survive_sigkill_in_mid_bulk_and_options_hold_for
 
     too_much = search.bulk([create(stream, "large", score="9" * 200_000)])
     assert too_much.status == 429
-    assert too_much.json()["error"]["type"] == ("rejected_execution_exception" if search_kind is OpenSearch else "es_rejected_execution_exception")
+    assert too_much.json()["error"]["type"] == (
+        "rejected_execution_exception" if search_kind is OpenSearch else "es_rejected_execution_exception"
+    )
     search.stop()
 
 
@@ -238,14 +248,26 @@ def resource(host: str) -> bytes:
 
 
 def test_log_records_sent_by_grpc_are_read_back(collector: Collector, unique: str) -> None:
-    record = [wire.fixed64(1, 1_700_000_000_000_000_001), wire.integer(2, 17), wire.message(3, "ERROR"), wire.message(5, wire.message(1, "memory grows")),
-              keyed(6, "outlier.incident.id", unique), wire.message(12, "outlier.incident.opened")]  # fmt: skip
+    record = [
+        wire.fixed64(1, 1_700_000_000_000_000_001),
+        wire.integer(2, 17),
+        wire.message(3, "ERROR"),
+        wire.message(5, wire.message(1, "memory grows")),
+        keyed(6, "outlier.incident.id", unique),
+        wire.message(12, "outlier.incident.opened"),
+    ]
     answer = export(collector, "Logs", wire.message(1, resource(unique), wire.message(2, wire.message(2, *record))))
     assert answer == wire.message(1)  # a partial success with nothing in it: all is accepted
 
-    read = wait_for("the record", lambda: [found for found in collector.log_records() if attributes(found).get("outlier.incident.id") == unique])
+    read = wait_for(
+        "the record", lambda: [found for found in collector.log_records() if attributes(found).get("outlier.incident.id") == unique]
+    )
     assert len(read) == 1
-    assert (read[0]["eventName"], read[0]["severityNumber"], read[0]["body"]) == ("outlier.incident.opened", 17, {"stringValue": "memory grows"})
+    assert (read[0]["eventName"], read[0]["severityNumber"], read[0]["body"]) == (
+        "outlier.incident.opened",
+        17,
+        {"stringValue": "memory grows"},
+    )
     assert read[0]["timeUnixNano"] == "1700000000000000001"
     assert attributes(read[0]["resource"]) == {"host.name": unique}
 
@@ -262,7 +284,9 @@ def test_metrics_sent_by_http_compressed_or_not_and_by_grpc_are_read_back(collec
     export(collector, "Metrics", metrics(f"{unique}.grpc", 5))
 
     def numbers() -> dict[str, float]:
-        return {found["name"]: found["gauge"]["dataPoints"][0]["asDouble"] for found in collector.metrics() if found["name"].startswith(unique)}
+        return {
+            found["name"]: found["gauge"]["dataPoints"][0]["asDouble"] for found in collector.metrics() if found["name"].startswith(unique)
+        }
 
     wait_for("three metrics", lambda: len(numbers()) == 3)
     assert numbers() == {f"{unique}.plain": 1.25, f"{unique}.gzip": 2.5, f"{unique}.grpc": 5}
@@ -365,10 +389,13 @@ def recorder() -> Iterator[Recorder]:
     recorder.close()
 
 
-def test_prometheus_scrapes_a_target_and_its_rules_alert_in_alertmanager(pool: Pool, alertmanager: Alertmanager, recorder: Recorder, unique: str,
-                                                                        tmp_path: Path) -> None:  # fmt: skip
+def test_prometheus_scrapes_a_target_and_its_rules_alert_in_alertmanager(
+    pool: Pool, alertmanager: Alertmanager, recorder: Recorder, unique: str, tmp_path: Path
+) -> None:
     rules = tmp_path / "rules.yml"
-    rules.write_text(f"groups: [{{name: g, rules: [{{alert: {unique}, expr: outlier_incidents_open > 1, labels: {{severity: critical}}}}]}}]\n")
+    rules.write_text(
+        f"groups: [{{name: g, rules: [{{alert: {unique}, expr: outlier_incidents_open > 1, labels: {{severity: critical}}}}]}}]\n"
+    )
     obtain(Prometheus)
     with Prometheus(scrape=[recorder.address], rules=[rules], alertmanagers=[f"127.0.0.1:{alertmanager.port}"]) as prometheus:
         wait_for("the scraped value", lambda: prometheus.query("outlier_incidents_open"))
@@ -423,7 +450,9 @@ def test_alertmanager_pages_through_each_of_its_notifiers(recorder: Recorder, un
         assert bodies["/pagerduty"]["event_action"] == "trigger"
         assert {auth for path, auth, _ in recorder.requests if path.startswith("/opsgenie")} == {"GenieKey test-key"}
         alertmanager.rest.post("/api/v2/alerts", [{**opened, "endsAt": datetime.now(timezone.utc).isoformat()}]).expect(200)
-        resolved = wait_for("the resolution", lambda: [body for path, _, body in recorder.requests if body.get("event_action") == "resolve"])
+        resolved = wait_for(
+            "the resolution", lambda: [body for path, _, body in recorder.requests if body.get("event_action") == "resolve"]
+        )
         assert resolved[0]["dedup_key"] == bodies["/pagerduty"]["dedup_key"]
 
 
@@ -460,14 +489,24 @@ def test_cloudwatch_logs_keep_events_of_who_may_write_them(cloudwatch: CloudWatc
     events = [{"timestamp": now_ms - 10, "message": "opened"}, {"timestamp": now_ms, "message": "resolved"}]
     assert call("PutLogEvents", logStreamName="host", logEvents=events) == 400  # no such group yet
     assert call("CreateLogGroup", cloudwatch.reader) in (400, 403)
-    assert [call("CreateLogGroup"), call("CreateLogStream", logStreamName="host"), call("PutLogEvents", logStreamName="host", logEvents=events)] == [200] * 3
+    assert [
+        call("CreateLogGroup"),
+        call("CreateLogStream", logStreamName="host"),
+        call("PutLogEvents", logStreamName="host", logEvents=events),
+    ] == [200] * 3
     assert [event["message"] for event in cloudwatch.log_events(unique, "host")] == ["opened", "resolved"]
 
 
-def test_cloudwatch_serves_the_published_client_and_so_our_signatures_are_made_as_it_makes_them(cloudwatch: CloudWatch, unique: str) -> None:
-    code = cloudwatch.boto3(f"""
-result = client("cloudwatch").put_metric_data(Namespace={unique!r}, MetricData=[dict(MetricName="score", Value=12.5)])["ResponseMetadata"]["HTTPStatusCode"]
-""", cloudwatch.writer)  # fmt: skip
+def test_cloudwatch_serves_the_published_client_and_so_our_signatures_are_made_as_it_makes_them(
+    cloudwatch: CloudWatch, unique: str
+) -> None:
+    code = cloudwatch.boto3(
+        f"""
+answer = client("cloudwatch").put_metric_data(Namespace={unique!r}, MetricData=[dict(MetricName="score", Value=12.5)])
+result = answer["ResponseMetadata"]["HTTPStatusCode"]
+""",
+        cloudwatch.writer,
+    )
     assert code == 200
     assert cloudwatch.metric(unique, "score") == [12.5]
 

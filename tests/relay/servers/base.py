@@ -111,7 +111,9 @@ class Server(abc.ABC):
             assert self.process is not None
             if self.process.poll() is not None:
                 _running.discard(self)
-                raise NotReady(f"{self.name} ended with status {self.process.returncode} before it was ready; its log ends:\n{self.log_tail()}")
+                raise NotReady(
+                    f"{self.name} ended with status {self.process.returncode} before it was ready; its log ends:\n{self.log_tail()}"
+                )
             if time.monotonic() > deadline:
                 self.kill()
                 raise NotReady(f"{self.name} was not ready within {self.start_timeout:.0f} s; its log ends:\n{self.log_tail()}")
@@ -160,15 +162,21 @@ class Server(abc.ABC):
             return f"(no log: {error})"
 
     def _spawn(self, command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None, as_nobody: bool = False) -> None:
-        """`as_nobody`: gives up root, for servers that refuse it; the folder is given to nobody. Reading stays allowed everywhere, because the
-        homes of users and the temporary folders of tests are closed to others."""
+        """`as_nobody`: gives up root, for servers that refuse it; the folder is given to nobody. Reading stays allowed everywhere, because
+        the homes of users and the temporary folders of tests are closed to others."""
         words = ["setpriv"]
         if threading.current_thread() is threading.main_thread():  # the signal comes at the end of the thread that asks for it
             words += ["--pdeathsig", "KILL"]
         if as_nobody and os.geteuid() == 0:
             for path in (self.folder, *self.folder.rglob("*")):
                 os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
-            words += [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all,+dac_read_search", "--ambient-caps=+dac_read_search"]
+            words += [
+                f"--reuid={NOBODY}",
+                f"--regid={NOBODY}",
+                "--clear-groups",
+                "--inh-caps=-all,+dac_read_search",
+                "--ambient-caps=+dac_read_search",
+            ]
             words += ["--securebits=+no_setuid_fixup"]  # else access(2) leaves the capability out of account
         with self.log.open("ab") as log:
             # Its own group, so that one signal reaches all of it, and a Ctrl-C at the terminal does not.

@@ -36,7 +36,10 @@ class Elasticsearch(SearchServer):
         home = folder / f"elasticsearch-{VERSION}"
         classes, plugin = folder / "classes", home / "plugins" / "outlierd-tests"
         plugin.mkdir(parents=True)
-        client([java / "bin" / "javac", "-nowarn", "-d", classes, "-cp", f"{home}/lib/*", *PLUGIN.glob("*.java")], package="openjdk-17-jdk-headless")
+        client(
+            [java / "bin" / "javac", "-nowarn", "-d", classes, "-cp", f"{home}/lib/*", *PLUGIN.glob("*.java")],
+            package="openjdk-17-jdk-headless",
+        )
         client([java / "bin" / "jar", "--create", "--file", plugin / "plugin.jar", "-C", classes, "."])
         shutil.rmtree(classes)
         shutil.copy2(PLUGIN / "plugin-descriptor.properties", plugin)

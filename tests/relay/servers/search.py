@@ -25,8 +25,8 @@ class SearchServer(Server):
     environment_prefix: ClassVar[str]
 
     def __init__(self, folder: Path | None = None, *, quick: bool = True) -> None:
-        """`quick`: starts with about half the processor time, because Java compiles with less effort, and is slower later. False is the server
-        as it is delivered: for measuring."""
+        """`quick`: starts with about half the processor time, because Java compiles with less effort, and is slower later. False is the
+        server as it is delivered: for measuring."""
         super().__init__(folder)
         self._quick = quick
         self.port = free_port()
@@ -100,5 +100,7 @@ def java_home(lowest: int, highest: int | None = None) -> Path:
             found.setdefault(int(version[1]), release.parent)
     fitting = [number for number in found if number >= lowest and (highest is None or number <= highest)]
     if not fitting:
-        raise Unavailable(f"no JDK {lowest} under {JVM_FOLDER}, only {sorted(found) or 'none'}: apt-get install openjdk-{lowest}-jdk-headless")
+        raise Unavailable(
+            f"no JDK {lowest} under {JVM_FOLDER}, only {sorted(found) or 'none'}: apt-get install openjdk-{lowest}-jdk-headless"
+        )
     return found[min(fitting)]
