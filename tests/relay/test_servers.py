@@ -579,6 +579,10 @@ def test_a_server_that_cannot_start_shows_the_end_of_its_log(tmp_path: Path) -> 
     rules.write_text("groups: no list\n")
     with pytest.raises(NotReady, match=r"(?s)prometheus ended with status 1 .*rules\.yml"):
         Prometheus(tmp_path / "state", rules=[rules]).start()
+    server = Prometheus(rules=[rules])
+    with pytest.raises(NotReady), server:
+        pass
+    assert not server.folder.exists()
 
 
 def test_servers_end_with_the_run_that_started_them_even_if_that_is_killed(tmp_path: Path) -> None:
