@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -57,6 +58,71 @@ def statuses(answer: Any) -> list[int]:
     return [item["status"] for item in items(answer)]
 
 
+# First those with Elasticsearch alone: pytest groups what follows by server, and a server is started once.
+
+
+def test_elasticsearch_tells_what_it_is(elasticsearch: Elasticsearch) -> None:
+    answer = elasticsearch.rest.get("/").expect(200)
+    assert answer.headers["x-elastic-product"] == "Elasticsearch"
+    assert (answer.json()["version"]["number"], answer.json()["version"]["build_flavor"]) == ("8.19.21", "default")
+    assert answer.json()["tagline"] == "You Know, for Search"
+
+
+def test_elasticsearch_is_reached_only_by_its_own_authority_and_by_who_has_credentials(
+    elasticsearch: Elasticsearch, tmp_path: Path
+) -> None:
+    with pytest.raises(OSError, match="certificate verify failed"):
+        Rest(elasticsearch.url, ca_file=Authority(tmp_path).certificate).get("/")
+    assert Rest(elasticsearch.url, ca_file=elasticsearch.ca_file).get("/").status == 401
+
+
+def test_elasticsearch_takes_a_new_certificate_while_it_runs(elasticsearch: Elasticsearch, tmp_path: Path) -> None:
+    other = Authority(tmp_path)
+    by_other = Rest(elasticsearch.url, ca_file=other.certificate)
+
+    def answers(rest: Rest) -> bool:
+        try:
+            return rest.get("/").status == 401
+        except ssl.SSLCertVerificationError:
+            return False
+
+    assert not answers(by_other)
+    elasticsearch.use_certificate(*other.issue("elasticsearch"))
+    wait_for("the other authority's certificate", lambda: answers(by_other), interval=0.25)
+    elasticsearch.use_certificate(*elasticsearch.authority.issue("elasticsearch", days=-1))
+
+    def expired() -> bool:
+        try:
+            elasticsearch.rest.get("/")
+        except ssl.SSLCertVerificationError as error:
+            return "expired" in str(error)
+        return False
+
+    wait_for("the expired certificate", expired, interval=0.25)
+    elasticsearch.use_certificate(*elasticsearch.authority.issue("elasticsearch"))
+    wait_for("a valid certificate", lambda: answers(Rest(elasticsearch.url, ca_file=elasticsearch.ca_file)), interval=0.25)
+
+
+def test_a_key_for_writing_cannot_set_up_nor_write_elsewhere_and_is_dead_once_invalidated(
+    elasticsearch: Elasticsearch, unique: str
+) -> None:
+    define_stream(elasticsearch, unique)
+    key = elasticsearch.create_api_key(
+        unique, cluster=["monitor"], indices=[{"names": [f"{unique}-*"], "privileges": ["auto_configure", "create_doc"]}]
+    )
+    writer = elasticsearch.with_api_key(key)
+    body = "".join(json.dumps(line) + "\n" for pair in (create(f"{unique}-default", "a"), create("elsewhere", "a")) for line in pair)
+
+    answer = writer.post("/_bulk", body, {"Content-Type": "application/x-ndjson"}).expect(200)
+    assert statuses(answer) == [201, 403]
+    assert items(answer)[1]["error"]["type"] == "security_exception"
+    refused = writer.put(f"/_index_template/{unique}", {"index_patterns": [f"{unique}-*"], "data_stream": {}})
+    assert (refused.status, refused.json()["error"]["type"]) == (403, "security_exception")
+
+    elasticsearch.invalidate_api_keys(unique)
+    assert writer.get("/").status == 401
+
+
 def test_the_first_created_document_makes_a_data_stream_from_its_template(search: SearchServer, unique: str) -> None:
     define_stream(search, unique)
     answer = search.bulk([create(f"{unique}-default", "a")]).expect(200)
@@ -87,7 +153,9 @@ def test_a_document_that_does_not_fit_the_mapping_is_refused_alone(search: Searc
     stream = f"{unique}-default"
     answer = search.bulk([create(stream, "a"), create(stream, "b", score="no number"), create(stream, "c")]).expect(200)
     assert statuses(answer) == [201, 400, 201]
-    assert items(answer)[1]["error"]["type"] == ("mapper_parsing_exception" if isinstance(search, OpenSearch) else "document_parsing_exception")
+    assert items(answer)[1]["error"]["type"] == (
+        "mapper_parsing_exception" if isinstance(search, OpenSearch) else "document_parsing_exception"
+    )
     assert sorted(hit["_id"] for hit in search.documents(stream)) == ["a", "c"]
 
 
@@ -119,35 +187,6 @@ def test_a_read_only_block_refuses_every_document_until_it_is_lifted(search: Sea
     assert {item["error"]["type"] for item in items(refused)} == {"cluster_block_exception"}
     search.rest.put(f"/{stream}/_settings", {"index.blocks.read_only_allow_delete": None}).expect(200)
     assert statuses(search.bulk([create(stream, "b")]).expect(200)) == [201]
-
-
-def test_elasticsearch_tells_what_it_is(elasticsearch: Elasticsearch) -> None:
-    answer = elasticsearch.rest.get("/").expect(200)
-    assert answer.headers["x-elastic-product"] == "Elasticsearch"
-    assert (answer.json()["version"]["number"], answer.json()["version"]["build_flavor"]) == ("8.19.21", "default")
-    assert answer.json()["tagline"] == "You Know, for Search"
-
-
-def test_elasticsearch_is_reached_only_by_its_own_authority_and_by_who_has_credentials(elasticsearch: Elasticsearch, tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="certificate verify failed"):
-        Rest(elasticsearch.url, ca_file=Authority(tmp_path).certificate).get("/")
-    assert Rest(elasticsearch.url, ca_file=elasticsearch.ca_file).get("/").status == 401
-
-
-def test_a_key_for_writing_cannot_set_up_nor_write_elsewhere_and_is_dead_once_invalidated(elasticsearch: Elasticsearch, unique: str) -> None:
-    define_stream(elasticsearch, unique)
-    key = elasticsearch.create_api_key(unique, cluster=["monitor"], indices=[{"names": [f"{unique}-*"], "privileges": ["auto_configure", "create_doc"]}])
-    writer = elasticsearch.with_api_key(key)
-    body = "".join(json.dumps(line) + "\n" for pair in (create(f"{unique}-default", "a"), create("elsewhere", "a")) for line in pair)
-
-    answer = writer.post("/_bulk", body, {"Content-Type": "application/x-ndjson"}).expect(200)
-    assert statuses(answer) == [201, 403]
-    assert items(answer)[1]["error"]["type"] == "security_exception"
-    refused = writer.put(f"/_index_template/{unique}", {"index_patterns": [f"{unique}-*"], "data_stream": {}})
-    assert (refused.status, refused.json()["error"]["type"]) == (403, "security_exception")
-
-    elasticsearch.invalidate_api_keys(unique)
-    assert writer.get("/").status == 401
 
 
 def test_acknowledged_documents_survive_sigkill_in_mid_bulk_and_options_hold_for_one_start(pool: Pool, search_kind: type[SearchServer],
@@ -183,7 +222,9 @@ def test_acknowledged_documents_survive_sigkill_in_mid_bulk_and_options_hold_for
 
     too_much = search.bulk([create(stream, "large", score="9" * 200_000)])
     assert too_much.status == 429
-    assert too_much.json()["error"]["type"] == ("rejected_execution_exception" if search_kind is OpenSearch else "es_rejected_execution_exception")
+    assert too_much.json()["error"]["type"] == (
+        "rejected_execution_exception" if search_kind is OpenSearch else "es_rejected_execution_exception"
+    )
     search.stop()
 
 
@@ -207,13 +248,26 @@ def resource(host: str) -> bytes:
 
 
 def test_log_records_sent_by_grpc_are_read_back(collector: Collector, unique: str) -> None:
-    record = [wire.fixed64(1, 1_700_000_000_000_000_001), wire.integer(2, 17), wire.message(3, "ERROR"), wire.message(5, wire.message(1, "memory grows")),
-              keyed(6, "outlier.incident.id", unique), wire.message(12, "outlier.incident.opened")]  # fmt: skip
-    assert export(collector, "Logs", wire.message(1, resource(unique), wire.message(2, wire.message(2, *record)))) == b""
+    record = [
+        wire.fixed64(1, 1_700_000_000_000_000_001),
+        wire.integer(2, 17),
+        wire.message(3, "ERROR"),
+        wire.message(5, wire.message(1, "memory grows")),
+        keyed(6, "outlier.incident.id", unique),
+        wire.message(12, "outlier.incident.opened"),
+    ]
+    answer = export(collector, "Logs", wire.message(1, resource(unique), wire.message(2, wire.message(2, *record))))
+    assert answer == wire.message(1)  # a partial success with nothing in it: all is accepted
 
-    read = wait_for("the record", lambda: [found for found in collector.log_records() if attributes(found).get("outlier.incident.id") == unique])
+    read = wait_for(
+        "the record", lambda: [found for found in collector.log_records() if attributes(found).get("outlier.incident.id") == unique]
+    )
     assert len(read) == 1
-    assert (read[0]["eventName"], read[0]["severityNumber"], read[0]["body"]) == ("outlier.incident.opened", 17, {"stringValue": "memory grows"})
+    assert (read[0]["eventName"], read[0]["severityNumber"], read[0]["body"]) == (
+        "outlier.incident.opened",
+        17,
+        {"stringValue": "memory grows"},
+    )
     assert read[0]["timeUnixNano"] == "1700000000000000001"
     assert attributes(read[0]["resource"]) == {"host.name": unique}
 
@@ -230,7 +284,9 @@ def test_metrics_sent_by_http_compressed_or_not_and_by_grpc_are_read_back(collec
     export(collector, "Metrics", metrics(f"{unique}.grpc", 5))
 
     def numbers() -> dict[str, float]:
-        return {found["name"]: found["gauge"]["dataPoints"][0]["asDouble"] for found in collector.metrics() if found["name"].startswith(unique)}
+        return {
+            found["name"]: found["gauge"]["dataPoints"][0]["asDouble"] for found in collector.metrics() if found["name"].startswith(unique)
+        }
 
     wait_for("three metrics", lambda: len(numbers()) == 3)
     assert numbers() == {f"{unique}.plain": 1.25, f"{unique}.gzip": 2.5, f"{unique}.grpc": 5}
@@ -333,10 +389,13 @@ def recorder() -> Iterator[Recorder]:
     recorder.close()
 
 
-def test_prometheus_scrapes_a_target_and_its_rules_alert_in_alertmanager(pool: Pool, alertmanager: Alertmanager, recorder: Recorder, unique: str,
-                                                                        tmp_path: Path) -> None:  # fmt: skip
+def test_prometheus_scrapes_a_target_and_its_rules_alert_in_alertmanager(
+    pool: Pool, alertmanager: Alertmanager, recorder: Recorder, unique: str, tmp_path: Path
+) -> None:
     rules = tmp_path / "rules.yml"
-    rules.write_text(f"groups: [{{name: g, rules: [{{alert: {unique}, expr: outlier_incidents_open > 1, labels: {{severity: critical}}}}]}}]\n")
+    rules.write_text(
+        f"groups: [{{name: g, rules: [{{alert: {unique}, expr: outlier_incidents_open > 1, labels: {{severity: critical}}}}]}}]\n"
+    )
     obtain(Prometheus)
     with Prometheus(scrape=[recorder.address], rules=[rules], alertmanagers=[f"127.0.0.1:{alertmanager.port}"]) as prometheus:
         wait_for("the scraped value", lambda: prometheus.query("outlier_incidents_open"))
@@ -391,7 +450,9 @@ def test_alertmanager_pages_through_each_of_its_notifiers(recorder: Recorder, un
         assert bodies["/pagerduty"]["event_action"] == "trigger"
         assert {auth for path, auth, _ in recorder.requests if path.startswith("/opsgenie")} == {"GenieKey test-key"}
         alertmanager.rest.post("/api/v2/alerts", [{**opened, "endsAt": datetime.now(timezone.utc).isoformat()}]).expect(200)
-        resolved = wait_for("the resolution", lambda: [body for path, _, body in recorder.requests if body.get("event_action") == "resolve"])
+        resolved = wait_for(
+            "the resolution", lambda: [body for path, _, body in recorder.requests if body.get("event_action") == "resolve"]
+        )
         assert resolved[0]["dedup_key"] == bodies["/pagerduty"]["dedup_key"]
 
 
@@ -428,14 +489,24 @@ def test_cloudwatch_logs_keep_events_of_who_may_write_them(cloudwatch: CloudWatc
     events = [{"timestamp": now_ms - 10, "message": "opened"}, {"timestamp": now_ms, "message": "resolved"}]
     assert call("PutLogEvents", logStreamName="host", logEvents=events) == 400  # no such group yet
     assert call("CreateLogGroup", cloudwatch.reader) in (400, 403)
-    assert [call("CreateLogGroup"), call("CreateLogStream", logStreamName="host"), call("PutLogEvents", logStreamName="host", logEvents=events)] == [200] * 3
+    assert [
+        call("CreateLogGroup"),
+        call("CreateLogStream", logStreamName="host"),
+        call("PutLogEvents", logStreamName="host", logEvents=events),
+    ] == [200] * 3
     assert [event["message"] for event in cloudwatch.log_events(unique, "host")] == ["opened", "resolved"]
 
 
-def test_cloudwatch_serves_the_published_client_and_so_our_signatures_are_made_as_it_makes_them(cloudwatch: CloudWatch, unique: str) -> None:
-    code = cloudwatch.boto3(f"""
-result = client("cloudwatch").put_metric_data(Namespace={unique!r}, MetricData=[dict(MetricName="score", Value=12.5)])["ResponseMetadata"]["HTTPStatusCode"]
-""", cloudwatch.writer)  # fmt: skip
+def test_cloudwatch_serves_the_published_client_and_so_our_signatures_are_made_as_it_makes_them(
+    cloudwatch: CloudWatch, unique: str
+) -> None:
+    code = cloudwatch.boto3(
+        f"""
+answer = client("cloudwatch").put_metric_data(Namespace={unique!r}, MetricData=[dict(MetricName="score", Value=12.5)])
+result = answer["ResponseMetadata"]["HTTPStatusCode"]
+""",
+        cloudwatch.writer,
+    )
     assert code == 200
     assert cloudwatch.metric(unique, "score") == [12.5]
 
@@ -508,6 +579,10 @@ def test_a_server_that_cannot_start_shows_the_end_of_its_log(tmp_path: Path) -> 
     rules.write_text("groups: no list\n")
     with pytest.raises(NotReady, match=r"(?s)prometheus ended with status 1 .*rules\.yml"):
         Prometheus(tmp_path / "state", rules=[rules]).start()
+    server = Prometheus(rules=[rules])
+    with pytest.raises(NotReady), server:
+        pass
+    assert not server.folder.exists()
 
 
 def test_servers_end_with_the_run_that_started_them_even_if_that_is_killed(tmp_path: Path) -> None:

@@ -51,8 +51,16 @@ class Alertmanager(Server):
     def _launch(self) -> None:
         file = self.folder / "alertmanager.yml"
         file.write_text(json.dumps(self._configuration(), indent=1))  # JSON is YAML
-        self._spawn([self.install(), f"--config.file={file}", f"--storage.path={self.folder}/data", f"--web.listen-address=127.0.0.1:{self.port}",
-                     "--cluster.listen-address=", "--log.level=debug"])  # fmt: skip
+        self._spawn(
+            [
+                self.install(),
+                f"--config.file={file}",
+                f"--storage.path={self.folder}/data",
+                f"--web.listen-address=127.0.0.1:{self.port}",
+                "--cluster.listen-address=",
+                "--log.level=debug",
+            ]
+        )
 
     def _configuration(self) -> dict[str, Any]:
         receiver: dict[str, Any] = {"name": "test"}
@@ -76,5 +84,10 @@ class Alertmanager(Server):
 
 def amtool(*words: str | Path) -> subprocess.CompletedProcess[str]:
     """Runs amtool; what it says stands in stdout, errors too."""
-    return subprocess.run([debian_program("amtool", "prometheus-alertmanager"), *words], text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT)  # fmt: skip
+    return subprocess.run(
+        [debian_program("amtool", "prometheus-alertmanager"), *words],
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )

@@ -47,7 +47,7 @@ def free_port() -> int:
     raise NotReady("no free loopback port found in 1000 attempts")
 
 
-def wait_for(what: str, condition: Callable[[], Result | None], timeout: float = 20, interval: float = 0.05) -> Result:
+def wait_for(what: str, condition: Callable[[], Result | None], timeout: float = 60, interval: float = 0.05) -> Result:
     """The condition's first true value."""
     deadline = time.monotonic() + timeout
     while True:
@@ -62,7 +62,7 @@ class Server(abc.ABC):
     """Not thread-safe. A start after stop() or kill() runs on the same folder and ports, so the state is still there."""
 
     name: ClassVar[str]
-    start_timeout: ClassVar[float] = 30
+    start_timeout: ClassVar[float] = 120
     ask_interval: ClassVar[float] = 0.05
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -111,7 +111,9 @@ class Server(abc.ABC):
             assert self.process is not None
             if self.process.poll() is not None:
                 _running.discard(self)
-                raise NotReady(f"{self.name} ended with status {self.process.returncode} before it was ready; its log ends:\n{self.log_tail()}")
+                raise NotReady(
+                    f"{self.name} ended with status {self.process.returncode} before it was ready; its log ends:\n{self.log_tail()}"
+                )
             if time.monotonic() > deadline:
                 self.kill()
                 raise NotReady(f"{self.name} was not ready within {self.start_timeout:.0f} s; its log ends:\n{self.log_tail()}")
@@ -148,7 +150,11 @@ class Server(abc.ABC):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -160,15 +166,21 @@ class Server(abc.ABC):
             return f"(no log: {error})"
 
     def _spawn(self, command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None, as_nobody: bool = False) -> None:
-        """`as_nobody`: gives up root, for servers that refuse it; the folder is given to nobody. Reading stays allowed everywhere, because the
-        homes of users and the temporary folders of tests are closed to others."""
+        """`as_nobody`: gives up root, for servers that refuse it; the folder is given to nobody. Reading stays allowed everywhere, because
+        the homes of users and the temporary folders of tests are closed to others."""
         words = ["setpriv"]
         if threading.current_thread() is threading.main_thread():  # the signal comes at the end of the thread that asks for it
             words += ["--pdeathsig", "KILL"]
         if as_nobody and os.geteuid() == 0:
             for path in (self.folder, *self.folder.rglob("*")):
                 os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
-            words += [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all,+dac_read_search", "--ambient-caps=+dac_read_search"]
+            words += [
+                f"--reuid={NOBODY}",
+                f"--regid={NOBODY}",
+                "--clear-groups",
+                "--inh-caps=-all,+dac_read_search",
+                "--ambient-caps=+dac_read_search",
+            ]
             words += ["--securebits=+no_setuid_fixup"]  # else access(2) leaves the capability out of account
         with self.log.open("ab") as log:
             # Its own group, so that one signal reaches all of it, and a Ctrl-C at the terminal does not.

@@ -36,8 +36,8 @@ def locked(name: str) -> Iterator[None]:
 
 
 def installed(name: str, recipe: Iterable[str | Path], make: Callable[[Path], None]) -> Path:
-    """The folder of `name` in the cache. Where there is none of this recipe (texts, files, folders), `make` fills a new one, which gets its name only
-    when it is whole: an interrupted installation is done again. Two runs at once install once."""
+    """The folder of `name` in the cache. Where there is none of this recipe (texts, files, folders), `make` fills a new one, which gets
+    its name only when it is whole: an interrupted installation is done again. Two runs at once install once."""
     final = cache_folder() / f"{name}-{digest(recipe)}"
     if final.is_dir():
         return final
@@ -69,8 +69,16 @@ def client(command: Sequence[str | Path], *, package: str = "", folder: Path | N
     """Runs a registry's client or a tool of an installation and returns what it printed. `package`: Debian's, which brings the program."""
     words = [str(word) for word in command]
     try:
-        done = subprocess.run(words, cwd=folder, env={**os.environ, **(environment or {})}, input=text if text is not None else "", text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout)  # fmt: skip
+        done = subprocess.run(
+            words,
+            cwd=folder,
+            env={**os.environ, **(environment or {})},
+            input=text if text is not None else "",
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout,
+        )
     except FileNotFoundError as error:
         hint = f": apt-get install {package}" if package else ""
         raise Unavailable(f"`{words[0]}` is not installed{hint}") from error
@@ -89,7 +97,9 @@ def require_sha256(file: Path, expected: str) -> None:
         while chunk := stream.read(1 << 20):
             total.update(chunk)
     if total.hexdigest() != expected:
-        raise Unavailable(f"{file.name}: SHA-256 is {total.hexdigest()}, expected {expected}: the download is damaged or not what was asked for")
+        raise Unavailable(
+            f"{file.name}: SHA-256 is {total.hexdigest()}, expected {expected}: the download is damaged or not what was asked for"
+        )
 
 
 def python_environment(name: str, requirements: Path) -> Path:
@@ -97,7 +107,9 @@ def python_environment(name: str, requirements: Path) -> Path:
 
     def make(folder: Path) -> None:
         client(["/usr/bin/python3", "-m", "venv", folder], package="python3-venv")
-        client([folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "-r", requirements])
+        client(
+            [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "-r", requirements]
+        )
 
     return installed(name, [requirements], make) / "bin" / "python"
 

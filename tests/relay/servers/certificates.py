@@ -21,7 +21,9 @@ class Authority:
         """A certificate for servers at 127.0.0.1 and localhost and for clients, and its key. `days` may be negative: expired."""
         certificate, key, request = (self._folder / f"{name}{ending}" for ending in (".crt", ".key", ".csr"))
         extensions = self._folder / f"{name}.ext"
-        extensions.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\nbasicConstraints=CA:FALSE\n")
+        extensions.write_text(
+            "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\nbasicConstraints=CA:FALSE\n"
+        )
         _openssl("req", "-new", *_KEY, "-subj", f"/CN={name}", "-keyout", key, "-out", request)
         _openssl("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self._key, "-CAcreateserial", "-days", str(days),
                  "-extfile", extensions, "-out", certificate)  # fmt: skip

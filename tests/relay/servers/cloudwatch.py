@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
+import subprocess
 import urllib.parse
 from pathlib import Path
 from typing import Any
 
 from .base import Server, free_port
-from .cache import client, python_environment
+from .cache import python_environment
 from .rest import Answer, Rest
 from .sigv4 import Credentials, signed_headers
 
-WRITER_ACTIONS = ["cloudwatch:PutMetricData", "logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogGroups", "logs:DescribeLogStreams",
-                  "logs:PutLogEvents"]  # fmt: skip
-READER_ACTIONS = ["cloudwatch:ListMetrics", "cloudwatch:GetMetricStatistics", "logs:DescribeLogGroups", "logs:DescribeLogStreams", "logs:GetLogEvents"]
+# moto takes the service's name from the signature: what AWS calls cloudwatch:PutMetricData in policies is monitoring:PutMetricData here.
+WRITER_ACTIONS = [
+    "monitoring:PutMetricData",
+    "logs:CreateLogGroup",
+    "logs:CreateLogStream",
+    "logs:DescribeLogGroups",
+    "logs:DescribeLogStreams",
+    "logs:PutLogEvents",
+]
+READER_ACTIONS = [
+    "monitoring:ListMetrics",
+    "monitoring:GetMetricStatistics",
+    "logs:DescribeLogGroups",
+    "logs:DescribeLogStreams",
+    "logs:GetLogEvents",
+]
 
 
 class CloudWatch(Server):
@@ -49,9 +64,20 @@ class CloudWatch(Server):
 
     def metric(self, namespace: str, name: str, statistic: str = "Sum") -> list[float]:
         """The statistic by minute, oldest first."""
-        answer = self._query("monitoring", self.reader, {
-            "Action": "GetMetricStatistics", "Version": "2010-08-01", "Namespace": namespace, "MetricName": name, "Statistics.member.1": statistic,
-            "StartTime": "2000-01-01T00:00:00Z", "EndTime": "2100-01-01T00:00:00Z", "Period": "60"})  # fmt: skip
+        answer = self._query(
+            "monitoring",
+            self.reader,
+            {
+                "Action": "GetMetricStatistics",
+                "Version": "2010-08-01",
+                "Namespace": namespace,
+                "MetricName": name,
+                "Statistics.member.1": statistic,
+                "StartTime": "2000-01-01T00:00:00Z",
+                "EndTime": "2100-01-01T00:00:00Z",
+                "Period": "60",
+            },
+        )
         text = answer.expect(200).body.decode()
         points = re.findall(r"<member>(.*?)</member>", text, re.DOTALL)
         pairs = [(_element(point, "Timestamp"), float(_element(point, statistic))) for point in points]
@@ -75,19 +101,32 @@ class CloudWatch(Server):
         prologue = f"""
 import boto3, botocore.config, json
 def client(service):
-    return boto3.client(service, endpoint_url={self.url!r}, region_name={credentials.region!r}, aws_access_key_id={credentials.access_key!r},
-                        aws_secret_access_key={credentials.secret_key!r}, config=botocore.config.Config(retries={{"total_max_attempts": 1}}))
+    once = botocore.config.Config(retries={{"total_max_attempts": 1}})
+    return boto3.client(service, endpoint_url={self.url!r}, region_name={credentials.region!r}, config=once,
+                        aws_access_key_id={credentials.access_key!r}, aws_secret_access_key={credentials.secret_key!r})
 """
-        printed = client([self.install(), "-c", f"{prologue}\n{script}\nprint(json.dumps(result, default=str))"],
-                         environment={"AWS_EC2_METADATA_DISABLED": "true"}, timeout=60)  # fmt: skip
-        return json.loads(printed)
+        done = subprocess.run(
+            [self.install(), "-c", f"{prologue}\n{script}\nprint(json.dumps(result, default=str))"],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "AWS_EC2_METADATA_DISABLED": "true"},
+            timeout=60,
+        )
+        if done.returncode != 0:
+            raise AssertionError(f"the published client failed: {done.stderr[-2000:]}")
+        return json.loads(done.stdout)
 
     def _create_user(self, name: str, actions: list[str]) -> Credentials:
         policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]}
         anyone = Credentials("any", "any")
-        for parameters in ({"Action": "CreateUser"}, {"Action": "PutUserPolicy", "PolicyName": "only", "PolicyDocument": json.dumps(policy)}):
+        for parameters in (
+            {"Action": "CreateUser"},
+            {"Action": "PutUserPolicy", "PolicyName": "only", "PolicyDocument": json.dumps(policy)},
+        ):
             self._query("iam", anyone, {**parameters, "UserName": name, "Version": "2010-05-08"}).expect(200)
-        made = self._query("iam", anyone, {"Action": "CreateAccessKey", "UserName": name, "Version": "2010-05-08"}).expect(200).body.decode()
+        made = (
+            self._query("iam", anyone, {"Action": "CreateAccessKey", "UserName": name, "Version": "2010-05-08"}).expect(200).body.decode()
+        )
         return Credentials(_element(made, "AccessKeyId"), _element(made, "SecretAccessKey"))
 
     def _query(self, service: str, credentials: Credentials, parameters: dict[str, str]) -> Answer:
@@ -96,10 +135,13 @@ def client(service):
 
     def _launch(self) -> None:
         # The first actions, which create the users, are not checked; all later ones are.
-        self._spawn([self.install(), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)], environment={"INITIAL_NO_AUTH_ACTION_COUNT": "6"})
+        self._spawn(
+            [self.install(), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
+            environment={"INITIAL_NO_AUTH_ACTION_COUNT": "6"},
+        )
 
     def _ready(self) -> bool:
-        return self.rest.get("/moto-api/data.json").status == 200
+        return self.rest.get("/moto-api/").status == 200
 
 
 def _element(xml: str, name: str) -> str:

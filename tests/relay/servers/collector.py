@@ -44,7 +44,9 @@ class Collector(Server):
         environment = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-modcacherw", "GOMODCACHE": str(modules / "modules"),
                        "GOCACHE": str(modules / "built"), **({"GOPROXY": ",".join(proxies)} if proxies else {})}  # fmt: skip
         with locked("go"):
-            client([go(), "build", "-mod=readonly", "-ldflags=-s -w", "-o", folder / "collector", "."], folder=SOURCE, environment=environment)
+            client(
+                [go(), "build", "-mod=readonly", "-ldflags=-s -w", "-o", folder / "collector", "."], folder=SOURCE, environment=environment
+            )
             shutil.rmtree(modules)  # 1 GiB that nobody needs any more
 
     @property
@@ -79,9 +81,14 @@ class Collector(Server):
     def _launch(self) -> None:
         pipeline = {"receivers": ["otlp"], "exporters": ["file"]}
         configuration = {
-            "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": self.grpc_target}, "http": {"endpoint": f"127.0.0.1:{self.http_port}"}}}},
+            "receivers": {
+                "otlp": {"protocols": {"grpc": {"endpoint": self.grpc_target}, "http": {"endpoint": f"127.0.0.1:{self.http_port}"}}}
+            },
             "exporters": {"file": {"path": str(self.received_file), "append": True, "flush_interval": "50ms"}},
-            "service": {"telemetry": {"metrics": {"level": "none"}}, "pipelines": {kind: pipeline for kind in ("logs", "metrics", "traces")}},
+            "service": {
+                "telemetry": {"metrics": {"level": "none"}},
+                "pipelines": {kind: pipeline for kind in ("logs", "metrics", "traces")},
+            },
         }
         file = self.folder / "configuration.yaml"
         file.write_text(json.dumps(configuration, indent=1))  # JSON is YAML

@@ -20,7 +20,9 @@ class Prometheus(Server):
 
     name = "prometheus"
 
-    def __init__(self, folder: Path | None = None, *, scrape: Sequence[str] = (), rules: Sequence[Path] = (), alertmanagers: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path | None = None, *, scrape: Sequence[str] = (), rules: Sequence[Path] = (), alertmanagers: Sequence[str] = ()
+    ) -> None:
         """`scrape` and `alertmanagers`: host:port."""
         super().__init__(folder)
         self.port = free_port()
@@ -48,8 +50,17 @@ class Prometheus(Server):
         }
         file = self.folder / "prometheus.yml"
         file.write_text(json.dumps(configuration, indent=1))  # JSON is YAML
-        self._spawn([self.install(), f"--config.file={file}", f"--web.listen-address=127.0.0.1:{self.port}", f"--storage.tsdb.path={self.folder}/data",
-                     "--web.enable-remote-write-receiver", "--enable-feature=exemplar-storage", "--log.level=warn"])  # fmt: skip
+        self._spawn(
+            [
+                self.install(),
+                f"--config.file={file}",
+                f"--web.listen-address=127.0.0.1:{self.port}",
+                f"--storage.tsdb.path={self.folder}/data",
+                "--web.enable-remote-write-receiver",
+                "--enable-feature=exemplar-storage",
+                "--log.level=warn",
+            ]
+        )
 
     def _ready(self) -> bool:
         return self.rest.get("/-/ready").status == 200
@@ -57,4 +68,6 @@ class Prometheus(Server):
 
 def promtool(*words: str | Path, text: str | None = None) -> subprocess.CompletedProcess[str]:
     """Runs promtool; what it says stands in stdout, errors too."""
-    return subprocess.run([debian_program("promtool", "prometheus"), *words], input=text or "", text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return subprocess.run(
+        [debian_program("promtool", "prometheus"), *words], input=text or "", text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )

@@ -25,7 +25,9 @@ class Answer:
     def expect(self, *statuses: int) -> Answer:
         """This, if its status is one of these."""
         if self.status not in statuses:
-            raise AssertionError(f"answered {self.status} instead of {' or '.join(map(str, statuses))}: {self.body[:1000].decode(errors='replace')}")
+            raise AssertionError(
+                f"answered {self.status} instead of {' or '.join(map(str, statuses))}: {self.body[:1000].decode(errors='replace')}"
+            )
         return self
 
 
@@ -70,7 +72,9 @@ class Rest:
     def get(self, path: str) -> Answer:
         return self.request("GET", path)
 
-    def post(self, path: str, body: bytes | str | list[Any] | dict[str, Any] | None = None, headers: Mapping[str, str] | None = None) -> Answer:
+    def post(
+        self, path: str, body: bytes | str | list[Any] | dict[str, Any] | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         return self.request("POST", path, body, headers)
 
     def put(self, path: str, body: bytes | str | list[Any] | dict[str, Any] | None = None) -> Answer:
