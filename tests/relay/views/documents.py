@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 Json = dict[str, Any]
@@ -135,7 +135,7 @@ INCIDENTS = [
 
 
 def stamp(time: datetime) -> str:
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{time.microsecond // 1000:03d}Z"
+    return time.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.") + f"{time.microsecond // 1000:03d}Z"
 
 
 def about(host: Host, workload: Workload | None) -> Json:
@@ -356,20 +356,23 @@ def host_states(end: datetime) -> Iterator[Json]:
             yield body
 
 
-def streamed(body: Json, kind: str, dataset: str) -> Json:
-    return body | {"data_stream": {"type": kind, "dataset": dataset, "namespace": "default"}}
+CURRENT = "outlier-incidents"
 
 
-def actions(end: datetime) -> Iterator[tuple[Json, Json]]:
+def actions(end: datetime, namespace: str = "default") -> Iterator[tuple[Json, Json]]:
     """(action, body) of `_bulk`, of every document."""
+
+    def streamed(body: Json, kind: str, dataset: str) -> Json:
+        return body | {"data_stream": {"type": kind, "dataset": dataset, "namespace": namespace}}
+
     for feed, sequence, body in changes(end):
         yield (
-            {"create": {"_index": "logs-outlier.change-default", "_id": f"{feed}:{sequence}"}},
+            {"create": {"_index": f"logs-outlier.change-{namespace}", "_id": f"{feed}:{sequence}"}},
             streamed(body, "logs", "outlier.change"),
         )
         if "incident" in body["outlier"]:
             name = f"{feed}:{body['outlier']['incident']['id']}"
-            yield {"index": {"_index": "outlier-incidents", "_id": name, "version": sequence, "version_type": "external"}}, body
+            yield {"index": {"_index": CURRENT, "_id": name, "version": sequence, "version_type": "external"}}, body
     for kind, bodies in (("score", scores(end)), ("signal", signals(end)), ("host", host_states(end))):
         for body in bodies:
-            yield {"create": {"_index": f"metrics-outlier.{kind}-default"}}, streamed(body, "metrics", f"outlier.{kind}")
+            yield {"create": {"_index": f"metrics-outlier.{kind}-{namespace}"}}, streamed(body, "metrics", f"outlier.{kind}")
