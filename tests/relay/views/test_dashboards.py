@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import CONTEXT, Indexed
+from store import CONTEXT, Indexed
 from pictures import searches
 from project import Json, load, mapped, read_json, read_objects
 

@@ -10,7 +10,7 @@ from typing import Any
 import node
 import pytest
 import yaml
-from conftest import CONTEXT, END, Indexed
+from store import CONTEXT, END, Indexed
 from project import DEPLOY, Json, mapped, read_json
 
 NAMES = ["prometheus", "elasticsearch"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import documents
 import pytest
-from conftest import CONTEXT, END, Indexed
+from store import CONTEXT, END, Indexed
 from documents import DB1, POSTGRES
 from pictures import Context, Picture, draw
 from project import Json, load, read_objects

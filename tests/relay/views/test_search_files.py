@@ -10,7 +10,7 @@ from pathlib import Path
 import documents
 import node
 import pytest
-from conftest import END, Indexed, install
+from store import END, Indexed, install
 from project import DEPLOY, ROOT, Json, load, mapped, read_json
 from servers.search import SearchServer
 
