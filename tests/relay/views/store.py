@@ -37,7 +37,7 @@ class Indexed:
 
     def search(self, index: str, body: Json) -> Json:
         answer: Json = self.server.rest.post(f"/{index}/_search", body).expect(200).json()
-        assert not answer["timed_out"] and answer["_shards"]["failed"] == 0, answer
+        assert not answer["timed_out"] and answer["_shards"]["failed"] == 0, answer["_shards"]
         return answer
 
 

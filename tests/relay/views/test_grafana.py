@@ -17,6 +17,8 @@ NAMES = ["prometheus", "elasticsearch"]
 # Panel type -> module of the published types, which has Options and most a FieldConfig.
 MODULES = {"stat": "stat", "table": "table", "timeseries": "timeseries", "status-history": "statushistory"}
 
+QUERY = {"prometheus": "Dataquery", "elasticsearch": "dataquery"}  # the name of the type of a query
+
 
 def body_of(name: str) -> Json:
     body: Json = read_json(f"grafana/dashboards/outlierd-{name}.json")
@@ -36,7 +38,7 @@ def typed(body: Json, kind: str) -> str:
         if custom := panel["fieldConfig"]["defaults"].get("custom"):
             lines.append(f"export const custom{number}: Loose<Partial<{module}.FieldConfig>> = {json.dumps(custom)};")
         for count, target in enumerate(panel["targets"]):
-            lines.append(f"export const target{number}_{count}: Loose<Plain<{kind}.Dataquery>> = {json.dumps(target)};")
+            lines.append(f"export const target{number}_{count}: Loose<Plain<{kind}.{QUERY[kind]}>> = {json.dumps(target)};")
     return "\n".join(lines)
 
 
@@ -54,7 +56,7 @@ def test_a_wrong_key_or_value_is_noticed_wherever_it_stands(tmp_path: Path, node
         ('"mode": "absolute"', '"mode": "absolut"'),
     ]
     text = typed(body_of("prometheus"), "prometheus")
-    modules = {f"spoiled{number}": text.replace(*spoil, 1) if number else text.replace(*spoil) for number, spoil in enumerate(spoils)}
+    modules = {f"spoiled{number}": text.replace(*spoil) for number, spoil in enumerate(spoils)}
     assert all(spoiled != text for spoiled in modules.values())
     errors = node.type_errors(tmp_path, modules)
     assert {error.split(".ts")[0] for error in errors} == modules.keys()
