@@ -84,6 +84,20 @@ def severity_legend(low: bool, shape: str = "square") -> Json:
     return legend | ({} if low else {"values": SEVERITIES})
 
 
+def limits(data: str, *fields: str) -> Json:
+    """A data set `limits` with the least and the greatest of each field; a scale over nothing would be a warning on the screen."""
+    ops = [("min", f"least_{name}", name) for name in fields] + [("max", f"greatest_{name}", name) for name in fields]
+    op, result, field = (list(column) for column in zip(*ops, strict=True))
+    return {"name": "limits", "source": data, "transform": [{"type": "aggregate", "ops": op, "fields": field, "as": result}]}
+
+
+def limit(which: str, fields: list[str], otherwise: float) -> str:
+    """An expression: the `least` or `greatest` of these."""
+    function = {"least": "min", "greatest": "max"}[which]
+    values = ", ".join(f"data('limits')[0].{which}_{name}" for name in fields)
+    return f"length(data('limits')) && isValid(data('limits')[0].{which}_{fields[0]}) ? {function}({values}) : {otherwise}"
+
+
 def nothing(data: str, what: str) -> Json:
     """Says so where there is nothing to draw."""
     update = {
@@ -321,6 +335,7 @@ def single_metric(dialect: str) -> Json:
                     {"type": "window", "ops": ["sum"], "fields": ["breaks"], "as": ["stretch"], "sort": {"field": "start"}},
                 ],
             },
+            limits("points", "value", "lower", "upper"),
             {
                 "name": "outside",
                 "source": "points",
@@ -362,7 +377,7 @@ def single_metric(dialect: str) -> Json:
             {
                 "name": "y",
                 "type": "linear",
-                "domain": {"data": "points", "fields": ["value", "lower", "upper", "expected"]},
+                "domain": {"signal": f"[{limit('least', ['value', 'lower'], 0)}, {limit('greatest', ['value', 'upper'], 1)}]"},
                 "range": [{"signal": "height"}, 14],
                 "zero": False,
                 "nice": True,
@@ -539,6 +554,7 @@ def restarts(dialect: str) -> Json:
                     {"type": "stack", "groupby": ["start"], "field": "count", "sort": {"field": "cause"}},
                 ],
             },
+            limits("restarts", "y1"),
             {
                 "name": "causes",
                 "source": "restarts",
@@ -552,7 +568,7 @@ def restarts(dialect: str) -> Json:
         ],
         scales=[
             {"name": "x", "type": "time", "domain": {"signal": "[first, last]"}, "range": "width"},
-            {"name": "y", "type": "linear", "domain": {"data": "restarts", "field": "y1"}, "domainMin": 0, "range": "height", "nice": True},
+            {"name": "y", "type": "linear", "domain": {"signal": f"[0, {limit('greatest', ['y1'], 1)}]"}, "range": "height", "nice": True},
             {"name": "cause", "type": "ordinal", "domain": list(CAUSES), "range": list(CAUSES.values())},
         ],
         axes=[TIME_AXIS, {"scale": "y", "orient": "left", "grid": True, "format": "d", "tickCount": {"signal": "clamp(domain('y')[1], 1, 5)"}, "domain": False, "title": "restarts"}],
@@ -602,10 +618,11 @@ def budgets(dialect: str) -> Json:
                     {"type": "formula", "as": "lower", "expr": "isValid(datum.m.of.lower) ? datum.m.of.lower / datum.m.of.promised : datum.share"},
                     {"type": "formula", "as": "upper", "expr": "isValid(datum.m.of.upper) ? datum.m.of.upper / datum.m.of.promised : datum.share"},
                 ],
-            }
+            },
+            limits("budgets", "upper"),
         ],
         scales=[
-            {"name": "x", "type": "linear", "domain": {"fields": [[0, 1.2], {"data": "budgets", "field": "upper"}]}, "range": "width", "nice": True},
+            {"name": "x", "type": "linear", "domain": {"signal": f"[0, max(1.2, ({limit('greatest', ['upper'], 0)}))]"}, "range": "width", "nice": True},
             {"name": "y", "type": "point", "domain": {"data": "budgets", "field": "row"}, "range": "height", "padding": 0.6},
         ],
         axes=[{"scale": "x", "orient": "bottom", "format": "%", "grid": True, "title": "share of the promise", "tickCount": 6, "labelOverlap": True}, text_axis(LONGEST + 20, grid=True)],

@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 Json = dict[str, Any]
@@ -125,7 +125,7 @@ INCIDENTS = [
     Incident("02", WEB1, CHECKOUT, "COUNT", 81.5, "shop/checkout was killed for its memory (exit 137)", 60, 55, contribution("workload.exits", "{process}/s", "UP", 1.0, 0.0, 0.0, 1e-7, reason="oom"), [(CHECKOUT, 1.0, "reached its limit of 512 MiB")], {"cause": "OUT_OF_MEMORY", "exit_code": 137, "signal": 9, "count": 1}),
     Incident("03", WEB1, CHECKOUT, "STEP", 77.0, "shop/checkout uses 0.90 cores, 4.3 times what is usual", 20, None, CPU | {"observed": 0.9}, [(CHECKOUT, 0.88, "0.90 of one core"), (BACKUP, 0.12, "reads beside it")]),
     Incident("04", DB1, POSTGRES, "DRIFT", 58.0, "postgresql.service grows by 42 MiB an hour", 170, None, contribution("process.memory.anonymous", "By", "UP", 1.9e9, 1.2e9, 1.1e8, 2e-6), [(POSTGRES, 1.0, "anonymous memory grows since the morning")], None, None, {"growth_per_second": 12233.4, "time_to_exhaustion_seconds": 41000.0}),
-    Incident("05", WEB2, NGINX, "SILENCE", 31.0, "nginx.service makes no network calls", 230, 205, contribution("process.syscall.rate", "{call}/s", "DOWN", 0.0, 850.0, 240.0, 4e-5, syscall_class="network"), [(NGINX, 0.7, "no call for 20 s")], None, {"id": "s1", "author": "ops", "reason": "planned move of the balancer"}),
+    Incident("05", WEB2, NGINX, "SILENCE", 74.0, "nginx.service makes no network calls", 230, 205, contribution("process.syscall.rate", "{call}/s", "DOWN", 0.0, 850.0, 240.0, 4e-5, syscall_class="network"), [(NGINX, 0.7, "no call for 20 s")], None, {"id": "s1", "author": "ops", "reason": "planned move of the balancer"}),
     Incident("06", WEB2, CHECKOUT, "COUNT", 12.0, "shop/checkout was rolled out", 280, 278, contribution("workload.process.started", "{process}/s", "UP", 2.0, 0.0, 1.0, 8e-4), [], {"cause": "ROLLOUT", "exit_code": 0, "signal": 0, "count": 1}),
     Incident("07", DB1, BACKUP, "SPIKE", 43.0, "backup.py reads 180 MB/s from disk", 320, 300, contribution("process.disk.io", "By/s", "UP", 1.8e8, 6e7, 3e7, 2e-5, direction_="read"), [(BACKUP, 0.81, "180 MB/s"), (POSTGRES, 0.19, "waits for the disk")]),
     Incident("08", WEB2, NGINX, "COUNT", 66.0, "nginx.service crashes in a loop", 140, 128, contribution("workload.exits", "{process}/s", "UP", 3.0, 0.0, 0.0, 5e-7, reason="signal"), [(NGINX, 1.0, "signal 11")], {"cause": "CRASH_LOOP", "exit_code": 139, "signal": 11, "count": 5}),
@@ -135,7 +135,7 @@ INCIDENTS = [
 
 
 def stamp(time: datetime) -> str:
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{time.microsecond // 1000:03d}Z"
+    return time.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.") + f"{time.microsecond // 1000:03d}Z"
 
 
 def about(host: Host, workload: Workload | None) -> Json:
@@ -305,7 +305,8 @@ def signals(end: datetime) -> Iterator[Json]:
             minutes = SPAN.total_seconds() / 60 - step
             if incident.lead is CPU and 250 > minutes > 225:
                 continue  # outlierd was stopped
-            if incident.lead is not CPU and not incident.opened + 20 >= minutes >= (incident.resolved or 0) - 20:
+            around = 5 if incident.workload is STRANGER else 20
+            if incident.lead is not CPU and not incident.opened + around >= minutes >= (incident.resolved or 0) - around:
                 continue
             on = [i for i in alike if is_on(i, minutes)]
             expected = expected_of(incident, minutes)
@@ -356,20 +357,23 @@ def host_states(end: datetime) -> Iterator[Json]:
             yield body
 
 
-def streamed(body: Json, kind: str, dataset: str) -> Json:
-    return body | {"data_stream": {"type": kind, "dataset": dataset, "namespace": "default"}}
+CURRENT = "outlier-incidents"
 
 
-def actions(end: datetime) -> Iterator[tuple[Json, Json]]:
+def actions(end: datetime, namespace: str = "default") -> Iterator[tuple[Json, Json]]:
     """(action, body) of `_bulk`, of every document."""
+
+    def streamed(body: Json, kind: str, dataset: str) -> Json:
+        return body | {"data_stream": {"type": kind, "dataset": dataset, "namespace": namespace}}
+
     for feed, sequence, body in changes(end):
         yield (
-            {"create": {"_index": "logs-outlier.change-default", "_id": f"{feed}:{sequence}"}},
+            {"create": {"_index": f"logs-outlier.change-{namespace}", "_id": f"{feed}:{sequence}"}},
             streamed(body, "logs", "outlier.change"),
         )
         if "incident" in body["outlier"]:
             name = f"{feed}:{body['outlier']['incident']['id']}"
-            yield {"index": {"_index": "outlier-incidents", "_id": name, "version": sequence, "version_type": "external"}}, body
+            yield {"index": {"_index": CURRENT, "_id": name, "version": sequence, "version_type": "external"}}, body
     for kind, bodies in (("score", scores(end)), ("signal", signals(end)), ("host", host_states(end))):
         for body in bodies:
-            yield {"create": {"_index": f"metrics-outlier.{kind}-default"}}, streamed(body, "metrics", f"outlier.{kind}")
+            yield {"create": {"_index": f"metrics-outlier.{kind}-{namespace}"}}, streamed(body, "metrics", f"outlier.{kind}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import subprocess
@@ -11,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import node
 
 Json = dict[str, Any]
 Search = Callable[[str, Json], Json]  # (index, body) -> the server's answer
@@ -71,14 +72,18 @@ def searches(spec: Json) -> dict[str, Json]:
     return {data["name"]: data["url"] for data in spec["data"] if "url" in data}
 
 
-def draw(spec: Json, context: Context, search: Search, node_modules: Path, width: int = 900, height: int = 320, click: str = "") -> Picture:
+def draw(
+    spec: Json, context: Context, search: Search, node_modules: Path, width: int = 900, height: int = 320, click: str = "", png: Path | None = None
+) -> Picture:
+    """`click`: on the first mark of this name; the filters that it adds. `png`: where to write the picture, to be looked at."""
     results = {}
     for name, url in searches(spec).items():
         body = context.put_in(url["body"])
         assert "%" + "dashboard" not in json.dumps(body), "a placeholder of the dashboard stands where none is replaced"
         results[name] = search(url["index"], body)
-    job = {"spec": copy.deepcopy(spec), "results": results, "width": width, "height": height, "click": click}
+    job = {"spec": spec, "results": results, "width": width, "height": height, "click": click, "png": str(png or "")}
     environment = {**os.environ, "NODE_PATH": str(node_modules), "TZ": "UTC"}
-    run = subprocess.run(["node", str(RENDER)], input=json.dumps(job), capture_output=True, text=True, env=environment, timeout=120)
+    program, _ = node.program()
+    run = subprocess.run([program, str(RENDER)], input=json.dumps(job), capture_output=True, text=True, env=environment, timeout=120)
     assert run.returncode == 0, run.stderr
     return Picture(**json.loads(run.stdout))
