@@ -1,0 +1,315 @@
+// The sink for Elasticsearch and OpenSearch as a whole; documents, bulk bodies and what is installed have tests of their own.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fmt/format.h>
+
+#include "tests/sinks/example_config.h"
+#include "tests/sinks/examples.h"
+#include "userspace/sinks/bulk.h"
+#include "userspace/sinks/wire.h"
+
+namespace outlier {
+namespace {
+
+using examples::Keys;
+using examples::Now;
+using testing::AllOf;
+using testing::HasSubstr;
+using Kind = Outcome::Kind;
+
+constexpr char kElasticsearch8[] =
+    R"({"name":"n","cluster_name":"c","version":{"number":"8.19.21","build_flavor":"default"},"tagline":"You Know, for Search"})";
+constexpr char kElasticsearch87[] = R"({"version":{"number":"8.7.1","build_flavor":"default"}})";
+constexpr char kServerless[] = R"({"version":{"number":"8.11.0","build_flavor":"serverless"}})";
+constexpr char kOpenSearch3[] = R"({"version":{"distribution":"opensearch","number":"3.6.0"},"tagline":"The OpenSearch Project: https://opensearch.org/"})";
+
+Response Answer(int status, std::string body = "") {
+  Response response;
+  response.status = status;
+  response.body = std::move(body);
+  return response;
+}
+
+Response Unreachable() {
+  Response response;
+  response.failure = Response::Failure::kConnect;
+  response.failure_text = "connection refused";
+  return response;
+}
+
+std::string HeaderOf(const Request& request, std::string_view name) {
+  for (const auto& [key, value] : request.headers) {
+    if (key == name) return value;
+  }
+  return "(none)";
+}
+
+std::string HostOf(const Request& request) { return request.url.substr(8, request.url.find('.') - 8); }  // of https://HOST.example
+
+class SearchTest : public testing::Test {
+ protected:
+  SearchTest() : context_(examples::ContextOf("elasticsearch", &keys_)) {
+    elasticsearch().clear_urls();
+    for (const char* host : {"a", "b", "c"}) elasticsearch().add_urls(fmt::format("https://{}.example:9200", host));
+  }
+  config::v1::Elasticsearch& elasticsearch() { return *context_.config.mutable_elasticsearch(); }
+
+  void Make() {
+    auto sink = MakeSink(context_);
+    ASSERT_TRUE(sink.ok()) << sink.status();
+    sink_ = std::move(*sink);
+  }
+  void MakeOpenSearch() {
+    context_ = examples::ContextOf("opensearch", &keys_);
+    context_.config.mutable_opensearch()->set_urls(0, "https://o.example:9200");
+    Make();
+  }
+  std::string Complaint() { return MakeSink(context_).status().ToString(); }
+  StreamSink& sink() { return *sink_.stream; }
+
+  Outcome Prepare(const Response& response, std::string* asked = nullptr) {
+    const auto preparation = sink().Prepare(Now());
+    EXPECT_TRUE(preparation.has_value());
+    if (preparation && asked != nullptr) *asked = preparation->request.method + " " + preparation->request.url;
+    return sink().Prepared(response, Now());
+  }
+  Request Encode() {
+    const Finding finding = examples::Opened();
+    const auto request = sink().Encode({&finding, 1}, Now());
+    EXPECT_TRUE(request.ok()) << request.status();
+    return request.ok() ? *request : Request{};
+  }
+  Outcome Judge(const Response& response) {
+    const Finding finding = examples::Opened();
+    return sink().Judge(response, {&finding, 1});
+  }
+
+  Keys keys_;
+  SinkContext context_;
+  AnySink sink_;
+};
+
+TEST_F(SearchTest, TheRequestIsTheBulkApis) {
+  Make();
+  std::string asked;
+  EXPECT_EQ(Prepare(Answer(200, kElasticsearch8), &asked).kind, Kind::kItems);
+  EXPECT_EQ(asked, "GET https://a.example:9200/");
+  EXPECT_FALSE(sink().Prepare(Now()).has_value()) << "once";
+  const Request request = Encode();
+  EXPECT_EQ(request.method, "POST");
+  EXPECT_EQ(request.url,
+            "https://a.example:9200/_bulk?filter_path=errors,items.*.status,items.*.failure_store,items.*.error.type,items.*.error.reason,"
+            "error.type,error.reason,status");
+  EXPECT_EQ(HeaderOf(request, "Content-Type"), "application/x-ndjson");
+  EXPECT_EQ(HeaderOf(request, "Accept"), "application/json");
+  EXPECT_EQ(HeaderOf(request, "Authorization"), "ApiKey s3cret-elasticsearch-api-key-file");
+  EXPECT_TRUE(request.compress);
+  EXPECT_THAT(request.secrets, testing::Contains("s3cret-elasticsearch-api-key-file"));
+  EXPECT_THAT(request.body, AllOf(testing::StartsWith("{\"create\":{\"_index\":\"logs-outlier.change-default\","), HasSubstr("\"require_data_stream\":true")));
+}
+
+TEST_F(SearchTest, ABaseUrlMayHaveAPathAndASlash) {
+  elasticsearch().set_urls(0, "https://a.example/search/");
+  Make();
+  EXPECT_THAT(Encode().url, testing::StartsWith("https://a.example/search/_bulk?"));
+}
+
+TEST_F(SearchTest, AKeyMayBeGivenAsIdAndKey) {
+  keys_.Write("api_key_file", "VuaCfGcBCdbkQm-e5aOx:ui2lp2axTNmsyakw9tvNnw");
+  Make();
+  const Request request = Encode();
+  EXPECT_EQ(HeaderOf(request, "Authorization"), "ApiKey VnVhQ2ZHY0JDZGJrUW0tZTVhT3g6dWkybHAyYXhUTm1zeWFrdzl0dk5udw==");
+  EXPECT_THAT(request.secrets, AllOf(testing::Contains("VuaCfGcBCdbkQm-e5aOx:ui2lp2axTNmsyakw9tvNnw"),
+                                     testing::Contains("VnVhQ2ZHY0JDZGJrUW0tZTVhT3g6dWkybHAyYXhUTm1zeWFrdzl0dk5udw==")));
+}
+
+TEST_F(SearchTest, AKeyOfTwoLinesIsNotSentAsAHeader) {
+  keys_.Write("api_key_file", "one\ntwo");
+  Make();
+  const Finding finding = examples::Opened();
+  const auto request = sink().Encode({&finding, 1}, Now());
+  EXPECT_EQ(request.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(request.status().message()), AllOf(HasSubstr("api_key_file"), testing::Not(HasSubstr("two"))));
+}
+
+TEST_F(SearchTest, ANameAndAPasswordAreBasicAuthentication) {
+  MakeOpenSearch();
+  const Request request = Encode();
+  EXPECT_EQ(HeaderOf(request, "Authorization"), BasicAuthorization("relay", "s3cret-opensearch-password-file"));
+  EXPECT_THAT(request.secrets, testing::Contains("s3cret-opensearch-password-file"));
+}
+
+TEST_F(SearchTest, CompressionCanBeTurnedOff) {
+  context_.config.mutable_delivery()->set_compression("none");
+  Make();
+  EXPECT_FALSE(Encode().compress);
+}
+
+TEST_F(SearchTest, ADataStreamIsRequiredWhereTheServerKnowsHow) {
+  for (const auto& [answer, required] : std::vector<std::pair<std::string, bool>>{{kElasticsearch8, true},
+                                                                                 {kServerless, true},
+                                                                                 {R"({"version":{"number":"9.1.0"}})", true},
+                                                                                 {R"({"version":{"number":"8.13.0"}})", true},
+                                                                                 {R"({"version":{"number":"8.12.2"}})", false},
+                                                                                 {kElasticsearch87, false},
+                                                                                 {kOpenSearch3, false}}) {
+    Make();
+    Prepare(Answer(200, answer));
+    EXPECT_EQ(Encode().body.find("require_data_stream") != std::string::npos, required) << answer;
+    EXPECT_EQ(sink().Prepare(Now()).has_value(), !required) << "else it is asked for its template: " << answer;
+  }
+}
+
+TEST_F(SearchTest, WithoutATemplateNoPlainIndexIsMade) {
+  MakeOpenSearch();
+  Prepare(Answer(200, kOpenSearch3));
+  std::string asked;
+  const Outcome missing = Prepare(Answer(404, "{}"), &asked);
+  EXPECT_EQ(asked, "GET https://o.example:9200/_index_template/logs-outlier.change?filter_path=index_templates.name");
+  EXPECT_EQ(missing.kind, Kind::kSuspend);
+  EXPECT_THAT(missing.reason, HasSubstr("outlier-relay setup"));
+  ASSERT_TRUE(sink().Prepare(Now()).has_value()) << "until it is there";
+  EXPECT_EQ(Prepare(Answer(200, R"({"index_templates":[{"name":"logs-outlier.change"}]})")).kind, Kind::kItems);
+  EXPECT_FALSE(sink().Prepare(Now()).has_value());
+}
+
+TEST_F(SearchTest, WhoMayNotAskForATemplateMayWrite) {
+  MakeOpenSearch();
+  Prepare(Answer(200, kOpenSearch3));
+  EXPECT_EQ(Prepare(Answer(403)).kind, Kind::kItems);
+  EXPECT_FALSE(sink().Prepare(Now()).has_value());
+}
+
+TEST_F(SearchTest, WarnsOfAnotherSystemOrAnOldOne) {
+  Make();
+  const Outcome other = Prepare(Answer(200, kOpenSearch3));
+  EXPECT_EQ(other.kind, Kind::kItems);
+  EXPECT_THAT(other.warning, HasSubstr("https://a.example:9200 is OpenSearch 3.6.0, but configured as `elasticsearch`"));
+  Make();
+  EXPECT_THAT(Prepare(Answer(200, R"({"version":{"number":"7.17.0"}})")).warning, HasSubstr("Elasticsearch 7.17.0, older than"));
+  Make();
+  EXPECT_EQ(Prepare(Answer(200, kElasticsearch8)).warning, "");
+  MakeOpenSearch();
+  EXPECT_EQ(Prepare(Answer(200, kOpenSearch3)).warning, "");
+}
+
+TEST_F(SearchTest, AKeyThatMayNotAskForTheVersionMayWrite) {
+  Make();
+  const Outcome outcome = Prepare(Answer(403, R"({"error":{"type":"security_exception"}})"));
+  EXPECT_EQ(outcome.kind, Kind::kItems);
+  EXPECT_THAT(outcome.warning, HasSubstr("does not tell its version"));
+  EXPECT_EQ(Encode().body.find("require_data_stream"), std::string::npos) << "an older server would refuse the whole request for it";
+}
+
+TEST_F(SearchTest, AnAddressOfSomethingElseSuspends) {
+  Make();
+  for (const char* body : {"<html>Welcome</html>", "{}", R"({"version":"1"})", R"({"version":{"number":"new"}})"}) {
+    const Outcome outcome = Prepare(Answer(200, body));
+    EXPECT_EQ(outcome.kind, Kind::kSuspend) << body;
+    EXPECT_THAT(outcome.reason, HasSubstr("is the address right?"));
+  }
+  EXPECT_EQ(Prepare(Answer(401)).kind, Kind::kSuspend);
+}
+
+TEST_F(SearchTest, TakesTheNextServerWhenOneFailsAndAsksItWhoItIs) {
+  Make();
+  Prepare(Answer(200, kElasticsearch8));
+  EXPECT_EQ(HostOf(Encode()), "a");
+  EXPECT_EQ(Judge(Unreachable()).kind, Kind::kRetry);
+  std::string asked;
+  EXPECT_EQ(Prepare(Unreachable(), &asked).kind, Kind::kRetry);
+  EXPECT_EQ(asked, "GET https://b.example:9200/");
+  EXPECT_EQ(Prepare(Answer(200, kElasticsearch8), &asked).kind, Kind::kItems);
+  EXPECT_EQ(asked, "GET https://c.example:9200/");
+  EXPECT_EQ(HostOf(Encode()), "c");
+  EXPECT_EQ(Judge(Answer(503)).kind, Kind::kRetry);
+  Prepare(Answer(200, kElasticsearch8), &asked);
+  EXPECT_EQ(asked, "GET https://a.example:9200/") << "round and round";
+}
+
+TEST_F(SearchTest, StaysWithAServerThatIsBusyOrRefuses) {
+  Make();
+  Prepare(Answer(200, kElasticsearch8));
+  for (const int status : {400, 401, 403, 404, 413, 429}) Judge(Answer(status));
+  EXPECT_FALSE(sink().Prepare(Now()).has_value());
+  EXPECT_EQ(HostOf(Encode()), "a");
+}
+
+TEST_F(SearchTest, AFailureOfSamplesMovesOnToo) {
+  Make();
+  Prepare(Answer(200, kElasticsearch8));
+  EXPECT_EQ(sink().JudgeSamples(Unreachable()).kind, Kind::kRetry);
+  Prepare(Answer(200, kElasticsearch8));
+  EXPECT_EQ(HostOf(Encode()), "b");
+}
+
+TEST_F(SearchTest, SamplesAreBulkRequestsToTheMetricsStreams) {
+  context_.config.mutable_delivery()->set_max_batch(4096);
+  Make();
+  Prepare(Answer(200, kElasticsearch8));
+  EXPECT_TRUE(sink().limits().samples);
+  const std::vector<Request> requests = sink().EncodeSamples(examples::HostStatus(), Now());
+  EXPECT_GT(requests.size(), 1u);
+  for (const Request& request : requests) {
+    EXPECT_THAT(request.url, HasSubstr("/_bulk?"));
+    EXPECT_EQ(HeaderOf(request, "Authorization"), "ApiKey s3cret-elasticsearch-api-key-file");
+    EXPECT_THAT(request.body, testing::StartsWith("{\"create\":{\"_index\":\"metrics-outlier."));
+  }
+  EXPECT_THAT(requests.back().body, HasSubstr("metrics-outlier.host-default"));
+  keys_.Remove("api_key_file");
+  EXPECT_TRUE(sink().EncodeSamples(examples::HostStatus(), Now()).empty());
+}
+
+TEST_F(SearchTest, SetupUsesItsOwnKeyAndTheWritersWhereThereIsNone) {
+  Make();
+  auto steps = sink().Setup();
+  ASSERT_TRUE(steps.ok()) << steps.status();
+  ASSERT_EQ(steps->size(), 11u);
+  EXPECT_EQ(steps->front().request.method, "PUT");
+  EXPECT_EQ(steps->front().request.url, "https://a.example:9200/_component_template/outlier@mappings");
+  EXPECT_EQ(HeaderOf(steps->front().request, "Content-Type"), "application/json");
+  EXPECT_EQ(HeaderOf(steps->front().request, "Authorization"), "ApiKey s3cret-elasticsearch-setup-api-key-file");
+  elasticsearch().clear_setup_api_key_file();
+  Make();
+  steps = sink().Setup();
+  ASSERT_TRUE(steps.ok());
+  EXPECT_EQ(HeaderOf(steps->front().request, "Authorization"), "ApiKey s3cret-elasticsearch-api-key-file");
+}
+
+TEST_F(SearchTest, TheCheckTellsAKeyFromAWrongAddressAndAWrongSystem) {
+  Make();
+  ASSERT_TRUE(sink().Check().has_value());
+  EXPECT_EQ(sink().Check()->request.method, "GET");
+  EXPECT_TRUE(sink().Checked(Answer(200, kElasticsearch8)).ok());
+  EXPECT_EQ(sink().Checked(Answer(401)).code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(sink().Checked(Answer(200, "hello")).ToString(), HasSubstr("is the address right?"));
+  EXPECT_THAT(sink().Checked(Answer(200, kOpenSearch3)).ToString(), HasSubstr("configure it as `opensearch`"));
+}
+
+TEST_F(SearchTest, RefusesAConfigurationThatCannotWork) {
+  elasticsearch().clear_urls();
+  EXPECT_THAT(Complaint(), HasSubstr("elasticsearch.urls: needed"));
+  elasticsearch().add_urls("es:9200");
+  EXPECT_THAT(Complaint(), HasSubstr("elasticsearch.urls: expected an address that begins with https://"));
+  elasticsearch().set_urls(0, "https://es:9200/?pretty");
+  EXPECT_THAT(Complaint(), HasSubstr("without ? and #"));
+  elasticsearch().set_urls(0, "https://es:9200");
+  elasticsearch().set_username("relay");
+  EXPECT_THAT(Complaint(), HasSubstr("elasticsearch.api_key_file: either"));
+  elasticsearch().clear_api_key_file();
+  EXPECT_THAT(Complaint(), HasSubstr("elasticsearch.password_file: needed"));
+  elasticsearch().set_password_file("/etc/outlierd/es.password");
+  EXPECT_THAT(Complaint(), HasSubstr("OK"));
+  for (const char* name : {"a-b", "A", "a b", "a/b", "a*", "a,b", "a:b", "\xc3\xa9"}) {
+    elasticsearch().set_namespace_(name);
+    EXPECT_THAT(Complaint(), HasSubstr("elasticsearch.namespace: `")) << name;
+  }
+  elasticsearch().set_namespace_(std::string(101, 'a'));
+  EXPECT_THAT(Complaint(), HasSubstr("elasticsearch.namespace"));
+  elasticsearch().set_namespace_("production_1.eu");
+  EXPECT_THAT(Complaint(), HasSubstr("OK"));
+}
+
+}  // namespace
+}  // namespace outlier
