@@ -7,7 +7,7 @@
 #include "google/protobuf/unknown_field_set.h"
 #include "opentelemetry/proto/collector/logs/v1/logs_service.pb.h"
 #include "userspace/base/text.h"
-#include "userspace/sinks/aws_credentials.h"
+#include "userspace/sinks/aws.h"
 #include "userspace/sinks/entra_token.h"
 #include "userspace/sinks/otlp_metrics.h"
 #include "userspace/sinks/otlp_preset.h"
@@ -24,7 +24,6 @@ using Key = OtlpPreset::Key;
 constexpr std::string_view kLogsMethod = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 constexpr std::string_view kMetricsMethod = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
 constexpr size_t kGrpcMaxBytes = 3 << 20;  // servers often take 4 MiB, headers included
-constexpr std::string_view kScope = "https://monitor.azure.com/.default";
 
 bool IsToken(std::string_view name) {
   constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
@@ -92,16 +91,20 @@ class OtlpSink final : public StreamSink {
                   .max_bytes = max_bytes_,
                   .max_attributes = preset.max_attributes,
                   .version = context.version}) {
-    if (preset.key == Key::kEntra) token_.emplace(config_.entra(), std::string(kScope));
+    if (preset.key == Key::kEntra) token_.emplace(config_.entra(), AzureMonitorScope(logs_url_.empty() ? metrics_url_ : logs_url_));
   }
 
   std::optional<Preparation> Prepare(WallTime now) override { return token_ ? token_->Prepare(now) : std::nullopt; }
   Outcome Prepared(const Response& response, WallTime now) override { return token_ ? token_->Prepared(response, now) : Outcome::Delivered(0); }
 
-  // An empty export: taken by every receiver, and changes nothing.
+  // An empty export: taken by every receiver, and changes nothing. Where a token is needed, whether there is one to be had.
   std::optional<Preparation> Check() override {
-    const bool logs = !logs_url_.empty();
-    absl::StatusOr<Request> request = RequestFor(logs, "");
+    if (token_) {
+      absl::StatusOr<Preparation> asked = token_->Ask();
+      if (!asked.ok()) return std::nullopt;
+      return *std::move(asked);
+    }
+    absl::StatusOr<Request> request = RequestFor(/*logs=*/!logs_url_.empty(), "", WallTime());
     if (!request.ok()) return std::nullopt;
     std::string what = fmt::format("send {} an export without content", request->url);
     return Preparation{*std::move(request), std::move(what)};
@@ -137,7 +140,7 @@ class OtlpSink final : public StreamSink {
       FillOtlpRecord(finding, now, preset_.max_attributes, scope->add_log_records());
       last = &finding;
     }
-    return RequestFor(/*logs=*/true, message.SerializeAsString());
+    return RequestFor(/*logs=*/true, message.SerializeAsString(), now);
   }
 
   Outcome Judge(const Response& response, std::span<const Finding> findings) override {
@@ -148,10 +151,10 @@ class OtlpSink final : public StreamSink {
     return WithPartialSuccess(std::move(outcome), answer.partial_success().rejected_log_records(), answer.partial_success().error_message(), "log records");
   }
 
-  std::vector<Request> EncodeSamples(const Samples& samples, WallTime) override {
+  std::vector<Request> EncodeSamples(const Samples& samples, WallTime now) override {
     std::vector<Request> requests;
     for (const auto& message : metrics_.Write(samples)) {
-      absl::StatusOr<Request> request = RequestFor(/*logs=*/false, message.SerializeAsString());
+      absl::StatusOr<Request> request = RequestFor(/*logs=*/false, message.SerializeAsString(), now);
       if (!request.ok()) return {};  // the key cannot be read, which the changes tell
       requests.push_back(*std::move(request));
     }
@@ -171,7 +174,7 @@ class OtlpSink final : public StreamSink {
   }
 
  private:
-  absl::StatusOr<Request> RequestFor(bool logs, std::string body) {
+  absl::StatusOr<Request> RequestFor(bool logs, std::string body, WallTime now) {
     Request request;
     request.url = logs ? logs_url_ : metrics_url_;
     request.body = std::move(body);
@@ -183,7 +186,7 @@ class OtlpSink final : public StreamSink {
       request.headers.emplace_back("Content-Type", "application/x-protobuf");
     }
     if (!grpc_) request.headers.emplace_back("User-Agent", "outlier-relay/" + version_);
-    if (absl::Status status = AddKey(logs, &request); !status.ok()) return status;
+    if (absl::Status status = AddKey(logs, now, &request); !status.ok()) return status;
     if (preset_.name == "datadog") {
       logs ? request.headers.emplace_back("dd-protocol", "otlp")
            : request.headers.emplace_back("dd-otel-metric-config", R"({"resource_attributes_as_tags": true})");
@@ -203,10 +206,10 @@ class OtlpSink final : public StreamSink {
     return request;
   }
 
-  absl::Status AddKey(bool logs, Request* request) {
+  absl::Status AddKey(bool logs, WallTime now, Request* request) {
     if (preset_.key == Key::kAws) return aws_.Sign(logs ? "logs" : "monitoring", config_.aws().region(), request);
     if (token_) {
-      absl::StatusOr<std::string> token = token_->Token();
+      absl::StatusOr<std::string> token = token_->Token(now);
       if (!token.ok()) return token.status();
       request->headers.emplace_back("Authorization", "Bearer " + *token);
       request->secrets.push_back(*std::move(token));
@@ -258,7 +261,12 @@ class OtlpSink final : public StreamSink {
     if (status == 429 && !outcome.retry_after && absl::SimpleAtod(reset, &seconds) && seconds >= 0) {
       outcome.retry_after = std::chrono::nanoseconds(static_cast<int64_t>(std::min(seconds, 86'400.0) * 1e9));
     }
-    if (token_ && token_->Refused(response)) outcome.kind = Outcome::Kind::kRetry;
+    if (preset_.key == Key::kAws && outcome.kind != Outcome::Kind::kItems && !AwsErrorCode(response).empty()) return JudgeAws(response, items);
+    if (token_ && status == 401) {
+      token_->Forget();  // withdrawn before its time; another may do, unless this one never did
+      if (token_proven_) outcome.kind = Outcome::Kind::kRetry;
+    }
+    token_proven_ = status != 401;
     return outcome;
   }
 
@@ -296,8 +304,9 @@ class OtlpSink final : public StreamSink {
   const std::string logs_url_, metrics_url_;  // "" = none of it
   const std::string log_stream_;
   SecretFile key_, headers_;
-  AwsCredentials aws_;
+  AwsKeys aws_;
   std::optional<EntraToken> token_;
+  bool token_proven_ = false;                 // the last answer was not that it is none
   const size_t max_bytes_;
   OtlpMetrics metrics_;
 };
@@ -329,8 +338,8 @@ absl::StatusOr<Addresses> AddressesOf(const config::v1::Otlp& config, const Otlp
   } else {
     std::string logs_base = base, metrics_base = base;
     if (preset.key == Key::kAws && base.empty()) {
-      metrics_base = fmt::format("https://monitoring.{}.amazonaws.com", region);
-      logs_base = fmt::format("https://logs.{}.amazonaws.com", region);
+      metrics_base = AwsUrl("monitoring", region);
+      logs_base = AwsUrl("logs", region);
     }
     constexpr std::string_view kApi = "https://api.";
     if (preset.name == "datadog" && base.starts_with(kApi)) logs_base = "https://http-intake.logs." + base.substr(kApi.size());
@@ -378,13 +387,11 @@ absl::StatusOr<AnySink> MakeOtlp(const SinkContext& context) {
   }
   if (status.ok() && preset->key == Key::kAws) {
     status = CheckGiven("otlp.aws.region", config.aws().region());
-    if (status.ok() && PercentEncode(config.aws().region()) != config.aws().region()) {
-      status = absl::InvalidArgumentError(fmt::format("otlp.aws.region: {} is none; expected one such as eu-central-1", Printable(config.aws().region(), 100)));
-    }
-    if (status.ok()) status = AwsCredentials::Check("otlp.aws", config.aws());
+    if (status.ok()) status = CheckAwsRegion("otlp.aws.region", config.aws().region());
+    if (status.ok()) status = AwsKeys::CheckConfig("otlp.aws", config.aws());
     if (status.ok() && config.logs_endpoint() != "-") status = CheckGiven("otlp.log_group", config.log_group());
   }
-  if (status.ok() && preset->key == Key::kEntra) status = EntraToken::Check("otlp.entra", config.entra());
+  if (status.ok() && preset->key == Key::kEntra) status = EntraToken::CheckConfig("otlp.entra", config.entra());
   if (!status.ok()) return status;
   absl::StatusOr<Addresses> addresses = AddressesOf(config, *preset, grpc);
   if (!addresses.ok()) return addresses.status();
