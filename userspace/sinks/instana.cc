@@ -24,8 +24,9 @@ bool SpeaksOfPresence(std::string title) {
 // The severity rose with this change: told anew, with the severity that it has now.
 bool Escalates(const v1::IncidentChange& change) {
   const v1::Incident& incident = change.incident();
-  return change.kind() == v1::IncidentChange::UPDATED && incident.changes_size() > 0 &&
-         incident.changes(incident.changes_size() - 1).detail().starts_with("severity rose");
+  if (change.kind() != v1::IncidentChange::UPDATED || incident.changes_size() == 0) return false;
+  const v1::LifeEvent& news = incident.changes(incident.changes_size() - 1);
+  return news.kind() == "severity" || news.detail().starts_with("severity rose");
 }
 
 int SeverityOf(const Finding& finding) {
