@@ -77,6 +77,20 @@ TEST(Engine, ALeakIsADriftWithItsRateAndTimeToExhaustion) {
   EXPECT_GT(incident.time_to_exhaustion().seconds(), 100);
 }
 
+TEST(Engine, ARiseOfSeverityAndNothingElseIsAnEventOfItsKind) {
+  const Session session = Record([](SimulatedHost& h, int) { h.at(0).growth = 5 << 20; }, 60,
+                                 [](SimulatedHost& h) { h.at(0).growth = 0; h.at(0).memory = 20 << 20; });
+  int rises = 0;
+  auto before = v1::Incident::CRITICAL;
+  for (const v1::IncidentChange& change : Changes(MakeEngine().get(), session.inputs)) {
+    const bool rose = change.kind() == v1::IncidentChange::UPDATED && change.incident().severity() > before;
+    EXPECT_EQ(change.incident().changes().rbegin()->kind() == "severity", rose) << change.ShortDebugString();
+    before = change.incident().severity();
+    rises += rose;
+  }
+  EXPECT_GT(rises, 0);
+}
+
 TEST(Engine, OneAllocationThatStaysIsNotADrift) {
   const Session session = Record([](SimulatedHost& h, int i) { if (i == 0) h.at(0).memory += 200 << 20; }, 40, [](SimulatedHost&) {});
   for (const v1::IncidentChange& change : Changes(MakeEngine().get(), session.inputs)) {

@@ -324,7 +324,9 @@ void Incidents::Follow(const WorkloadTick& tick, const std::vector<const Restart
   const bool urgent = incident.severity() > before.severity() || incident.pattern() != before.pattern() ||
                       incident.restart().cause() != before.restart().cause();
   if ((open->dirty && (urgent || since_told >= kLeastGap)) || (since_told >= kRefresh && open->calm_ticks == 0)) {
-    Tell(v1::IncidentChange::UPDATED, tick, "updated", open->news.empty() ? "still going on" : open->news, &incident, changes);
+    // A rise of severity has a kind of its own: whatever else is news, pagers and chats have to see it.
+    const char* what = incident.severity() > before.severity() ? "severity" : "updated";
+    Tell(v1::IncidentChange::UPDATED, tick, what, open->news.empty() ? "still going on" : open->news, &incident, changes);
     open->dirty = false;
     open->news.clear();
     open->last_told_ns = tick.boot_time_ns;

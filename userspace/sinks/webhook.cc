@@ -5,6 +5,7 @@
 // labels of relay.yaml, which the change does not hold, are extensions beside it.
 //
 // The signature is over the body as sent, so bodies are not compressed. 410 suspends: the receiver wants no more, and a person has to end it.
+#include <google/protobuf/duration.pb.h>
 #include <google/protobuf/util/json_util.h>
 
 #include <fmt/format.h>
@@ -20,19 +21,50 @@ namespace {
 
 constexpr size_t kMostAtOnce = 1000, kMostExtension = 1000;
 constexpr int64_t kLastSecond = 253'402'300'799;  // of the year 9999: RFC 3339 goes no further
+constexpr int64_t kLastDuration = 315'576'000'000;  // seconds in 10,000 years: protobuf's limit
 
-// Protobuf's JSON mapping. Not to be had for a message that holds no UTF-8, which no gRPC peer can send.
+bool Sane(const google::protobuf::Timestamp& time) {
+  return time.seconds() >= 0 && time.seconds() <= kLastSecond && time.nanos() >= 0 && time.nanos() < 1'000'000'000;
+}
+
+// Times and durations that the mapping cannot write are left out, wherever they are.
+void ClearImpossible(google::protobuf::Message* message) {
+  const google::protobuf::Reflection& reflection = *message->GetReflection();
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  reflection.ListFields(*message, &fields);
+  for (const google::protobuf::FieldDescriptor* field : fields) {
+    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE || field->is_map()) continue;
+    if (field->is_repeated()) {
+      for (int i = 0; i < reflection.FieldSize(*message, field); ++i) ClearImpossible(reflection.MutableRepeatedMessage(message, field, i));
+      continue;
+    }
+    google::protobuf::Message* value = reflection.MutableMessage(message, field);
+    const auto* time = google::protobuf::DynamicCastToGenerated<google::protobuf::Timestamp>(value);
+    const auto* duration = google::protobuf::DynamicCastToGenerated<google::protobuf::Duration>(value);
+    const bool mapped = duration == nullptr || (std::abs(duration->seconds() / 2) < kLastDuration / 2 && std::abs(duration->nanos() / 2) < 500'000'000);
+    if (time != nullptr ? !Sane(*time) : !mapped) {
+      reflection.ClearField(message, field);
+    } else {
+      ClearImpossible(value);
+    }
+  }
+}
+
+// Protobuf's JSON mapping.
 absl::StatusOr<std::string> Mapped(const google::protobuf::Message& message) {
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
   options.always_print_primitive_fields = true;
   std::string text;
-  const auto status = google::protobuf::util::MessageToJsonString(message, &text, options);
+  if (google::protobuf::util::MessageToJsonString(message, &text, options).ok()) return text;
+  const std::unique_ptr<google::protobuf::Message> copy(message.New());
+  copy->CopyFrom(message);
+  ClearImpossible(copy.get());
+  text.clear();
+  const auto status = google::protobuf::util::MessageToJsonString(*copy, &text, options);
   if (!status.ok()) return absl::InvalidArgumentError(fmt::format("cannot write the change as JSON: {}", std::string(status.message())));
   return text;
 }
-
-bool Sane(const google::protobuf::Timestamp& time) { return time.seconds() >= 0 && time.seconds() <= kLastSecond; }
 
 std::string TypeOf(const Finding& finding) {
   if (finding.gap) return "io.outlier.feed.gap.v1";
