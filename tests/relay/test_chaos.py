@@ -197,7 +197,7 @@ def test_a_source_that_lost_its_state_leaves_no_ghost_page_and_a_gap_on_record(
     relays.append(relay)
     assert relay.run("setup", "search").returncode == 0
     relay.start()
-    source.append(Incident("ghost").change("OPENED"))
+    relay.wait_until_delivered("search", source.append(Incident("ghost").change("OPENED")))
     saas.wait(lambda: [b["event_action"] for b in saas.accepted("pagerduty")] == ["trigger"], what="the page")
     old_feed = source.feed_id
     source.stop()
@@ -256,7 +256,7 @@ def test_a_full_disk_stops_delivery_says_so_and_goes_on_when_there_is_room(sourc
     relay = Relay(tmp_path / "relay", [source], [webhook_sink(saas, tmp_path)])
     state = relay.folder / "state"
     state.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "outlier-test", state], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "outlier-test", state], check=True)
     try:
         relays.append(relay)
         relay.start()

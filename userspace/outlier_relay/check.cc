@@ -31,13 +31,17 @@ absl::Status PrepareSink(Sink& sink, Transport& transport, WallTime now) {
   return absl::InternalError("is never ready");
 }
 
-absl::Status CheckSink(Sink& sink, Transport& transport, WallTime now) {
-  if (absl::Status status = PrepareSink(sink, transport, now); !status.ok()) return status;
+absl::Status AskServer(Sink& sink, Transport& transport) {
   auto check = sink.Check();
   if (!check) return absl::OkStatus();
   const Response response = transport.Send(check->request);
   const absl::Status status = sink.Checked(response);
   return status.ok() ? status : absl::Status(status.code(), fmt::format("cannot {}: {}", check->what, MessageOf(status)));
+}
+
+absl::Status CheckSink(Sink& sink, Transport& transport, WallTime now) {
+  const absl::Status prepared = PrepareSink(sink, transport, now);
+  return prepared.ok() ? AskServer(sink, transport) : prepared;
 }
 
 std::string RouteWords(const config::v1::Route& route) {
@@ -90,14 +94,15 @@ int CheckSinks(const config::v1::Relay& config, const std::string& version, cons
   return well ? 0 : 1;
 }
 
-absl::Status SetUpSink(const config::v1::Relay& config, const std::string& name, const std::string& version, const std::string& host, WallTime now, bool dry_run) {
+absl::Status SetUpSink(const config::v1::Relay& config, const std::string& name, const std::string& version, const std::string& host, bool dry_run) {
   if (absl::Status status = CheckRelayConfig(config, version); !status.ok()) return status;
   for (const config::v1::Sink& one : config.sinks()) {
     if (one.name() != name) continue;
     auto sink = MakeSink({one, version, host});
     auto transport = MakeTransport(one.connection(), "outlier-relay/" + version);
     if (!dry_run) {
-      if (absl::Status status = PrepareSink(sink->base(), **transport, now); !status.ok()) return status;
+      // That it is the right server, not yet that it is set up.
+      if (absl::Status status = AskServer(sink->base(), **transport); !status.ok()) return status;
     }
     auto steps = sink->base().Setup();
     if (!steps.ok()) return steps.status();

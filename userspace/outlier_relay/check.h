@@ -12,6 +12,6 @@ namespace outlier {
 int CheckSinks(const config::v1::Relay& config, const std::string& version, const std::string& host, WallTime now);
 
 // Installs what the sink needs, step by step, each printed. Idempotent.
-absl::Status SetUpSink(const config::v1::Relay& config, const std::string& sink, const std::string& version, const std::string& host, WallTime now, bool dry_run);
+absl::Status SetUpSink(const config::v1::Relay& config, const std::string& sink, const std::string& version, const std::string& host, bool dry_run);
 
 }  // namespace outlier

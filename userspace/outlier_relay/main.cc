@@ -48,7 +48,7 @@ int Run(const RelayCommand& command) {
   if (!config.ok()) return Fail(config.status());
   if (command.what == RelayCommand::What::kCheck) return CheckSinks(*config, OUTLIER_VERSION, HostName(), Now());
   if (command.what == RelayCommand::What::kSetup) {
-    const absl::Status done = SetUpSink(*config, command.sink, OUTLIER_VERSION, HostName(), Now(), command.dry_run);
+    const absl::Status done = SetUpSink(*config, command.sink, OUTLIER_VERSION, HostName(), command.dry_run);
     return done.ok() ? 0 : Fail(done);
   }
   StartLog("outlier-relay", command.log_level);
