@@ -32,7 +32,7 @@ class Answer:
 
 
 class Rest:
-    def __init__(self, url: str, *, headers: Mapping[str, str] | None = None, ca_file: Path | None = None, timeout: float = 30) -> None:
+    def __init__(self, url: str, *, headers: Mapping[str, str] | None = None, ca_file: Path | None = None, timeout: float = 120) -> None:
         self.url = url.rstrip("/")
         self._parts = urllib.parse.urlsplit(self.url)
         self._headers = dict(headers or {})
