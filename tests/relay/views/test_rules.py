@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
+import json
 import re
 import threading
 import time
@@ -94,7 +96,7 @@ def test_the_example_of_routes_sends_what_wakes_to_the_one_on_call() -> None:
         ({"alertname": "Another", "severity": "critical"}, "team"),
     ):
         routed = amtool("config", "routes", "test", f"--config.file={file}", *(f"{name}={value}" for name, value in labels.items()))
-        assert routed.stdout.strip() == receiver, labels
+        assert routed.stdout.split()[-1] == receiver, labels  # before it, a warning of amtool's
 
 
 # ---- on a real Prometheus
@@ -109,7 +111,8 @@ class Exposition(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/openmetrics-text; version=1.0.0; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        with contextlib.suppress(BrokenPipeError):  # a scrape that took too long on a busy machine: there will be another
+            self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -144,20 +147,17 @@ def test_each_rule_evaluates_and_the_broken_promise_of_db_1_is_pending(scraped: 
 
 
 def grafana_queries() -> list[tuple[str, str]]:
-    import json
-
     body = json.loads((DEPLOY / "grafana/dashboards/outlierd-prometheus.json").read_text())
     return [(panel["title"], target["expr"]) for panel in body["panels"] for target in panel["targets"]]
 
 
 def with_variables(expression: str) -> str:
     values = {"$host": "web-1", "$workload": ".*", "$__range": "5m", "$__interval": "5s", "$__rate_interval": "1m"}
-    text = re.sub(r"\$\w+", lambda match: values[match[0]], expression)
-    return text
+    return re.sub(r"\$\w+", lambda match: values[match[0]], expression)
 
 
 def test_each_query_of_the_grafana_dashboard_runs_on_prometheus_and_finds_something(scraped: Prometheus) -> None:
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     for title, expression in grafana_queries():
         assert metrics.unknown_in(expression, recorded) == [], title
-        assert scraped.query(with_variables(expression)), f"{title}: {expression}"
+        wait_for(f"{title}: {expression}", lambda text=with_variables(expression): scraped.query(text), 30)  # type: ignore[misc]
