@@ -34,7 +34,7 @@ class SinkDriver:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=20)
+        self._process.communicate(timeout=60)
 
     def do(self, what: str, **more: Any) -> Any:
         assert self._process.stdin is not None and self._process.stdout is not None

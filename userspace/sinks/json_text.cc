@@ -5,12 +5,13 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 namespace outlier {
 namespace {
 
-constexpr size_t kMostOfName = 128;
+constexpr size_t kMostOfName = 128;  // of a field: JsonText takes no longer keys
 
 // Bytes that stand for themselves within a JSON text, whatever comes before or after.
 constexpr std::array<bool, 256> kPlain = [] {
@@ -18,6 +19,22 @@ constexpr std::array<bool, 256> kPlain = [] {
   for (int c = 0x20; c < 0x80; ++c) plain[static_cast<size_t>(c)] = c != '"' && c != '\\';
   return plain;
 }();
+
+// How many bytes from `from` on are plain.
+size_t PlainRun(std::string_view text, size_t from) {
+  constexpr uint64_t kOnes = 0x0101010101010101, kHigh = 0x8080808080808080;
+  size_t i = from;
+  for (; i + sizeof(uint64_t) <= text.size(); i += sizeof(uint64_t)) {
+    uint64_t word = 0;
+    std::memcpy(&word, text.data() + i, sizeof(word));
+    // Eight bytes at once: the highest bit is set, or a subtraction borrows into it where a byte is below 0x20, a quote or a backslash. A borrow may
+    // also spill into the next byte: then the table below looks again.
+    const uint64_t quote = word ^ (kOnes * '"'), backslash = word ^ (kOnes * '\\');
+    if (((word | (word - kOnes * 0x20) | (quote - kOnes) | (backslash - kOnes)) & kHigh) != 0) break;
+  }
+  while (i < text.size() && kPlain[static_cast<unsigned char>(text[i])]) ++i;
+  return i - from;
+}
 
 // The length of the character of several bytes that `text` begins with; 0 where it is none (RFC 3629: no surrogates, nothing over-long).
 size_t LengthOfCharacter(std::string_view text) {
@@ -53,9 +70,9 @@ void AppendNumber(Number value, std::string* out) {
 void JsonText::Escape(std::string_view text) {
   constexpr char kHex[] = "0123456789abcdef";
   for (size_t i = 0; i < text.size();) {
-    const size_t from = i;
-    while (i < text.size() && kPlain[static_cast<unsigned char>(text[i])]) ++i;
-    out_.append(text, from, i - from);
+    const size_t plain = PlainRun(text, i);
+    out_.append(text, i, plain);
+    i += plain;
     if (i == text.size()) return;
     const auto c = static_cast<unsigned char>(text[i]);
     if (c >= 0x80) {

@@ -2,6 +2,7 @@
 // are numbers that JSON has not. Valid JSON whatever the values hold: bytes that are no UTF-8 become U+FFFD. Keys are not escaped: they are the
 // program's own, or made by FieldNames.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -58,12 +59,22 @@ class JsonText {
   }
   void Begin(std::string_view key) {
     // No value ends in one of these, so that the last byte tells whether this is the first within its braces.
-    constexpr std::string_view kBefore = "{[,\n";
-    if (!out_.empty() && kBefore.find(out_.back()) == std::string_view::npos) out_ += ',';
-    if (key.empty()) return;
-    out_ += '"';
-    out_ += key;
-    out_ += "\":";
+    const char last = out_.empty() ? '{' : out_.back();
+    const bool first = last == '{' || last == '[' || last == ',' || last == '\n';
+    if (key.empty()) {
+      if (!first) out_ += ',';
+      return;
+    }
+    // Put together before it is appended: most of a document is short fields, and each append looks at the string's room.
+    char text[kMostOfKey + 4];
+    size_t length = 0;
+    if (!first) text[length++] = ',';
+    text[length++] = '"';
+    key.copy(text + length, kMostOfKey);
+    length += std::min(key.size(), kMostOfKey);
+    text[length++] = '"';
+    text[length++] = ':';
+    out_.append(text, length);
   }
   void Quote(std::string_view text) {
     out_ += '"';
@@ -72,10 +83,12 @@ class JsonText {
   }
   void Escape(std::string_view text);
 
+  static constexpr size_t kMostOfKey = 128;
+
   std::string& out_;
 };
 
-// Names of fields from outside, of one object: letters, digits, _ and -, single dots within where `dots`; at most 128 bytes.
+// Names of fields from outside, of one object: letters, digits, _ and -, single dots within where `dots`; at most 128 bytes, as every key.
 class FieldNames {
  public:
   explicit FieldNames(bool dots) : dots_(dots) {}

@@ -1,4 +1,8 @@
 // Elasticsearch 8 and 9, OpenSearch 2 and 3: one sink, two dialects.
+#include <algorithm>
+#include <cctype>
+#include <cstdio>
+
 #include <fmt/format.h>
 
 #include "absl/strings/escaping.h"
@@ -14,6 +18,7 @@ namespace {
 
 constexpr size_t kMostBytes = 64 << 20;  // both take 100 MB
 constexpr size_t kBatchOfSamples = 1 << 20;
+constexpr size_t kLeastPerFinding = 4 << 10, kMostPerFinding = 32 << 10;  // bytes to make room for
 constexpr size_t kMostOfNamespace = 100;
 constexpr std::string_view kTemplateOfChanges = "logs-outlier.change";
 
@@ -123,9 +128,11 @@ class SearchSink : public StreamSink {
   absl::StatusOr<Request> Encode(std::span<const Finding> findings, WallTime now) override {
     absl::StatusOr<Request> request = BulkRequest();
     if (!request.ok()) return request;
+    request->body.reserve(findings.size() * bytes_per_finding_);  // else much of the time goes into making room and copying
     for (const Finding& finding : findings) {
       if (absl::Status status = writer_.Add(finding, now, &request->body); !status.ok()) return status;
     }
+    if (!findings.empty()) bytes_per_finding_ = std::clamp<size_t>(request->body.size() / findings.size() * 9 / 8, kLeastPerFinding, kMostPerFinding);
     return request;
   }
 
@@ -284,6 +291,7 @@ class SearchSink : public StreamSink {
   SecretFile api_key_, setup_api_key_, password_;
   size_t url_ = 0;
   Stage stage_ = Stage::kAskVersion;
+  size_t bytes_per_finding_ = kLeastPerFinding;  // of the last body, and some
 };
 
 absl::StatusOr<AnySink> Make(const SinkContext& context, Settings settings) {
