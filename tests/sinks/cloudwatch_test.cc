@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "tests/sinks/vendor_fixture.h"
 
 namespace outlier::examples {
@@ -51,8 +53,10 @@ TEST_F(CloudWatchTest, EventsAreInOrderOfTimeAndRejectionsFindTheirOwners) {
   const std::vector<Finding> findings = {Resolved(), Opened(), Updated(), GapRecord()};  // 600 s, 24 s, 60 s, 530 s after the onset
   const Json events = BodyOf(findings)["logEvents"];
   for (size_t i = 1; i < events.size(); ++i) EXPECT_LT(events[i - 1]["timestamp"], events[i]["timestamp"]);
-  const Outcome outcome = Judged(Answer(200, R"({"nextSequenceToken":"1","rejectedLogEventsInfo":{"tooOldLogEventEndIndex":1,"tooNewLogEventStartIndex":3}})"), findings);
-  EXPECT_EQ(outcome.items, (std::vector<ItemOutcome>{ItemOutcome::kExpired, ItemOutcome::kExpired, ItemOutcome::kDelivered, ItemOutcome::kDelivered}));
+  const Outcome outcome = Judged(
+      Answer(200, R"({"nextSequenceToken":"1","rejectedLogEventsInfo":{"tooOldLogEventEndIndex":1,"tooNewLogEventStartIndex":3}})"), findings);
+  const ItemOutcome expired = ItemOutcome::kExpired, delivered = ItemOutcome::kDelivered;
+  EXPECT_EQ(outcome.items, (std::vector<ItemOutcome>{expired, expired, delivered, delivered}));
   EXPECT_NE(outcome.reasons[0].find("ahead"), std::string::npos);
   EXPECT_NE(outcome.reasons[1].find("older"), std::string::npos);
   const Outcome kept = Judged(Answer(200, R"({"rejectedLogEventsInfo":{"expiredLogEventEndIndex":4}})"), findings);
@@ -62,6 +66,7 @@ TEST_F(CloudWatchTest, EventsAreInOrderOfTimeAndRejectionsFindTheirOwners) {
 
 TEST_F(CloudWatchTest, ABatchOfMoreThanADayIsCutInHalves) {
   std::vector<Finding> findings = {Opened(), Resolved()};
+  *findings[1].change.mutable_time() = findings[0].change.time();
   findings[1].change.mutable_time()->set_seconds(findings[0].change.time().seconds() + 86'400);
   EXPECT_EQ(stream().Encode(findings, Now()).status().code(), absl::StatusCode::kInvalidArgument);
   findings[1].change.mutable_time()->set_seconds(findings[0].change.time().seconds() + 86'399);
@@ -113,6 +118,11 @@ TEST_F(CloudWatchTest, ErrorsAreToldByTheirCodesNotByTheStatus) {
   EXPECT_EQ(stream().JudgeSamples(by_header).kind, Kind::kRetry);
   EXPECT_EQ(stream().JudgeSamples(Answer(400, "<ErrorResponse><Error><Code>Throttling</Code></Error></ErrorResponse>")).kind, Kind::kRetry);
   EXPECT_EQ(stream().JudgeSamples(Error(400, "InvalidParameterValueException")).kind, Kind::kRefused);
+  EXPECT_EQ(Judged(Error(400, "ThrottlingException", "Rate exceeded")).reason, "HTTP 400: ThrottlingException: Rate exceeded");
+  const Response xml = Answer(403, "<?xml version=\"1.0\"?>\n"
+                                   "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not yours</Message></Error></ErrorResponse>");
+  EXPECT_EQ(Judged(xml).kind, Kind::kSuspend);
+  EXPECT_EQ(Judged(xml).reason, "HTTP 403: AccessDenied: not yours");
 }
 
 TEST_F(CloudWatchTest, ScoresAndOpenIncidentsAreMetrics) {
@@ -125,9 +135,11 @@ TEST_F(CloudWatchTest, ScoresAndOpenIncidentsAreMetrics) {
   const Json body = ParseJson(requests[0].body);
   EXPECT_EQ(body["Namespace"], "Outlier");
   ASSERT_EQ(body["MetricData"].size(), 4u);
-  EXPECT_EQ(body["MetricData"][0], Json::parse(R"({"MetricName":"OpenIncidents","Dimensions":[{"Name":"Host","Value":"db-1"}],"Timestamp":1772359810.0,"Value":4.0,"Unit":"Count"})"));
-  EXPECT_EQ(body["MetricData"][1], Json::parse(R"({"MetricName":"Score","Dimensions":[{"Name":"Host","Value":"db-1"},{"Name":"Workload","Value":"redis-server.service"}],
-                                                   "Timestamp":1772359810.0,"Value":91.25,"Unit":"None"})"));
+  EXPECT_EQ(body["MetricData"][0], Json::parse(R"({"MetricName":"OpenIncidents","Dimensions":[{"Name":"Host","Value":"db-1"}],
+      "Timestamp":1772359810.0,"Value":4.0,"Unit":"Count"})"));
+  EXPECT_EQ(body["MetricData"][1], Json::parse(R"({"MetricName":"Score",
+      "Dimensions":[{"Name":"Host","Value":"db-1"},{"Name":"Workload","Value":"redis-server.service"}],
+      "Timestamp":1772359810.0,"Value":91.25,"Unit":"None"})"));
 }
 
 TEST_F(CloudWatchTest, MetricsAreBoundedByTheMostAnomalousAndDimensionsAreAscii) {
@@ -174,7 +186,8 @@ TEST_F(CloudWatchTest, WrongSettingsAreNamed) {
   };
   EXPECT_NE(refusal([&] { config.set_region("evil.example/"); }).find("cloudwatch.region"), std::string::npos);
   EXPECT_NE(refusal([&] { config.clear_region(), config.mutable_credentials()->clear_region(); }).find("cloudwatch.region"), std::string::npos);
-  EXPECT_NE(refusal([&] { config.mutable_credentials()->clear_secret_access_key_file(); }).find("cloudwatch.credentials.secret_access_key_file"), std::string::npos);
+  EXPECT_NE(refusal([&] { config.mutable_credentials()->clear_secret_access_key_file(); }).find("credentials.secret_access_key_file"),
+            std::string::npos);
   EXPECT_NE(refusal([&] { config.set_log_group("a b"); }).find("cloudwatch.log_group"), std::string::npos);
   EXPECT_NE(refusal([&] { config.set_log_stream("a:b"); }).find("cloudwatch.log_stream"), std::string::npos);
   EXPECT_NE(refusal([&] { config.set_namespace_("AWS/EC2"); }).find("cloudwatch.namespace"), std::string::npos);

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <map>
+
 #include "tests/sinks/vendor_fixture.h"
 
 namespace outlier::examples {
@@ -68,7 +71,9 @@ TEST_F(DatadogTest, AGapIsAnEventOfItsOwn) {
 TEST_F(DatadogTest, TextsAndCountsKeepToTheLimits) {
   for (const Finding& finding : {Hostile(), Huge(), Minimal()}) {
     const Json event = AttributesOf(finding);
-    const auto characters = [](const std::string& text) { return std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }); };
+    const auto characters = [](const std::string& text) {
+      return std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; });
+    };
     EXPECT_LE(characters(event["title"]), 500);
     EXPECT_GE(characters(event["title"]), 1);
     EXPECT_LE(characters(event["message"]), 4000);
@@ -97,7 +102,8 @@ TEST_F(DatadogTest, NamesThatHoldAnAtSignNotifyNobody) {
 }
 
 TEST_F(DatadogTest, ThrottlingWaitsAsLongAsItsOwnHeaderSays) {
-  const Outcome outcome = Judged(Answer(429, R"({"errors":["Rate limit of 100 requests in 60 seconds reached."]})", {{"x-ratelimit-reset", "42"}, {"retry-after", "7"}}));
+  const Outcome outcome = Judged(
+      Answer(429, R"({"errors":["Rate limit of 100 requests in 60 seconds reached."]})", {{"x-ratelimit-reset", "42"}, {"retry-after", "7"}}));
   EXPECT_EQ(outcome.kind, Kind::kRetry);
   EXPECT_EQ(outcome.retry_after, 42s);
   EXPECT_EQ(Judged(Answer(429, "", {{"x-ratelimit-reset", "soon"}})).retry_after, std::nullopt);

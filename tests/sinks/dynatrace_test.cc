@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "tests/sinks/vendor_fixture.h"
 
 namespace outlier::examples {
@@ -79,6 +81,7 @@ TEST_F(DynatraceTest, AHostsNameCannotLeaveItsPlaceInTheSelector) {
   finding.change.mutable_incident()->mutable_source()->set_host_name("a\"),type(SERVICE~");
   EXPECT_EQ(BodyOf(finding)["entitySelector"], "type(HOST),entityName.equals(\"a~\"),type(SERVICE~~\")");
   EXPECT_FALSE(BodyOf(Minimal()).contains("entitySelector"));
+  EXPECT_EQ(BodyOf(Minimal())["title"], "a workload is unusual (incident 00000000000000a1)");
   context_.config.mutable_dynatrace()->set_entity_selector("type(HOST),tag(production)");
   Make();
   EXPECT_EQ(BodyOf(Opened())["entitySelector"], "type(HOST),tag(production)");
@@ -117,9 +120,11 @@ TEST_F(DynatraceTest, SamplesAreLinesOfGauges) {
   EXPECT_EQ(requests[0].headers[0], (std::pair<std::string, std::string>("Content-Type", "text/plain; charset=utf-8")));
   const std::string& body = requests[0].body;
   const auto has = [&](const std::string& line) { return ("\n" + body).find("\n" + line + "\n") != std::string::npos; };
-  EXPECT_TRUE(has(R"(outlier.score,host="db-1",environment="production",team="storage",workload="redis-server.service",kind="SYSTEMD_UNIT" gauge,91.25 1772359810000)")) << body;
-  EXPECT_TRUE(has(R"(outlier.signal.process.syscall.rate,host="db-1",environment="production",team="storage",workload="backup",kind="EXECUTABLE",syscall.class="file" gauge,5120 1772359810000)"));
-  EXPECT_TRUE(has(R"(outlier.host.open_incidents,host="db-1",environment="production",team="storage" gauge,4 1772359810000)"));
+  const std::string common = R"(,host="db-1",environment="production",team="storage")";
+  EXPECT_TRUE(has("outlier.score" + common + R"(,workload="redis-server.service",kind="SYSTEMD_UNIT" gauge,91.25 1772359810000)")) << body;
+  EXPECT_TRUE(has("outlier.signal.process.syscall.rate" + common +
+                  R"(,workload="backup",kind="EXECUTABLE",syscall.class="file" gauge,5120 1772359810000)"));
+  EXPECT_TRUE(has("outlier.host.open_incidents" + common + " gauge,4 1772359810000"));
   EXPECT_TRUE(stream().EncodeSamples(HostStatus(), Now() + 61min).empty());
 }
 
@@ -131,12 +136,14 @@ TEST_F(DynatraceTest, NoNameBreaksItsLine) {
   samples.sample.mutable_workloads()->DeleteSubrange(1, 2);
   const std::string body = stream().EncodeSamples(samples, Now()).at(0).body;
   EXPECT_EQ(body.substr(0, body.find('\n')),
-            R"(outlier.score,host="a \"b\\ c\\x0ad=e,f",team_name="x",_th="y",workload="redis-server.service",kind="SYSTEMD_UNIT" gauge,91.25 1772359810000)");
+            R"(outlier.score,host="a \"b\\ c\\x0ad=e,f",team_name="x",_th="y")"
+            R"(,workload="redis-server.service",kind="SYSTEMD_UNIT" gauge,91.25 1772359810000)");
   EXPECT_EQ(std::count(body.begin(), body.end(), '\n'), 6);
 }
 
 TEST_F(DynatraceTest, LinesThatWereTakenBesideInvalidOnesAreNotSentAgain) {
-  const Outcome part = stream().JudgeSamples(Answer(400, R"({"linesOk":9,"linesInvalid":1,"error":{"code":400,"message":"1 invalid lines"},"warnings":null})"));
+  const Outcome part = stream().JudgeSamples(
+      Answer(400, R"({"linesOk":9,"linesInvalid":1,"error":{"code":400,"message":"1 invalid lines"},"warnings":null})"));
   EXPECT_EQ(part.kind, Kind::kItems);
   EXPECT_NE(part.warning.find("1 invalid lines"), std::string::npos);
   EXPECT_EQ(stream().JudgeSamples(Answer(400, "no lines")).kind, Kind::kRefused);

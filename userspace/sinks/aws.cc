@@ -18,18 +18,26 @@ bool HasAny(std::string_view text, std::initializer_list<std::string_view> parts
 }
 
 Kind KindOf(std::string_view code, std::string_view message, Kind otherwise) {
-  if (HasAny(code, {"Throttl", "TooManyRequests", "RequestLimitExceeded", "ServiceUnavailable", "InternalFailure", "InternalService", "OperationAborted",
-                    "RequestTimeout"}) &&
-      code != "RequestTimeTooSkewed") {
+  if (HasAny(code, {"Throttl", "TooManyRequests", "RequestLimitExceeded", "ServiceUnavailable", "InternalFailure", "InternalService",
+                    "OperationAborted", "RequestTimeout"})) {
     return Kind::kRetry;
   }
-  if (HasAny(code, {"AccessDenied", "UnrecognizedClient", "InvalidSignature", "SignatureDoesNotMatch", "IncompleteSignature", "MissingAuthentication", "ExpiredToken",
-                    "InvalidClientTokenId", "OptInRequired", "RequestTimeTooSkewed", "RequestExpired", "NotAuthorized", "KMSAccess", "UnknownOperation",
-                    "LimitExceeded", "ResourceNotFound"})) {
+  if (HasAny(code, {"AccessDenied", "UnrecognizedClient", "InvalidSignature", "SignatureDoesNotMatch", "IncompleteSignature",
+                    "MissingAuthentication", "ExpiredToken", "InvalidClientTokenId", "OptInRequired", "RequestTimeTooSkewed", "RequestExpired",
+                    "NotAuthorized", "KMSAccess", "UnknownOperation", "LimitExceeded", "ResourceNotFound"})) {
     return Kind::kSuspend;
   }
   if (HasAny(code, {"RequestEntityTooLarge", "RequestTooLarge"}) || HasAny(message, {"too large", "Too large"})) return Kind::kSplit;
   return otherwise;
+}
+
+std::string MessageIn(const std::string& body) {
+  const Json answer = ParseJson(body);
+  for (const char* key : {"message", "Message"}) {
+    if (answer.is_object() && answer.contains(key) && answer[key].is_string()) return answer[key].get<std::string>();
+  }
+  const size_t start = body.find("<Message>");
+  return start == std::string::npos ? "" : body.substr(start + 9, body.find('<', start + 9) - start - 9);
 }
 
 }  // namespace
@@ -87,7 +95,10 @@ std::string AwsErrorCode(const Response& response) {
 Outcome JudgeAws(const Response& response, size_t items) {
   Outcome outcome = JudgeHttp(response, items);
   if (!response.answered() || response.status < 400 || response.status >= 500) return outcome;
-  outcome.kind = KindOf(AwsErrorCode(response), response.body, outcome.kind);
+  const std::string code = AwsErrorCode(response);
+  outcome.kind = KindOf(code, response.body, outcome.kind);
+  // The first line of XML tells a person nothing.
+  if (!code.empty()) outcome.reason = fmt::format("HTTP {}: {}: {}", response.status, code, Printable(MessageIn(response.body), 300));
   return outcome;
 }
 

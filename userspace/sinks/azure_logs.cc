@@ -120,7 +120,8 @@ class AzureLogs final : public StreamSink {
         compress_(context.config.delivery().compression() != "none") {
     const config::v1::AzureLogs& config = context.config.azure_logs();
     const std::string stream = config.stream().empty() ? "Custom-OutlierIncidents" : config.stream();
-    url_ = JoinUrl(config.url(), fmt::format("/dataCollectionRules/{}/streams/{}?api-version=2023-01-01", PercentEncode(config.rule_id()), PercentEncode(stream)));
+    url_ = JoinUrl(config.url(), fmt::format("/dataCollectionRules/{}/streams/{}?api-version=2023-01-01", PercentEncode(config.rule_id()),
+                                             PercentEncode(stream)));
   }
 
   Limits limits() const override {

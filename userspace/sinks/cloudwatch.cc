@@ -2,7 +2,6 @@
 // (PutMetricData). The group and the stream of the log are made when the first batch finds them missing, so that no right to make them is
 // needed where they are there.
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include <fmt/format.h>
@@ -99,8 +98,8 @@ class CloudWatch final : public StreamSink {
     if (outcome.kind == Kind::kRefused || outcome.kind == Kind::kSplit) outcome.kind = Kind::kSuspend;
     // A person may make them meanwhile: the next batch finds out, not another try to make what is there.
     if (outcome.kind == Kind::kSuspend) making_ = Making::kNothing;
-    outcome.reason = fmt::format("cannot make log group {} or stream {}: {}; make them, or allow logs:CreateLogGroup and logs:CreateLogStream", group_, stream_,
-                                 outcome.reason);
+    outcome.reason = fmt::format("cannot make log group {} or stream {}: {}; make them, or allow logs:CreateLogGroup and logs:CreateLogStream",
+                                 group_, stream_, outcome.reason);
     return outcome;
   }
 
@@ -171,7 +170,7 @@ class CloudWatch final : public StreamSink {
   absl::Status Checked(const Response& response) override {
     const Outcome outcome = JudgeAws(response, 0);
     const std::string code = response.answered() ? AwsErrorCode(response) : "";
-    if (outcome.kind == Kind::kItems || code == "AccessDeniedException" || code == "ResourceNotFoundException") return absl::OkStatus();
+    if (outcome.kind == Kind::kItems || code.starts_with("AccessDenied") || code == "ResourceNotFoundException") return absl::OkStatus();
     return absl::UnavailableError(outcome.reason);
   }
 
@@ -208,7 +207,8 @@ class CloudWatch final : public StreamSink {
     for (size_t i = 0; i < order.size(); ++i) {
       if (i >= first && i < last) continue;
       outcome.items[order[i]] = ItemOutcome::kExpired;
-      outcome.reasons[order[i]] = i < first ? "older than 14 days, or than what the log group keeps" : "more than 2 hours ahead of the service's clock";
+      outcome.reasons[order[i]] =
+          i < first ? "older than 14 days, or than what the log group keeps" : "more than 2 hours ahead of the service's clock";
     }
     return outcome;
   }
@@ -226,7 +226,8 @@ absl::Status CheckLogName(std::string_view key, std::string_view name, bool grou
     return group ? word || std::string_view("_-/.#").find(c) != std::string_view::npos : c > ' ' && c != ':' && c != '*' && c != 0x7f;
   });
   if (plain) return absl::OkStatus();
-  return absl::InvalidArgumentError(fmt::format("{}: expected at most 512 {}", key, group ? "letters, digits and _ - / . #" : "characters other than : * and white space"));
+  const char* what = group ? "letters, digits and _ - / . #" : "characters other than : * and white space";
+  return absl::InvalidArgumentError(fmt::format("{}: expected at most 512 {}", key, what));
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // Datadog: every change is an event (Events v2, category alert); those of one incident share an aggregation key, so that status ok ends what
 // status warn or error began. Scores and signals are series (Metrics v2).
+#include <algorithm>
 #include <array>
-#include <cmath>
 
 #include <fmt/format.h>
 
@@ -121,7 +121,9 @@ std::string SeriesOf(const Gauge& gauge, const std::string& host, int64_t second
   Tags tags;
   for (const auto& [key, value] : gauge.dimensions) tags.Add(key, value);
   for (const auto& [key, value] : labels) tags.Add(key, value);
-  Json series = {{"metric", gauge.name}, {"type", 3}, {"points", Json::array({{{"timestamp", seconds}, {"value", gauge.value}}})}, {"tags", tags.Take()}};
+  Json series = {{"metric", gauge.name}, {"type", 3}};  // a gauge
+  series["points"] = Json::array({{{"timestamp", seconds}, {"value", gauge.value}}});
+  series["tags"] = tags.Take();
   if (const std::string_view unit = UnitWord(gauge.unit); !unit.empty()) series["unit"] = unit;
   if (!host.empty()) series["resources"] = Json::array({{{"type", "host"}, {"name", host}}});
   series["source_type_name"] = "outlier";
@@ -180,9 +182,8 @@ class Datadog final : public StreamSink {
   Outcome JudgeSamples(const Response& response) override {
     Outcome outcome = JudgeWithReset(response, 1);
     const Json answer = ParseJson(response.body);
-    if (outcome.kind == Outcome::Kind::kItems && answer.is_object() && answer.contains("errors") && answer["errors"].is_array() && !answer["errors"].empty()) {
-      outcome.warning = Describe(response);
-    }
+    const bool errors = answer.is_object() && answer.contains("errors") && answer["errors"].is_array() && !answer["errors"].empty();
+    if (outcome.kind == Outcome::Kind::kItems && errors) outcome.warning = Describe(response);
     return outcome;
   }
 

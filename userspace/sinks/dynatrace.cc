@@ -6,6 +6,7 @@
 // UNVERIFIED: that endTime closes an open event of the same payload (documented is its timeout, which therefore is short); that times are no
 // part of what makes a payload the same; the answer of metrics ingest.
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -45,7 +46,8 @@ int64_t Clamped(int64_t time_ms, WallTime now) {
 class Properties {
  public:
   void Add(std::string_view key, std::string_view value) {
-    if (!value.empty() && properties_.size() < kMostProperties) properties_.emplace(TruncateBytes(key, kPropertyKey), TruncateBytes(value, kProperty));
+    if (value.empty() || properties_.size() == kMostProperties) return;
+    properties_.emplace(TruncateBytes(key, kPropertyKey), TruncateBytes(value, kProperty));
   }
   void AddValue(std::string_view key, const Json& value) { Add(key, value.is_string() ? value.get<std::string>() : Dump(value)); }
   Json Take() { return std::move(properties_); }
@@ -68,7 +70,9 @@ Json ProblemOf(const Finding& finding, WallTime now) {
   // The opening stays first among the changes, however many follow.
   if (incident.changes_size() > 0) properties.Add("outlier.opened", incident.changes(0).detail());
   for (const auto& [key, value] : *finding.labels) properties.Add(fmt::format("labels.{}", key), value);
-  Json event = {{"eventType", "CUSTOM_ALERT"}, {"title", Truncate(fmt::format("{} on {} is unusual (incident {})", workload, host, Printable(incident.id(), 64)), kTitle)}};
+  const std::string title = fmt::format("{}{}{} is unusual (incident {})", workload.empty() ? "a workload" : workload,
+                                        host.empty() ? "" : " on ", host, Printable(incident.id(), 64));
+  Json event = {{"eventType", "CUSTOM_ALERT"}, {"title", Truncate(title, kTitle)}};
   const int64_t start = Clamped(Milliseconds(incident.has_opened_time() ? incident.opened_time() : finding.change.time()), now);
   event["startTime"] = start;
   if (IsOver(finding)) {
@@ -86,8 +90,8 @@ Json WordOf(const Finding& finding, WallTime now) {
   for (const auto& [name, value] : FieldsOf(finding, kProperty)) properties.AddValue(name, value);
   const std::string word = finding.gap ? "gap" : KindWord(finding.change.kind());
   const int64_t time = Clamped(Milliseconds(finding.change.time()), now);
-  return {{"eventType", "CUSTOM_INFO"}, {"title", Truncate(fmt::format("{}: {}", word, Headline(finding)), kTitle)}, {"startTime", time}, {"endTime", time},
-          {"properties", properties.Take()}};
+  const std::string title = Truncate(fmt::format("{}: {}", word, Headline(finding)), kTitle);
+  return {{"eventType", "CUSTOM_INFO"}, {"title", title}, {"startTime", time}, {"endTime", time}, {"properties", properties.Take()}};
 }
 
 bool IsWord(const Finding& finding) { return finding.gap || (IsOver(finding) && finding.change.kind() != v1::IncidentChange::RESOLVED); }
@@ -155,7 +159,8 @@ class Dynatrace final : public StreamSink {
     const Json& results = answer["eventIngestResults"];
     if (results.empty()) return OfItem(ItemOutcome::kRefused, "no monitored entity fits dynatrace.entity_selector, or the host by its name");
     for (const Json& result : results) {
-      const std::string status = result.is_object() && result.contains("status") && result["status"].is_string() ? result["status"].get<std::string>() : "OK";
+      const bool told = result.is_object() && result.contains("status") && result["status"].is_string();
+      const std::string status = told ? result["status"].get<std::string>() : "OK";
       // Its start is never ahead of this machine's clock: what is wrong with the time is its age.
       if (status == "INVALID_TIMESTAMPS") return OfItem(ItemOutcome::kExpired, Describe(response));
       if (status != "OK") return OfItem(ItemOutcome::kRefused, Describe(response));

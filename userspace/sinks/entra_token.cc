@@ -79,16 +79,18 @@ Outcome EntraToken::Prepared(const Response& response, WallTime now) {
     // The error's own words: they name the tenant or the client, never the secret.
     const std::string why = object ? TextOf(answer, "error_description") : "";
     if (response.answered() && !why.empty()) {
-      outcome.reason = fmt::format("no token: HTTP {}: {}: {}", response.status, Printable(TextOf(answer, "error"), 100), Printable(why.substr(0, why.find_first_of("\r\n")), 300));
+      const std::string line = why.substr(0, why.find_first_of("\r\n"));
+      outcome.reason = fmt::format("no token: HTTP {}: {}: {}", response.status, Printable(TextOf(answer, "error"), 100), Printable(line, 300));
     }
     return outcome;
   }
   const std::string token = object ? TextOf(answer, "access_token") : "";
-  const auto life = object && answer.contains("expires_in") ? std::chrono::seconds(std::min(SecondsOf(answer["expires_in"]), kMostSeconds)) : std::chrono::seconds(0);
+  const std::chrono::seconds life(object && answer.contains("expires_in") ? std::min(SecondsOf(answer["expires_in"]), kMostSeconds) : 0);
   // A header is made of it: anything but printable ASCII is no token.
   const bool plain = std::all_of(token.begin(), token.end(), [](unsigned char c) { return c > ' ' && c < 0x7f; });
   if (token.empty() || !plain || life.count() <= 0) {
-    return Outcome::Of(Outcome::Kind::kSuspend, "no token: the answer holds no access_token with expires_in; is token_url the address of Microsoft Entra ID?");
+    return Outcome::Of(Outcome::Kind::kSuspend,
+                       "no token: the answer holds no access_token with expires_in; is token_url the address of Microsoft Entra ID?");
   }
   token_ = token;
   token_of_ = asked_with_;

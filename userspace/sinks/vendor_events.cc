@@ -296,7 +296,8 @@ std::vector<Gauge> GaugesOf(const Samples& samples) {
   if (samples.status) AddHost(*samples.status, &out);
   std::vector<int> order(static_cast<size_t>(samples.sample.workloads_size()));
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return samples.sample.workloads(a).score() > samples.sample.workloads(b).score(); });
+  const auto score = [&](int i) { return std::isnan(samples.sample.workloads(i).score()) ? 0 : samples.sample.workloads(i).score(); };
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return score(a) > score(b); });
   for (const int i : order) AddWorkloadState(samples.sample.workloads(i), &out);
   return out.Take();
 }
@@ -328,7 +329,8 @@ absl::Status CheckHostPart(std::string_view key, std::string_view value, std::st
   const bool plain = std::all_of(value.begin(), value.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
   });
-  return plain ? absl::OkStatus() : absl::InvalidArgumentError(fmt::format("{}: expected letters, digits, dots and hyphens, such as {}", key, example));
+  if (plain) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format("{}: expected letters, digits, dots and hyphens, such as {}", key, example));
 }
 
 std::string BoundedKey(const std::string& text, size_t bytes) {
