@@ -3,10 +3,10 @@
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "$0: $*"; exit 1; }
 
-# Installs the packages of deploy/packages.txt that are not there. Nothing is fetched when nothing is missing.
+# Installs the packages of deploy/packages.txt of these kinds that are not there. Nothing is fetched when nothing is missing.
 install_packages() {
   local wanted missing=() package as_root=()
-  mapfile -t wanted < <(awk '!/^#/ && NF {print $1}' deploy/packages.txt)
+  mapfile -t wanted < <(awk -v kinds=" $* " '!/^#/ && NF && index(kinds, " " $2 " ") {print $1}' deploy/packages.txt)
   command -v dpkg-query >/dev/null || fail "this is not Debian: install the equivalents of deploy/packages.txt, then build with cmake"
   local installed
   # What an installed package provides is there too: some builds of nodejs bring npm and conflict with the package of that name.
@@ -24,6 +24,12 @@ install_packages() {
     fi
   fi
   say "installing ${#missing[@]} packages: ${missing[*]}"
+  # Servers among them are for tests, which start their own: the packages' must not start.
+  local policy=/usr/sbin/policy-rc.d
+  if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" install -m 755 /dev/stdin $policy
+    trap '"${as_root[@]}" rm -f /usr/sbin/policy-rc.d; trap - RETURN' RETURN
+  fi
   local install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o Dpkg::Use-Pty=0 -qq install -y --no-install-recommends "${missing[@]}")
   "${install[@]}" </dev/null >/dev/null 2>&1 && return
   "${as_root[@]}" apt-get -qq update </dev/null || fail "apt-get update failed; see its message above"
