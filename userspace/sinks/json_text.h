@@ -42,6 +42,11 @@ class JsonText {
   void Single(std::string_view key, double value);       // left out beyond what 32 bits hold
   void Flag(std::string_view key, bool value);
   void Time(std::string_view key, const google::protobuf::Timestamp& time);  // RFC 3339, milliseconds, within the years 1 to 9999
+  void Quote(std::string_view text) {                    // the text alone, no key, no comma
+    out_ += '"';
+    Escape(text);
+    out_ += '"';
+  }
 
  private:
   template <class Fill>
@@ -75,11 +80,6 @@ class JsonText {
     text[length++] = '"';
     text[length++] = ':';
     out_.append(text, length);
-  }
-  void Quote(std::string_view text) {
-    out_ += '"';
-    Escape(text);
-    out_ += '"';
   }
   void Escape(std::string_view text);
 

@@ -5,14 +5,12 @@
 // labels of relay.yaml, which the change does not hold, are extensions beside it.
 //
 // The signature is over the body as sent, so bodies are not compressed. 410 suspends: the receiver wants no more, and a person has to end it.
-#include <google/protobuf/duration.pb.h>
-#include <google/protobuf/util/json_util.h>
-
 #include <fmt/format.h>
 
 #include "userspace/base/status.h"
 #include "userspace/base/text.h"
 #include "userspace/sinks/page_words.h"
+#include "userspace/sinks/proto_json.h"
 #include "userspace/sinks/webhook_signature.h"
 
 namespace outlier {
@@ -21,48 +19,14 @@ namespace {
 
 constexpr size_t kMostAtOnce = 1000, kMostExtension = 1000;
 constexpr int64_t kLastSecond = 253'402'300'799;  // of the year 9999: RFC 3339 goes no further
-constexpr int64_t kLastDuration = 315'576'000'000;  // seconds in 10,000 years: protobuf's limit
 
 bool Sane(const google::protobuf::Timestamp& time) {
   return time.seconds() >= 0 && time.seconds() <= kLastSecond && time.nanos() >= 0 && time.nanos() < 1'000'000'000;
 }
 
-// Times and durations that the mapping cannot write are left out, wherever they are.
-void ClearImpossible(google::protobuf::Message* message) {
-  const google::protobuf::Reflection& reflection = *message->GetReflection();
-  std::vector<const google::protobuf::FieldDescriptor*> fields;
-  reflection.ListFields(*message, &fields);
-  for (const google::protobuf::FieldDescriptor* field : fields) {
-    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE || field->is_map()) continue;
-    if (field->is_repeated()) {
-      for (int i = 0; i < reflection.FieldSize(*message, field); ++i) ClearImpossible(reflection.MutableRepeatedMessage(message, field, i));
-      continue;
-    }
-    google::protobuf::Message* value = reflection.MutableMessage(message, field);
-    const auto* time = google::protobuf::DynamicCastToGenerated<google::protobuf::Timestamp>(value);
-    const auto* duration = google::protobuf::DynamicCastToGenerated<google::protobuf::Duration>(value);
-    const bool mapped = duration == nullptr || (std::abs(duration->seconds() / 2) < kLastDuration / 2 && std::abs(duration->nanos() / 2) < 500'000'000);
-    if (time != nullptr ? !Sane(*time) : !mapped) {
-      reflection.ClearField(message, field);
-    } else {
-      ClearImpossible(value);
-    }
-  }
-}
-
-// Protobuf's JSON mapping.
-absl::StatusOr<std::string> Mapped(const google::protobuf::Message& message) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  options.always_print_primitive_fields = true;
+std::string Mapped(const google::protobuf::Message& message) {
   std::string text;
-  if (google::protobuf::util::MessageToJsonString(message, &text, options).ok()) return text;
-  const std::unique_ptr<google::protobuf::Message> copy(message.New());
-  copy->CopyFrom(message);
-  ClearImpossible(copy.get());
-  text.clear();
-  const auto status = google::protobuf::util::MessageToJsonString(*copy, &text, options);
-  if (!status.ok()) return absl::InvalidArgumentError(fmt::format("cannot write the change as JSON: {}", std::string(status.message())));
+  AppendProtoJson(message, &text);
   return text;
 }
 
@@ -100,17 +64,15 @@ std::string LabelsText(const Finding& finding) {
   return text;
 }
 
-absl::StatusOr<std::string> DataOf(const Finding& finding) {
+std::string DataOf(const Finding& finding) {
   if (!finding.gap) return Mapped(finding.change);
-  absl::StatusOr<std::string> source = Mapped(finding.incident().source());
-  if (!source.ok()) return source.status();
   const Gap& gap = *finding.gap;
   // Numbers of 64 bits are texts in the mapping.
   return Dump(Json{{"first_sequence", fmt::format("{}", gap.first_sequence)}, {"last_sequence", fmt::format("{}", gap.last_sequence)},
-                   {"lost", fmt::format("{}", gap.lost)}, {"reason", gap.reason}, {"source", ParseJson(*source)}});
+                   {"lost", fmt::format("{}", gap.lost)}, {"reason", gap.reason}, {"source", ParseJson(Mapped(finding.incident().source()))}});
 }
 
-absl::StatusOr<std::string> Event(const Finding& finding) {
+std::string Event(const Finding& finding) {
   const v1::Incident& incident = finding.incident();
   Json event = {{"specversion", "1.0"}, {"id", Printable(FindingKey(finding))}, {"source", SourceOf(finding)}, {"type", TypeOf(finding)}};
   event["subject"] = finding.gap ? "feed/" + PercentEncode(finding.feed_id()) : "incident/" + PercentEncode(incident.id());
@@ -130,12 +92,10 @@ absl::StatusOr<std::string> Event(const Finding& finding) {
     extend("silencereason", finding.silence->reason());
   }
   event["datacontenttype"] = "application/json";
-  const absl::StatusOr<std::string> data = DataOf(finding);
-  if (!data.ok()) return data.status();
   // Put in as it is: parsing it again would cost more than writing it.
   std::string text = Dump(event);
   text.pop_back();
-  return text + ",\"data\":" + *data + "}";
+  return text + ",\"data\":" + DataOf(finding) + "}";
 }
 
 class Webhook : public StreamSink {
@@ -156,9 +116,8 @@ class Webhook : public StreamSink {
     if (!request.ok()) return request.status();
     std::string keys;  // of all events, so that the id stands for just these
     for (const Finding& finding : findings) {
-      const absl::StatusOr<std::string> event = Event(finding);
-      if (!event.ok()) return event.status();
-      request->body += (request->body.empty() ? batch_ ? "[" : "" : ",") + *event;
+      request->body += request->body.empty() ? batch_ ? "[" : "" : ",";
+      request->body += Event(finding);
       keys += FindingKey(finding) + "\n";
     }
     if (batch_) request->body += "]";
