@@ -1,25 +1,79 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <cstdlib>
 #include <set>
 #include <sstream>
 #include <thread>
 
-#include "tests/exposition/example.h"
+#include "tests/sinks/examples.h"
+#include "userspace/exposition/exposition.h"
 
 namespace outlier {
 namespace {
 
-using examples::kAddress;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
-constexpr char kOpenMetrics[] = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+constexpr char kOpenMetrics[] =
+    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+
+// Every metric: two sources, one of them away, hostile names, two sinks.
+constexpr char kAddress[] = "unix:///run/outlierd/outlierd.sock";
+
+std::vector<relay::v1::SinkStatus> Sinks() {
+  std::vector<relay::v1::SinkStatus> sinks(2);
+  sinks[0].set_name("search");
+  sinks[0].set_state(relay::v1::SinkStatus::DELIVERING);
+  sinks[0].set_delivered(1234);
+  sinks[0].set_retried(5);
+  sinks[0].mutable_last_success_time()->set_seconds(1'772'359'800);
+  sinks[0].mutable_last_success_time()->set_nanos(500'000'000);
+  relay::v1::SourcePosition* position = sinks[0].add_sources();
+  position->set_source(kAddress);
+  position->set_host_name("db-1");
+  position->set_feed_id(examples::kFeedId);
+  position->set_sequence(100);
+  position->set_last_sequence(110);
+  position->mutable_lag()->set_seconds(3);
+  position->mutable_lag()->set_nanos(250'000'000);
+  position->set_connected(true);
+  sinks[1].set_name("on\"call\\\n");
+  sinks[1].set_state(relay::v1::SinkStatus::SUSPENDED);
+  sinks[1].set_refused(2);
+  sinks[1].set_expired(1);
+  sinks[1].set_dead_letters(2);
+  *sinks[1].add_sources() = *position;
+  relay::v1::SourcePosition* away = sinks[1].add_sources();
+  away->set_source("web-1:7443");
+  away->set_host_name("web-1");
+  away->set_feed_id("feed-of-web-1");
+  return sinks;
+}
+
+void Fill(Exposition* exposition) {
+  exposition->SetOpen(examples::Source(), {});
+  for (const Finding& finding : {examples::Opened(), examples::Updated(), examples::RestartLoop(), examples::Silenced(), examples::Minimal(),
+                                 examples::Hostile(), examples::GapRecord()})
+    exposition->Observe(finding);
+  exposition->SetOpen(examples::Source(),
+                      std::vector{examples::Updated().incident(), examples::RestartLoop().incident(), examples::Hostile().incident()});
+  exposition->Observe(examples::HostStatus());
+  Samples hostile = examples::HostileSamples();
+  hostile.source.set_feed_id("feed-of-web-2");
+  *hostile.status->mutable_source() = hostile.source;
+  hostile.sample.set_lost(7);
+  exposition->Observe(hostile);
+  exposition->SetStatus(kAddress, *examples::HostStatus().status);
+  exposition->SetSinks(Sinks());
+  exposition->SetSilences(1);
+}
 
 std::string Filled(std::string_view accept = "") {
   Exposition exposition;
-  examples::Fill(&exposition);
+  Fill(&exposition);
   return exposition.Render(accept).body;
 }
 
@@ -42,7 +96,7 @@ TEST(Exposition, HasEveryMetricOnceWithTypeAndHelp) {
     EXPECT_EQ(LinesOf(page, "# HELP " + name + " ").size(), 1u) << name;
     EXPECT_FALSE(LinesOf(page, name + (spec.counter ? "_total" : "") + (spec.name == "outlier_silences_active" ? " " : "{")).empty()) << name;
     EXPECT_EQ(LinesOf(page, "# UNIT " + name + " ").size(), spec.unit.empty() ? 0u : 1u) << name;
-    if (!spec.unit.empty()) EXPECT_TRUE(spec.name.ends_with(spec.unit)) << "OpenMetrics: a name ends with its unit";
+    EXPECT_TRUE(spec.name.ends_with(spec.unit)) << "OpenMetrics: a name ends with its unit";
   }
   EXPECT_TRUE(page.ends_with("\n# EOF\n"));
   EXPECT_THAT(page, Not(HasSubstr("\n\n")));
@@ -52,7 +106,8 @@ TEST(Exposition, TellsNumbersOfSourcesSinksAndIncidents) {
   const std::string page = Filled(kOpenMetrics);
   for (const char* line : {
            "outlier_workload_score{host=\"db-1\",kind=\"systemd_unit\",workload=\"redis-server.service\"} 91.25\n",
-           "outlier_incident_score{host=\"db-1\",incident=\"9a3f6c1e55d07b28\",pattern=\"drift\",severity=\"critical\",workload=\"redis-server.service\"} 91.25\n",
+           "outlier_incident_score{host=\"db-1\",incident=\"9a3f6c1e55d07b28\",pattern=\"drift\",severity=\"critical\",workload=\"redis-server."
+           "service\"} 91.25\n",
            "outlier_incidents_open{host=\"db-1\",severity=\"critical\"} 3\n",
            "outlier_incidents_open{host=\"db-1\",severity=\"warning\"} 0\n",
            "outlier_incident_changes_total{host=\"db-1\",kind=\"opened\"} 4\n",
@@ -93,6 +148,15 @@ TEST(Exposition, ThePlainFormatDescribesCountersByTheirWholeName) {
   EXPECT_THAT(page, AllOf(HasSubstr("# TYPE outlier_losses_total counter\n"), Not(HasSubstr("# EOF")), Not(HasSubstr("# UNIT"))));
 }
 
+TEST(Exposition, PromtoolAcceptsThePlainFormat) {
+  if (std::system("command -v promtool > /dev/null") != 0) GTEST_SKIP() << "promtool is not there; it comes with Debian's package prometheus";
+  std::FILE* promtool = popen("promtool check metrics", "w");
+  ASSERT_NE(promtool, nullptr);
+  const std::string page = Filled();
+  EXPECT_EQ(std::fwrite(page.data(), 1, page.size(), promtool), page.size());
+  EXPECT_EQ(pclose(promtool), 0) << page;
+}
+
 TEST(Exposition, TheFormatIsTheClientsWish) {
   EXPECT_TRUE(WantsOpenMetrics(kOpenMetrics));
   EXPECT_TRUE(WantsOpenMetrics("application/openmetrics-text"));
@@ -107,7 +171,8 @@ TEST(Exposition, TheFormatIsTheClientsWish) {
   Exposition exposition;
   EXPECT_EQ(exposition.Render(kOpenMetrics).content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
   EXPECT_EQ(exposition.Render("text/html").content_type, "text/plain; version=0.0.4; charset=utf-8");
-  EXPECT_EQ(exposition.Render(kOpenMetrics).body, "# TYPE outlier_silences_active gauge\n# HELP outlier_silences_active Silences in force.\noutlier_silences_active 0\n# EOF\n");
+  EXPECT_EQ(exposition.Render(kOpenMetrics).body,
+            "# TYPE outlier_silences_active gauge\n# HELP outlier_silences_active Silences in force.\noutlier_silences_active 0\n# EOF\n");
 }
 
 TEST(Exposition, CardinalityIsBoundedAndWhatIsLeftOutIsCounted) {
@@ -126,7 +191,8 @@ TEST(Exposition, CardinalityIsBoundedAndWhatIsLeftOutIsCounted) {
   EXPECT_EQ(LinesOf(page, "outlier_workload_score{").size(), 20u);
   EXPECT_EQ(LinesOf(page, "outlier_incident_score{").size(), 10u);
   EXPECT_THAT(page, HasSubstr("outlier_workloads_not_shown{host=\"db-1\"} 983\n"));
-  EXPECT_THAT(page, AllOf(HasSubstr("workload=\"redis-server.service\"} 91.25"), HasSubstr("workload=\"worker-999\"} 49.95"), Not(HasSubstr("workload=\"worker-1\"}"))));
+  EXPECT_THAT(page, AllOf(HasSubstr("workload=\"redis-server.service\"} 91.25"), HasSubstr("workload=\"worker-999\"} 49.95"),
+                          Not(HasSubstr("workload=\"worker-1\"}"))));
 }
 
 TEST(Exposition, AChangeThatComesTwiceCountsOnce) {
@@ -135,7 +201,8 @@ TEST(Exposition, AChangeThatComesTwiceCountsOnce) {
     for (const Finding& finding : examples::Life()) exposition.Observe(finding);
   }
   const std::string page = exposition.Render("").body;
-  EXPECT_THAT(page, AllOf(HasSubstr("outlier_incident_changes_total{host=\"db-1\",kind=\"resolved\"} 1\n"), Not(HasSubstr("outlier_incident_score{"))));
+  EXPECT_THAT(page,
+              AllOf(HasSubstr("outlier_incident_changes_total{host=\"db-1\",kind=\"resolved\"} 1\n"), Not(HasSubstr("outlier_incident_score{"))));
 }
 
 TEST(Exposition, HowManyAreOpenIsToldOnlyWhileItIsKnown) {
@@ -154,7 +221,7 @@ TEST(Exposition, HowManyAreOpenIsToldOnlyWhileItIsKnown) {
 
 TEST(Exposition, AFeedThatReplacesAnotherTakesItsPlace) {
   Exposition exposition;
-  examples::Fill(&exposition);
+  Fill(&exposition);
   v1::Status fresh = *examples::HostStatus().status;
   fresh.mutable_source()->set_feed_id("another");
   exposition.SetStatus(kAddress, fresh);
@@ -165,11 +232,12 @@ TEST(Exposition, AFeedThatReplacesAnotherTakesItsPlace) {
 
 TEST(Exposition, WorkloadsOfASourceThatIsAwayAreNotToldAsIfTheyWereNow) {
   Exposition exposition;
-  examples::Fill(&exposition);
+  Fill(&exposition);
   exposition.SetConnected(kAddress, false);
   const std::string page = exposition.Render("").body;
   EXPECT_THAT(page, Not(HasSubstr("outlier_workload_score{host=\"db-1\"")));
-  EXPECT_THAT(page, AllOf(HasSubstr("outlier_source_up{host=\"db-1\",source=\"unix:///run/outlierd/outlierd.sock\"} 0\n"), HasSubstr("incident=\"9a3f6c1e55d07b28\"")));
+  EXPECT_THAT(page, AllOf(HasSubstr("outlier_source_up{host=\"db-1\",source=\"unix:///run/outlierd/outlierd.sock\"} 0\n"),
+                          HasSubstr("incident=\"9a3f6c1e55d07b28\"")));
 }
 
 TEST(Exposition, LostSamplesAddUpOverStreams) {
@@ -190,7 +258,7 @@ TEST(Exposition, IsFedAndAskedFromSeveralThreads) {
       for (const Finding& finding : examples::Many(200, 1 + 200 * static_cast<uint64_t>(t))) exposition.Observe(finding);
       exposition.Observe(examples::HostStatus());
       exposition.SetStatus(kAddress, *examples::HostStatus().status);
-      exposition.SetSinks(examples::Sinks());
+      exposition.SetSinks(Sinks());
     });
   }
   for (int i = 0; i < 20; ++i) EXPECT_TRUE(exposition.Render(kOpenMetrics).body.ends_with("# EOF\n"));

@@ -57,7 +57,7 @@ void Mend(config::v1::Sink* sink) {
       sink->mutable_opensearch()->clear_api_key_file();
       break;
     case Sink::kOtlp:
-      for (const char* field : {"key_file", "header_file", "aws", "entra"}) {
+      for (const char* field : {"key_file", "aws", "entra"}) {
         sink->otlp().GetReflection()->ClearField(sink->mutable_otlp(), sink->otlp().GetDescriptor()->FindFieldByName(field));
       }
       break;

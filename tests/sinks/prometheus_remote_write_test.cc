@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 #include <snappy.h>
 
+#include <algorithm>
 #include <bit>
+#include <functional>
 #include <map>
 
 #include "prometheus/remote_write.pb.h"
@@ -45,7 +47,8 @@ Written Decoded(const Request& request) {
       last = label.name();
       name += label.name() == "__name__" ? label.value() + "{" : label.name() + "=" + label.value() + ",";
     }
-    name.back() == ',' ? name.back() = '}' : name += '}';
+    if (name.back() == ',') name.pop_back();
+    name += '}';
     std::vector<std::string>& samples = written[name];
     EXPECT_TRUE(samples.empty()) << "a series is there once: " << name;
     int64_t before = 0;
@@ -77,8 +80,8 @@ std::string HeaderOf(const Request& request, std::string_view name) {
 }
 
 std::string Incident(const std::string& severity) {
-  return "outlier_incident_score{environment=production,host=db-1,incident=" + std::string(examples::kIncidentId) + ",pattern=drift,severity=" + severity +
-         ",team=storage,workload=redis-server.service}";
+  return "outlier_incident_score{environment=production,host=db-1,incident=" + std::string(examples::kIncidentId) +
+         ",pattern=drift,severity=" + severity + ",team=storage,workload=redis-server.service}";
 }
 std::string Score(const std::string& kind, const std::string& workload) {
   return "outlier_workload_score{environment=production,host=db-1,kind=" + kind + ",team=storage,workload=" + workload + "}";
@@ -92,7 +95,8 @@ class RemoteWriteTest : public testing::Test {
     change(context.config.mutable_prometheus_remote_write());
     return MakeSink(context);
   }
-  std::unique_ptr<StreamSink> Make(const std::function<void(config::v1::PrometheusRemoteWrite*)>& change = [](config::v1::PrometheusRemoteWrite*) {}) {
+  std::unique_ptr<StreamSink> Make(const std::function<void(config::v1::PrometheusRemoteWrite*)>& change = [](config::v1::PrometheusRemoteWrite*) {
+  }) {
     absl::StatusOr<AnySink> sink = Try([&](config::v1::PrometheusRemoteWrite* config) {
       config->set_url("http://127.0.0.1:9090/api/v1/write");
       change(config);
@@ -184,8 +188,9 @@ TEST_F(RemoteWriteTest, AChangeThatComesAfterASampleIsToldAMomentLater) {
   const auto sink = Make();
   Deliver(*sink, {examples::Opened()});
   Sample(*sink, examples::Scores());  // at 610 s, before the changes of 60 s and 120 s arrive
-  EXPECT_THAT(Deliver(*sink, {examples::Updated(), examples::Acknowledged()}),
-              ElementsAre(Pair(Incident("critical"), ElementsAre("91.25@610002", "91.25@610003")), Pair(Incident("major"), ElementsAre("stale@610001"))));
+  EXPECT_THAT(
+      Deliver(*sink, {examples::Updated(), examples::Acknowledged()}),
+      ElementsAre(Pair(Incident("critical"), ElementsAre("91.25@610001", "91.25@610002")), Pair(Incident("major"), ElementsAre("stale@610001"))));
 }
 
 TEST_F(RemoteWriteTest, AnIncidentThatResolvedInAGapEndsWhenWhatIsOpenIsKnownAgain) {
@@ -194,7 +199,8 @@ TEST_F(RemoteWriteTest, AnIncidentThatResolvedInAGapEndsWhenWhatIsOpenIsKnownAga
   EXPECT_THAT(Sample(*sink, examples::Scores()), AllOf(Contains(Key(Incident("major"))), Not(Contains(Key(HasSubstr("outlier_incidents_open"))))))
       << "how many are open, nobody knows";
   sink->SetOpen(examples::Source(), {});
-  EXPECT_THAT(Sample(*sink, At(examples::Scores(), 10)), AllOf(Contains(Pair(Incident("major"), ElementsAre("stale@620000"))), Contains(Key(HasSubstr("outlier_incidents_open")))));
+  EXPECT_THAT(Sample(*sink, At(examples::Scores(), 10)),
+              AllOf(Contains(Pair(Incident("major"), ElementsAre("stale@620000"))), Contains(Key(HasSubstr("outlier_incidents_open")))));
 }
 
 TEST_F(RemoteWriteTest, CardinalityIsBounded) {
@@ -209,7 +215,8 @@ TEST_F(RemoteWriteTest, CardinalityIsBounded) {
     state->set_score(i * 0.05);
   }
   const Written written = Sample(*sink, samples);
-  const auto scores = std::count_if(written.begin(), written.end(), [](const auto& entry) { return entry.first.starts_with("outlier_workload_score"); });
+  const auto scores =
+      std::count_if(written.begin(), written.end(), [](const auto& entry) { return entry.first.starts_with("outlier_workload_score"); });
   EXPECT_EQ(scores, 200);
   EXPECT_THAT(written, Contains(Pair(Score("systemd_unit", "redis-server.service"), testing::_))) << "the highest are shown";
   EXPECT_THAT(written, Contains(Pair("outlier_workloads_not_shown{environment=production,host=db-1,team=storage}", ElementsAre("803@610000"))));
@@ -266,10 +273,12 @@ TEST_F(RemoteWriteTest, ConfigurationsThatCannotWorkAreRefused) {
 TEST_F(RemoteWriteTest, LabelsOfTheConfigurationAreNamedAsPrometheusAllows) {
   const auto sink = Make();
   Finding finding = examples::Opened();
-  finding.labels = std::make_shared<Labels>(Labels{{"cloud.region", "eu"}, {"1st", "x"}, {"__name__", "stolen"}, {"host", "stolen"}, {"empty", ""}, {"host", "again"}});
+  finding.labels = std::make_shared<Labels>(
+      Labels{{"cloud.region", "eu"}, {"1st", "x"}, {"__name__", "stolen"}, {"host", "stolen"}, {"empty", ""}, {"host", "again"}});
   const Written written = Decoded(Encoded(*sink, {finding}));
   ASSERT_EQ(written.size(), 1u);
-  EXPECT_THAT(written.begin()->first, AllOf(HasSubstr("cloud_region=eu"), HasSubstr("_st=x"), HasSubstr("label__name__=stolen"), HasSubstr("host=db-1"), Not(HasSubstr("empty"))));
+  EXPECT_THAT(written.begin()->first, AllOf(HasSubstr("cloud_region=eu"), HasSubstr("_st=x"), HasSubstr("label__name__=stolen"),
+                                            HasSubstr("host=db-1"), Not(HasSubstr("empty"))));
 }
 
 }  // namespace

@@ -77,8 +77,8 @@ std::optional<OpenIncident> OpenAfter(const v1::Incident& incident) {
   if (incident.state() == v1::Incident::RESOLVED) return std::nullopt;
   OpenIncident open;
   open.workload = incident.workload().name();
-  open.severity = LowerCase(v1::Incident::Severity_Name(incident.severity()));
-  open.pattern = LowerCase(v1::Incident::Pattern_Name(incident.pattern()));
+  if (incident.severity() != v1::Incident::SEVERITY_UNSPECIFIED) open.severity = LowerCase(v1::Incident::Severity_Name(incident.severity()));
+  if (incident.pattern() != v1::Incident::PATTERN_UNSPECIFIED) open.pattern = LowerCase(v1::Incident::Pattern_Name(incident.pattern()));
   open.score = incident.score();
   return open;
 }
@@ -145,7 +145,8 @@ void SourceNumbers::Write(const NumbersLimits& limits, MetricFamilies* families)
   for (const auto& it : Highest(workloads_, limits.workloads, [](double score) { return score; })) {
     families->Add(Metric::kWorkloadScore, MakeSeriesLabels({{"host", host_}, {"kind", it->first.second}, {"workload", it->first.first}}), it->second);
   }
-  families->Add(Metric::kWorkloadsNotShown, MakeSeriesLabels({{"host", host_}}), Of(workloads_.size() - std::min(workloads_.size(), limits.workloads)));
+  families->Add(Metric::kWorkloadsNotShown, MakeSeriesLabels({{"host", host_}}),
+                Of(workloads_.size() - std::min(workloads_.size(), limits.workloads)));
 
   for (const auto& it : Highest(open_, limits.incidents, [](const OpenIncident& open) { return open.score; })) {
     families->Add(Metric::kIncidentScore, IncidentLabels(host_, it->first, it->second), it->second.score);
@@ -163,7 +164,9 @@ void SourceNumbers::Write(const NumbersLimits& limits, MetricFamilies* families)
   }
   if (!status_) return;
   const v1::Budgets& budgets = status_->budgets();
-  const auto add = [&](Metric metric, std::string_view of, double value) { families->Add(metric, MakeSeriesLabels({{"host", host_}, {"of", of}}), value); };
+  const auto add = [&](Metric metric, std::string_view of, double value) {
+    families->Add(metric, MakeSeriesLabels({{"host", host_}, {"of", of}}), value);
+  };
   add(Metric::kFalseAlarms, "promised", budgets.false_alarms_per_week_promised());
   add(Metric::kFalseAlarms, "achieved", budgets.false_alarms_per_week_achieved());
   add(Metric::kFalseAlarms, "expected", budgets.false_alarms_per_week_expected());

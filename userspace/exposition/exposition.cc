@@ -122,7 +122,8 @@ void Exposition::WriteSinks(MetricFamilies* families) const {
     families->Add(Metric::kSinkDeadLetters, labels, Of(sink.dead_letters()));
     families->Add(Metric::kSinkSuspended, labels, sink.state() == relay::v1::SinkStatus::SUSPENDED ? 1 : 0);
     if (sink.has_last_success_time()) {
-      families->Add(Metric::kSinkLastSuccess, labels, static_cast<double>(sink.last_success_time().seconds()) + sink.last_success_time().nanos() * 1e-9);
+      families->Add(Metric::kSinkLastSuccess, labels,
+                    static_cast<double>(sink.last_success_time().seconds()) + sink.last_success_time().nanos() * 1e-9);
     }
     for (const relay::v1::SourcePosition& position : sink.sources()) {
       const SeriesLabels of_source = MakeSeriesLabels({{"sink", sink.name()}, {"source", position.source()}});

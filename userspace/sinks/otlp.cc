@@ -129,7 +129,8 @@ class OtlpSink final : public StreamSink {
     const Finding* last = nullptr;
     opentelemetry::proto::logs::v1::ScopeLogs* scope = nullptr;
     for (const Finding& finding : findings) {
-      const bool same = last != nullptr && last->labels == finding.labels && last->incident().source().SerializeAsString() == finding.incident().source().SerializeAsString();
+      const bool same = last != nullptr && last->labels == finding.labels &&
+                        last->incident().source().SerializeAsString() == finding.incident().source().SerializeAsString();
       if (!same) {
         auto* resource_logs = message.add_resource_logs();
         FillOtlpResource(finding.incident().source(), finding.labels.get(), resource_logs->mutable_resource());
@@ -148,7 +149,8 @@ class OtlpSink final : public StreamSink {
     if (outcome.kind != Outcome::Kind::kItems) return outcome;
     collector::logs::v1::ExportLogsServiceResponse answer;
     if (!Parse(response, &answer)) return outcome;
-    return WithPartialSuccess(std::move(outcome), answer.partial_success().rejected_log_records(), answer.partial_success().error_message(), "log records");
+    return WithPartialSuccess(std::move(outcome), answer.partial_success().rejected_log_records(), answer.partial_success().error_message(),
+                              "log records");
   }
 
   std::vector<Request> EncodeSamples(const Samples& samples, WallTime now) override {
@@ -254,7 +256,8 @@ class OtlpSink final : public StreamSink {
       if (const std::string message = ErrorMessage(response); !message.empty()) outcome.reason = fmt::format("HTTP {}: {}", status, message);
     }
     if (outcome.kind == Outcome::Kind::kItems && response.Header("content-type").starts_with("text/html")) {
-      return Outcome::Of(Outcome::Kind::kSuspend, fmt::format("HTTP {}: a web page, not the answer of an OTLP receiver; is the address right?", status));
+      return Outcome::Of(Outcome::Kind::kSuspend,
+                         fmt::format("HTTP {}: a web page, not the answer of an OTLP receiver; is the address right?", status));
     }
     double seconds = 0;
     const std::string reset(response.Header("x-ratelimit-reset"));  // Datadog's word for Retry-After
@@ -323,10 +326,12 @@ absl::StatusOr<Addresses> AddressesOf(const config::v1::Otlp& config, const Otlp
   if (base.empty()) base = grpc ? preset.grpc_endpoint : preset.http_endpoint;
   if (needed && base.empty() && preset.key == Key::kEntra) {
     return absl::InvalidArgumentError(
-        "otlp: preset azure_monitor needs metrics_endpoint and logs_endpoint (\"-\" = none): the addresses of the data collection endpoint with rule and stream");
+        "otlp: preset azure_monitor needs metrics_endpoint and logs_endpoint (\"-\" = none): the addresses of the data collection endpoint with rule "
+        "and stream");
   }
   if (needed && base.empty() && preset.key != Key::kAws) {
-    return absl::InvalidArgumentError(fmt::format("otlp.endpoint: needed{}, but not given", preset.name == "none" ? "" : fmt::format(" with preset {}", preset.name)));
+    return absl::InvalidArgumentError(
+        fmt::format("otlp.endpoint: needed{}, but not given", preset.name == "none" ? "" : fmt::format(" with preset {}", preset.name)));
   }
   if (grpc) {
     // Who gives host:port means TLS.
@@ -346,9 +351,11 @@ absl::StatusOr<Addresses> AddressesOf(const config::v1::Otlp& config, const Otlp
     if (addresses.logs.empty()) addresses.logs = JoinUrl(logs_base, preset.logs_path);
     if (addresses.metrics.empty()) addresses.metrics = JoinUrl(metrics_base, preset.metrics_path);
   }
-  if (addresses.logs == "-" && addresses.metrics == "-") return absl::InvalidArgumentError("otlp: neither logs nor metrics are to be sent; leave the sink out");
-  for (auto [key, address] : {std::pair{"otlp.endpoint", config.endpoint().empty() ? std::string() : base}, std::pair{"otlp.logs_endpoint", addresses.logs},
-                              std::pair{"otlp.metrics_endpoint", addresses.metrics}}) {
+  if (addresses.logs == "-" && addresses.metrics == "-") {
+    return absl::InvalidArgumentError("otlp: neither logs nor metrics are to be sent; leave the sink out");
+  }
+  for (auto [key, address] : {std::pair{"otlp.endpoint", config.endpoint().empty() ? std::string() : base},
+                              std::pair{"otlp.logs_endpoint", addresses.logs}, std::pair{"otlp.metrics_endpoint", addresses.metrics}}) {
     if (address.empty() || address == "-") continue;
     if (absl::Status status = CheckUrl(key, address); !status.ok()) return status;
     const std::string_view rest = std::string_view(address).substr(address.find("://") + 3);
@@ -371,7 +378,9 @@ namespace sinks {
 absl::StatusOr<AnySink> MakeOtlp(const SinkContext& context) {
   const config::v1::Otlp& config = context.config.otlp();
   const OtlpPreset* preset = FindOtlpPreset(config.preset());
-  if (preset == nullptr) return absl::InvalidArgumentError(fmt::format("otlp.preset: {} is none of those there are", Printable(config.preset(), 100)));
+  if (preset == nullptr) {
+    return absl::InvalidArgumentError(fmt::format("otlp.preset: {} is none of those there are", Printable(config.preset(), 100)));
+  }
   const bool grpc = config.protocol() == "grpc";
   if (grpc && !preset->grpc) return absl::InvalidArgumentError(fmt::format("otlp.protocol: {} takes OTLP over HTTP only", preset->name));
   if (preset->cumulative_refused && config.temporality() == "cumulative") {
@@ -383,7 +392,8 @@ absl::StatusOr<AnySink> MakeOtlp(const SinkContext& context) {
     status = absl::InvalidArgumentError("otlp.key_file: only a preset says which header holds it; put \"Name: value\" into header_file");
   }
   if ((preset->key == Key::kAws || preset->key == Key::kEntra) && !config.key_file().empty()) {
-    status = absl::InvalidArgumentError(fmt::format("otlp.key_file: preset {} has its keys under {}", preset->name, preset->key == Key::kAws ? "aws" : "entra"));
+    status = absl::InvalidArgumentError(
+        fmt::format("otlp.key_file: preset {} has its keys under {}", preset->name, preset->key == Key::kAws ? "aws" : "entra"));
   }
   if (status.ok() && preset->key == Key::kAws) {
     status = CheckGiven("otlp.aws.region", config.aws().region());

@@ -154,14 +154,16 @@ void WriteSignal(const v1::SeriesValue& value, const v1::Workload& workload, con
 
 void WriteWorkload(const v1::WorkloadState& state, const std::string& identity, Writer* writer) {
   const auto add = [&](std::string_view name, std::string_view unit, std::string_view description, Instrument instrument, double value) {
-    writer->Add({name, unit, description, instrument, value}, identity, [&](OtlpAttributes* attributes) { AddOtlpWorkload(state.workload(), attributes); });
+    writer->Add({name, unit, description, instrument, value}, identity,
+                [&](OtlpAttributes* attributes) { AddOtlpWorkload(state.workload(), attributes); });
   };
   add("outlier.workload.score", "1", "How unusual the workload is now, 0 to 100.", Instrument::kGauge, state.score());
   add("outlier.workload.warming_up", "1", "1 while its normal is still being learned.", Instrument::kGauge, state.warming_up() ? 1 : 0);
   add("process.cpu.time", "s", "CPU time of all its processes, ended ones included.", Instrument::kCounter, state.cpu_seconds());
   add("outlier.workload.process.starts", "{process}", "Processes that began.", Instrument::kCounter, static_cast<double>(state.processes_started()));
   add("outlier.workload.process.ends", "{process}", "Processes that ended.", Instrument::kCounter, static_cast<double>(state.processes_ended()));
-  add("outlier.workload.restart.count", "{restart}", "Times its main process began anew.", Instrument::kCounter, static_cast<double>(state.restarts()));
+  add("outlier.workload.restart.count", "{restart}", "Times its main process began anew.", Instrument::kCounter,
+      static_cast<double>(state.restarts()));
   for (const v1::SeriesValue& value : state.values()) WriteSignal(value, state.workload(), identity, writer);
   if (!state.values().empty()) return;  // they say what follows
   add("outlier.workload.process.count", "{process}", "", Instrument::kGauge, state.processes());

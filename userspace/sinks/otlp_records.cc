@@ -97,7 +97,8 @@ void AddIncident(const v1::Incident& incident, OtlpAttributes* attributes) {
   a.Texts("outlier.incident.contributions", contributions);
   a.Texts("outlier.incident.suspects", suspects);
   a.Texts("outlier.influencers", influencers);
-  a.Texts("outlier.incident.related_incident_ids", std::vector<std::string>(incident.related_incident_ids().begin(), incident.related_incident_ids().end()));
+  a.Texts("outlier.incident.related_incident_ids",
+          std::vector<std::string>(incident.related_incident_ids().begin(), incident.related_incident_ids().end()));
   if (incident.has_coverage()) {
     a.Integer("outlier.incident.coverage.events_lost", Signed(incident.coverage().events_lost()));
     a.Real("outlier.incident.coverage.sampled_share", incident.coverage().sampled_share());
@@ -137,7 +138,8 @@ void OtlpAttributes::Texts(std::string_view key, std::span<const std::string> va
   auto* into = Add(key);
   if (into == nullptr) return;
   auto* array = into->mutable_array_value();
-  for (const std::string& value : values.first(std::min(values.size(), kMaxElements))) array->add_values()->set_string_value(Printable(value, kMaxElement));
+  for (const std::string& value : values.first(std::min(values.size(), kMaxElements)))
+    array->add_values()->set_string_value(Printable(value, kMaxElement));
 }
 
 void OtlpAttributes::Integer(std::string_view key, int64_t value) {

@@ -277,7 +277,8 @@ absl::StatusOr<AnySink> MakePrometheusRemoteWrite(const SinkContext& context) {
   if (absl::Status status = CheckGiven("prometheus_remote_write.url", config.url()); !status.ok()) return status;
   if (absl::Status status = CheckUrl("prometheus_remote_write.url", config.url()); !status.ok()) return status;
   if (!config.bearer_token_file().empty() && !config.password_file().empty()) {
-    return absl::InvalidArgumentError("prometheus_remote_write: bearer_token_file and password_file are both given; one Authorization header is sent");
+    return absl::InvalidArgumentError(
+        "prometheus_remote_write: bearer_token_file and password_file are both given; one Authorization header is sent");
   }
   if (config.username().empty() != config.password_file().empty()) {
     return absl::InvalidArgumentError("prometheus_remote_write: username and password_file go together");
