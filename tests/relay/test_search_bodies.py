@@ -165,6 +165,18 @@ def test_a_block_suspends_until_it_is_lifted(search: SearchServer, sink: SinkDri
     assert len(search.documents(stream)) == 3
 
 
+@pytest.mark.parametrize("block", ["read_only_allow_delete", "read_only"])
+def test_a_block_of_the_whole_cluster_suspends_too(search: SearchServer, sink: SinkDriver, block: str) -> None:
+    assert all_delivered(sink.deliver("opened"))
+    search.rest.put("/_cluster/settings", {"persistent": {f"cluster.blocks.{block}": True}}).expect(200)
+    try:
+        outcome = sink.deliver("updated")
+    finally:
+        search.rest.put("/_cluster/settings", {"persistent": {f"cluster.blocks.{block}": None}}).expect(200)
+    assert outcome["kind"] == "suspend" and "cluster_block_exception" in outcome["reason"]
+    assert all_delivered(sink.deliver("updated"))
+
+
 def test_no_plain_index_is_made_where_nothing_is_set_up(search: SearchServer, sink: SinkDriver, unique: str, stream: str) -> None:
     if isinstance(search, Elasticsearch):  # it refuses by itself; a template that is no stream's stands for none
         search.rest.put(f"/_index_template/{unique}", {"index_patterns": [stream], "priority": 300}).expect(200)

@@ -159,6 +159,19 @@ TEST(JudgeBulk, BlocksMissingRightsAndMissingIndicesSuspend) {
   EXPECT_THAT(JudgeBulk(Answer(Items({Failed(404, "index_not_found_exception"), kCreated})), {findings.data(), 1}).reason, HasSubstr("outlier-relay setup"));
 }
 
+TEST(JudgeBulk, ABlockOfTheWholeRequestSuspendsWhateverItsStatus) {
+  const std::vector<Finding> one = {examples::Opened()};
+  for (const int status : {403, 429, 503}) {
+    Response response = Answer(R"({"error":{"type":"cluster_block_exception","reason":"blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded]"}})");
+    response.status = status;
+    EXPECT_EQ(JudgeBulk(response, one).kind, Kind::kSuspend) << status;
+    EXPECT_EQ(JudgeBulkOfSamples(response).kind, Kind::kSuspend) << status;
+  }
+  Response busy = Answer(R"({"error":{"type":"es_rejected_execution_exception","reason":"rejected"}})");
+  busy.status = 429;
+  EXPECT_EQ(JudgeBulk(busy, one).kind, Kind::kRetry);
+}
+
 TEST(JudgeBulk, AnAnswerThatIsNotWholeMeansAllAgain) {
   const std::vector<Finding> findings = {examples::Opened(), examples::Updated()};
   const std::string whole = Items({kCreated, kCreated, kCreated, kCreated});

@@ -28,7 +28,7 @@ Finding Silenced();      // MINOR, under a maintenance window; sequence 107
 Finding Minimal();       // all that is sure: feed, sequence, kind, time, id; sequence 108
 // Every text quotes, breaks lines, ends tags, hides escapes, runs to the right or is 3,000 characters long; numbers that JSON has not; sequence 109.
 Finding Hostile();
-Finding Huge();          // 200 contributions, 100 suspects of 20 sentences each, 50 events of its life: some 300 KB; sequence 110
+Finding Huge();          // 200 contributions, 100 suspects of 20 sentences each, 50 events of its life: some 370 KB as JSON; sequence 110
 Finding GapRecord();     // 40 changes compacted away, 60 to 99
 Finding UnknownGap();    // a feed that was replaced: nobody knows what was lost
 std::vector<Finding> All();  // all of the above

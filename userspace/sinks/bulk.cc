@@ -15,6 +15,7 @@ namespace {
 
 constexpr size_t kMostOfId = 512;  // bytes, of both systems
 constexpr size_t kMostOfReason = 500;
+constexpr std::string_view kBlocked = "cluster_block_exception";
 constexpr std::string_view kChanges = "outlier.change", kScores = "outlier.score", kSignals = "outlier.signal", kHosts = "outlier.host";
 
 // From the best to the worst.
@@ -39,16 +40,31 @@ Fate FateOf(int64_t status, const std::string& type) {
   // Of `create`: it is there already. Of `index` with an external version: a newer one is.
   if (status == 409) return Fate::kDelivered;
   // Read-only, by a person or by a disk that is nearly full; 403 or 429. Asking again soon helps no more than it does for rights.
-  if (type == "cluster_block_exception") return Fate::kSuspend;
+  if (type == kBlocked) return Fate::kSuspend;
   if (status == 401 || status == 403 || status == 404) return Fate::kSuspend;
   if (status == 408 || status == 429 || status >= 500) return Fate::kRetry;
   return Fate::kRefused;
 }
 
-std::string AdviceOf(const std::string& type) {
-  if (type == "cluster_block_exception") return "; free disk space or lift the block";
+std::string_view AdviceOf(std::string_view type) {
+  if (type == kBlocked) return "; free disk space or lift the block";
   if (type == "index_not_found_exception") return "; `outlier-relay setup` makes what is missing";
   return "";
+}
+
+// Of a request that was not taken as a whole; nothing where it was.
+std::optional<Outcome> JudgeRequest(const Response& response) {
+  Outcome outcome = JudgeHttp(response, 0);
+  if (outcome.kind == Outcome::Kind::kItems) return std::nullopt;
+  if (outcome.kind == Outcome::Kind::kRetry && response.answered()) {
+    const Json answer = ParseJson(response.body);
+    const Json* error = answer.is_discarded() ? nullptr : Member(answer, "error");
+    if (error != nullptr && TextOf(Member(*error, "type")) == kBlocked) {
+      outcome.kind = Outcome::Kind::kSuspend;
+      outcome.reason += AdviceOf(kBlocked);
+    }
+  }
+  return outcome;
 }
 
 // One of `items`: an object with one key, the operation. Nothing where it is something else.
@@ -65,8 +81,8 @@ std::optional<Item> ItemOf(const Json& json, std::string_view target) {
   const std::string type = error == nullptr ? "" : TextOf(Member(*error, "type"));
   item.fate = FateOf(code, type);
   if (item.fate == Fate::kDelivered) return item;
-  item.reason = fmt::format("{}: HTTP {} {}: {}", target, code, Printable(type, 100),
-                            Printable(error == nullptr ? "" : TextOf(Member(*error, "reason")), kMostOfReason)) + AdviceOf(type);
+  item.reason = fmt::format("{}: HTTP {} {}: {}{}", target, code, Printable(type, 100),
+                            Printable(error == nullptr ? "" : TextOf(Member(*error, "reason")), kMostOfReason), AdviceOf(type));
   return item;
 }
 
@@ -149,6 +165,7 @@ std::vector<std::string> BulkWriter::Bodies(const Samples& samples, WallTime now
 }
 
 Outcome JudgeBulk(const Response& response, std::span<const Finding> findings) {
+  if (auto outcome = JudgeRequest(response)) return *outcome;
   const Json answer = ParseJson(response.body);
   const Json* items = ItemsOf(answer);
   size_t operations = 0;
@@ -183,6 +200,7 @@ Outcome JudgeBulk(const Response& response, std::span<const Finding> findings) {
 }
 
 Outcome JudgeBulkOfSamples(const Response& response) {
+  if (auto outcome = JudgeRequest(response)) return *outcome;
   const Json answer = ParseJson(response.body);
   const Json* items = ItemsOf(answer);
   if (items == nullptr) return Outcome::Of(Outcome::Kind::kRetry, Describe(response) + "; its answer to _bulk is no JSON with `items`");

@@ -40,8 +40,9 @@ class BulkWriter {
 inline constexpr std::string_view kBulkFilterPath =
     "errors,items.*.status,items.*.failure_store,items.*.error.type,items.*.error.reason,error.type,error.reason,status";
 
-// What an answer with a status of 2xx says of each finding: the worse of what became of its documents, where one that is to be tried again counts as
-// worse than one that is refused, because it is not settled. An answer that is no JSON or tells of fewer operations than were sent: all again.
+// What an answer says of each finding: the worse of what became of its documents, where one that is to be tried again counts as worse than one that is
+// refused, because it is not settled. An answer that is no JSON or tells of fewer operations than were sent: all again. What is not 2xx: as of HTTP,
+// but a block suspends whatever its status.
 Outcome JudgeBulk(const Response& response, std::span<const Finding> findings);
 // Of a body of samples, where single refusals are only worth a warning.
 Outcome JudgeBulkOfSamples(const Response& response);

@@ -138,8 +138,7 @@ class SearchSink : public StreamSink {
 
   Outcome Judge(const Response& response, std::span<const Finding> findings) override {
     Notice(response);
-    Outcome outcome = JudgeHttp(response, findings.size());
-    return outcome.kind == Outcome::Kind::kItems ? JudgeBulk(response, findings) : outcome;
+    return JudgeBulk(response, findings);
   }
 
   std::vector<Request> EncodeSamples(const Samples& samples, WallTime now) override {
@@ -155,8 +154,7 @@ class SearchSink : public StreamSink {
 
   Outcome JudgeSamples(const Response& response) override {
     Notice(response);
-    Outcome outcome = JudgeHttp(response, 1);
-    return outcome.kind == Outcome::Kind::kItems ? JudgeBulkOfSamples(response) : outcome;
+    return JudgeBulkOfSamples(response);
   }
 
   std::optional<Preparation> Check() override {
