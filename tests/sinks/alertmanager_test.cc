@@ -60,7 +60,8 @@ TEST_F(AlertmanagerTest, AnOpenIncidentGoesToEveryPeerWithAnEndFourMinutesAhead)
 
 TEST_F(AlertmanagerTest, LabelsStayTheSameOverTheWholeLifeOfAnIncident) {
   const Json labels = Alert(PageOf(A::kOpen, Opened()))["labels"];
-  for (const Page& page : {PageOf(A::kUpdate, Escalated()), PageOf(A::kRepeat, GoingOn()), PageOf(A::kAcknowledge, Acknowledged()), PageOf(A::kResolve, Resolved())}) {
+  for (const Page& page : {PageOf(A::kUpdate, Escalated()), PageOf(A::kRepeat, GoingOn()), PageOf(A::kAcknowledge, Acknowledged()),
+                           PageOf(A::kResolve, Resolved())}) {
     EXPECT_EQ(Alert(page)["labels"], labels);
   }
   EXPECT_FALSE(labels.contains("severity"));

@@ -21,7 +21,9 @@ namespace outlier::page_examples {
 inline constexpr int64_t kOnset = 1'772'359'200;  // 2026-03-01T10:00:00Z
 inline constexpr char kKey[] = "5f0c9a62d1b84c7e9b1f3a7d2e6c8b40:9a3f6c1e55d07b28";
 
-inline WallTime At(double seconds_after_onset) { return WallTime(std::chrono::milliseconds(kOnset * 1000 + static_cast<int64_t>(seconds_after_onset * 1000))); }
+inline WallTime At(double seconds_after_onset) {
+  return WallTime(std::chrono::milliseconds(kOnset * 1000 + static_cast<int64_t>(seconds_after_onset * 1000)));
+}
 
 inline void Set(google::protobuf::Timestamp* time, double seconds_after_onset) { *time = ToTimestamp(At(seconds_after_onset)); }
 
@@ -185,9 +187,9 @@ inline Page DigestPage(bool quiet) {
 // Every page that a state sink may be given, hostile ones last.
 inline std::vector<Page> AllPages() {
   using A = Page::Action;
-  std::vector<Page> pages = {PageOf(A::kOpen, Opened()), PageOf(A::kUpdate, Escalated()), PageOf(A::kRepeat, GoingOn()), PageOf(A::kAcknowledge, Acknowledged()),
-                             PageOf(A::kResolve, Resolved()), PageOf(A::kOpen, CrashLoop()), PageOf(A::kOpen, Bare()), PageOf(A::kResolve, Bare()),
-                             DigestPage(true), DigestPage(false)};
+  std::vector<Page> pages = {PageOf(A::kOpen, Opened()), PageOf(A::kUpdate, Escalated()), PageOf(A::kRepeat, GoingOn()),
+                             PageOf(A::kAcknowledge, Acknowledged()), PageOf(A::kResolve, Resolved()), PageOf(A::kOpen, CrashLoop()),
+                             PageOf(A::kOpen, Bare()), PageOf(A::kResolve, Bare()), DigestPage(true), DigestPage(false)};
   for (const A action : {A::kOpen, A::kUpdate, A::kRepeat, A::kAcknowledge, A::kResolve}) {
     pages.push_back(PageOf(action, Hostile()));
     for (int n = 0; n < 100; ++n) pages.back().related.push_back(Attacks()[n % Attacks().size()]);

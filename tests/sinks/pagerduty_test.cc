@@ -79,7 +79,8 @@ TEST_F(PagerDutyTest, AQuietDigestIsAChangeEventThatNotifiesNobody) {
   EXPECT_EQ(requests[0].url, "https://events.pagerduty.com/v2/change/enqueue");
   const Json body = ParseJson(requests[0].body);
   EXPECT_FALSE(body.contains("event_action"));
-  EXPECT_EQ(body["payload"]["summary"], "outlier-relay: While this sink could not be reached, 3 incidents opened and 2 of them resolved. 2 pages were withheld.");
+  EXPECT_EQ(body["payload"]["summary"],
+            "outlier-relay: While this sink could not be reached, 3 incidents opened and 2 of them resolved. 2 pages were withheld.");
 }
 
 TEST_F(PagerDutyTest, ARulesetTakesNoChangeEventsSoAQuietDigestIsAnInfoThatIsResolvedAtOnce) {
@@ -128,7 +129,9 @@ TEST_F(PagerDutyTest, AnswersAreTakenAsTheVendorMeansThem) {
   for (const int status : {301, 401, 402, 403, 404, 405, 410}) EXPECT_EQ(Judged(Answer(status)), "suspend") << status;
   EXPECT_EQ(Judged(Answer(413)), "split");
   for (const int status : {408, 429, 500, 502, 503}) EXPECT_EQ(Judged(Answer(status)), "retry") << status;
-  for (const auto failure : {Response::Failure::kConnect, Response::Failure::kTimeout, Response::Failure::kReset}) EXPECT_EQ(Judged(Broken(failure)), "retry");
+  for (const auto failure : {Response::Failure::kConnect, Response::Failure::kTimeout, Response::Failure::kReset}) {
+    EXPECT_EQ(Judged(Broken(failure)), "retry");
+  }
   EXPECT_EQ(Judged(Broken(Response::Failure::kTls)), "suspend");
 }
 

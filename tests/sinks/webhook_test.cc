@@ -52,7 +52,8 @@ class WebhookTest : public ::testing::Test {
 TEST(WebhookSignature, IsThatOfThePublishedExample) {
   const auto keys = SigningKeys("test", kSecret);
   ASSERT_TRUE(keys.ok());
-  EXPECT_EQ(Signatures(*keys, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", "{\"test\": 2432232314}"), "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+  EXPECT_EQ(Signatures(*keys, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", "{\"test\": 2432232314}"),
+            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
 }
 
 TEST(WebhookSignature, WhatIsNoKeyIsNamedByItsLineAndNotShown) {

@@ -25,8 +25,8 @@ constexpr size_t kPages = 64, kMostLabel = 500, kMostText = 2000, kMostStory = 8
 // As Prometheus has label names: [a-zA-Z_][a-zA-Z0-9_]*.
 std::string LabelName(std::string_view name) {
   std::string out;
+  if (name.empty() || std::isdigit(static_cast<unsigned char>(name.front()))) out += '_';
   for (const char c : name) out += std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
-  if (out.empty() || std::isdigit(static_cast<unsigned char>(out.front()))) out.insert(0, "_");
   return out;
 }
 
@@ -103,7 +103,8 @@ class Alertmanager : public StateSink {
       ends = Clamped(incident.has_resolved_time() ? incident.resolved_time() : change.time(), now);
       starts = std::min(starts, ends);  // else it is refused
     }
-    return Json{{"labels", Labels(page, "OutlierIncident")}, {"annotations", Annotations(page)}, {"startsAt", Rfc3339(starts)}, {"endsAt", Rfc3339(ends)}};
+    return Json{{"labels", Labels(page, "OutlierIncident")}, {"annotations", Annotations(page)},
+                {"startsAt", Rfc3339(starts)}, {"endsAt", Rfc3339(ends)}};
   }
 
   Json Labels(const Page& page, const char* alertname) const {

@@ -11,7 +11,8 @@ namespace sinks {
 
 absl::StatusOr<AnySink> MakeJiraServiceManagement(const SinkContext& context) {
   const config::v1::JiraServiceManagement& config = context.config.jira_service_management();
-  return MakeAlerts(context, {"jira_service_management", config.api_key_file(), config.url(), {config.responders().begin(), config.responders().end()}, false});
+  return MakeAlerts(context, {"jira_service_management", config.api_key_file(), config.url(),
+                              {config.responders().begin(), config.responders().end()}, false});
 }
 
 }  // namespace sinks

@@ -53,7 +53,8 @@ absl::StatusOr<Json> Responders(const AlertDialect& dialect) {
     const std::string type = text.substr(0, colon), name = colon == std::string::npos ? "" : text.substr(colon + 1);
     if (name.empty() || (type != "team" && type != "user" && type != "escalation" && type != "schedule")) {
       return absl::InvalidArgumentError(
-          fmt::format("{}.responders: `{}` is none; write team:NAME, user:NAME, escalation:NAME or schedule:NAME", dialect.kind, Printable(text, 200)));
+          fmt::format("{}.responders: `{}` is none; write team:NAME, user:NAME, escalation:NAME or schedule:NAME",
+                      dialect.kind, Printable(text, 200)));
     }
     all.push_back(Json{{"type", type}, {IsUuid(name) ? "id" : type == "user" ? "username" : "name", name}});
   }
@@ -146,7 +147,8 @@ class Alerts : public StateSink {
 
   Request Create(const Page& page, const std::string& key) const {
     const v1::Incident& incident = page.finding.incident();
-    Json body = {{"message", Headline(page, kMostMessage)}, {"alias", Truncate(page.key, kMostAlias)}, {"description", Story(page, kMostDescription)}};
+    Json body = {{"message", Headline(page, kMostMessage)}, {"alias", Truncate(page.key, kMostAlias)},
+                 {"description", Story(page, kMostDescription)}};
     if (!responders_.empty()) body["responders"] = responders_;
     body["tags"] = Tags(page);
     if (page.action != Page::Action::kDigest) {

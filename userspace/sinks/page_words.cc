@@ -141,6 +141,14 @@ Outcome JudgeService(const Response& response, size_t items) {
   return outcome;
 }
 
+std::vector<std::string> SecretsOf(const std::string& url) {
+  std::vector<std::string> secrets = {url};
+  const size_t scheme = url.find("://");
+  const size_t path = scheme == std::string::npos ? scheme : url.find('/', scheme + 3);
+  if (path != std::string::npos && path + 1 < url.size()) secrets.push_back(url.substr(path));
+  return secrets;
+}
+
 std::pair<std::string, std::string> UserAgent(const SinkContext& context) { return {"User-Agent", "outlier-relay/" + context.version}; }
 
 }  // namespace outlier

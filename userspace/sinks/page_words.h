@@ -46,6 +46,9 @@ WallTime Clamped(const google::protobuf::Timestamp& time, WallTime latest);
 // 402, 405, 406, 410, 415.
 Outcome JudgeService(const Response& response, size_t items);
 
+// Of an address that is a secret as a whole: itself, and its path, which alone is enough to post.
+std::vector<std::string> SecretsOf(const std::string& url);
+
 // "User-Agent: outlier-relay/0.1.0".
 std::pair<std::string, std::string> UserAgent(const SinkContext& context);
 

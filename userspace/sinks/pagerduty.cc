@@ -5,7 +5,8 @@
 // open is the service's setting, and one that was acknowledged stays quiet.
 //
 // A quiet digest is a change event: it stands beside the service's incidents and notifies nobody. Keys of rulesets (R...) take none; there it
-// is an alert of severity info that is resolved at once. A digest of pages that were withheld is an alert of its own: it stays until a person has seen it.
+// is an alert of severity info that is resolved at once. A digest of pages that were withheld is an alert of its own: it stays until a person
+// has seen it.
 #include <fmt/format.h>
 
 #include "userspace/base/status.h"
@@ -16,7 +17,8 @@ namespace outlier {
 namespace sinks {
 namespace {
 
-constexpr size_t kMostSummary = 1024, kMostKey = 255, kMostText = 1000;
+constexpr size_t kMostSummary = 1024, kMostKey = 255;
+constexpr size_t kMostText = 1000, kMostRelated = 20;  // ours, well below 512 KB a request
 // Told by the vendor in words only: some 120 events a minute and key, to be tried again after half a minute or more.
 constexpr auto kThrottled = std::chrono::seconds(30);
 
@@ -125,7 +127,9 @@ class PagerDuty : public StateSink {
     for (const auto& [name, value] : Facts(incident)) details[name] = Truncate(value, kMostText);
     if (!page.related.empty()) {
       details["related"] = Json::array();
-      for (size_t i = 0; i < std::min<size_t>(page.related.size(), 20); ++i) details["related"].push_back(Truncate(Printable(page.related[i]), kMostText));
+      for (size_t i = 0; i < std::min(page.related.size(), kMostRelated); ++i) {
+        details["related"].push_back(Truncate(Printable(page.related[i]), kMostText));
+      }
     }
     Json labels = Json::object();
     for (const auto& [name, value] : LabelsOf(page.finding)) labels[name] = value;
@@ -136,8 +140,8 @@ class PagerDuty : public StateSink {
   Request Change(const Page& page, const std::string& key, WallTime now) const {
     return Post("v2/change/enqueue", key,
                 Json{{"routing_key", key},
-                     {"payload", Json{{"summary", Headline(page, kMostSummary)}, {"source", HostWords(page.finding.incident())}, {"timestamp", Rfc3339(now)},
-                                      {"custom_details", Json{{"digest", Story(page, 10 * kMostText)}}}}}});
+                     {"payload", Json{{"summary", Headline(page, kMostSummary)}, {"source", HostWords(page.finding.incident())},
+                                      {"timestamp", Rfc3339(now)}, {"custom_details", Json{{"digest", Story(page, 10 * kMostText)}}}}}});
   }
 
   SecretFile key_;

@@ -1,8 +1,8 @@
 // Slack, incoming webhook: one message each where an incident opens, becomes more severe, or resolves.
 //
-// A webhook can only post. A message has no identity: what was posted is never changed, a repeat after a crash shows twice (at most one). So this
-// is a stream sink, and what pagers do does not exist here: no digest after an outage (every opening and resolution of it is posted, each with its own
-// time), no hold-down of what flaps, no cap, no grouping; `paging` means nothing. `route` and silences do: what a silence covers
+// A webhook can only post. A message has no identity: what was posted is never changed, a repeat after a crash shows twice (at most one). So
+// this is a stream sink, and what pagers do does not exist here: no digest after an outage (every opening and resolution of it is posted, each
+// with its own time), no hold-down of what flaps, no cap, no grouping; `paging` means nothing. `route` and silences do: what a silence covers
 // is not posted, but the resolution of what had been posted before the silence is. Updates that do not raise the severity, acknowledgements and
 // feedback are passed over. Slack takes about one message a second; more wait.
 //
@@ -114,7 +114,8 @@ class Slack : public StreamSink {
 
   absl::Status Checked(const Response& response) override {
     const std::string_view word = response.answered() ? Word(response) : "";
-    if (response.status == 400 && (word == "no_text" || word == "invalid_payload" || word == "missing_text_or_fallback_or_attachments")) return absl::OkStatus();
+    const bool of_the_text = word == "no_text" || word == "invalid_payload" || word == "missing_text_or_fallback_or_attachments";
+    if (response.status == 400 && of_the_text) return absl::OkStatus();
     const Outcome outcome = Judge(response, {});
     return outcome.kind == Outcome::Kind::kItems ? absl::OkStatus() : absl::UnavailableError(outcome.reason);
   }
@@ -135,7 +136,8 @@ class Slack : public StreamSink {
     std::string story;
     for (const auto& [name, value] : Facts(incident)) story += fmt::format("{}{}: {}", story.empty() ? "" : "\n", name, value);
     for (const auto& [name, value] : LabelsOf(finding)) story += fmt::format("\n{}: {}", name, value);
-    Json attachment = {{"color", Colour(incident)}, {"fallback", Escaped(line)}, {"text", Escaped(Truncate(story, kMostText))}, {"mrkdwn_in", Json::array()}};
+    Json attachment = {{"color", Colour(incident)}, {"fallback", Escaped(line)}, {"text", Escaped(Truncate(story, kMostText))},
+                       {"mrkdwn_in", Json::array()}};
     // When it happened: after an outage that is not when it is read.
     if (change.has_time() && change.time().seconds() >= 0) attachment["ts"] = change.time().seconds();
     message["attachments"] = Json::array({std::move(attachment)});
@@ -150,11 +152,7 @@ class Slack : public StreamSink {
     request.url = *url;
     request.headers = {{"Content-Type", "application/json"}, agent_};
     request.body = Dump(message);
-    request.secrets = {*url};
-    // The path alone is enough to post.
-    if (const size_t path = url->find('/', url->find("://") + 3); path != std::string::npos && path + 1 < url->size()) {
-      request.secrets.push_back(url->substr(path));
-    }
+    request.secrets = SecretsOf(*url);
     return request;
   }
 

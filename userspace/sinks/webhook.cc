@@ -1,8 +1,8 @@
 // Any receiver of CloudEvents 1.0 over HTTP: one event a request (structured mode), or several (batch mode), signed as Standard Webhooks has it.
 //
-// id and source of an event are the same at every attempt, so is webhook-id; webhook-timestamp is that of the attempt. `data` is the IncidentChange in
-// protobuf's JSON mapping, field names as in feed.proto, defaults printed: what `outlierctl watch --format json` prints. Silence and
-// labels of relay.yaml, which the change does not hold, are extensions beside it.
+// id and source of an event are the same at every attempt, so is webhook-id; webhook-timestamp is that of the attempt. `data` is the
+// IncidentChange in protobuf's JSON mapping, field names as in feed.proto, defaults printed: what `outlierctl watch --format json` prints.
+// Silence and labels of relay.yaml, which the change does not hold, are extensions beside it.
 //
 // The signature is over the body as sent, so bodies are not compressed. 410 suspends: the receiver wants no more, and a person has to end it.
 #include <fmt/format.h>
@@ -60,7 +60,9 @@ int SeverityNumber(v1::Incident::Severity severity) {
 
 std::string LabelsText(const Finding& finding) {
   std::string text;
-  for (const auto& [name, value] : LabelsOf(finding)) text += fmt::format("{}{}={}", text.empty() ? "" : ",", PercentEncode(name), PercentEncode(value));
+  for (const auto& [name, value] : LabelsOf(finding)) {
+    text += fmt::format("{}{}={}", text.empty() ? "" : ",", PercentEncode(name), PercentEncode(value));
+  }
   return text;
 }
 
@@ -121,7 +123,7 @@ class Webhook : public StreamSink {
       keys += FindingKey(finding) + "\n";
     }
     if (batch_) request->body += "]";
-    request->headers.emplace_back("Content-Type", batch_ ? "application/cloudevents-batch+json; charset=utf-8" : "application/cloudevents+json; charset=utf-8");
+    request->headers.emplace_back("Content-Type", fmt::format("application/cloudevents{}+json; charset=utf-8", batch_ ? "-batch" : ""));
     if (absl::Status status = Sign(keys, now, &*request); !status.ok()) return status;
     return request;
   }
@@ -154,10 +156,7 @@ class Webhook : public StreamSink {
       if (!url.ok()) return url.status();
       if (absl::Status status = CheckUrl(url_file_.path(), *url); !status.ok()) return absl::FailedPreconditionError(MessageOf(status));
       request.url = *url;
-      request.secrets.push_back(*url);
-      if (const size_t path = url->find('/', url->find("://") + 3); path != std::string::npos && path + 1 < url->size()) {
-        request.secrets.push_back(url->substr(path));
-      }
+      request.secrets = SecretsOf(*url);
     }
     if (token_.given()) {
       const absl::StatusOr<std::string> token = token_.Read();
@@ -201,7 +200,8 @@ class Webhook : public StreamSink {
 absl::StatusOr<AnySink> MakeWebhook(const SinkContext& context) {
   const config::v1::Webhook& config = context.config.webhook();
   if (config.url().empty() == config.url_file().empty()) {
-    return absl::InvalidArgumentError("webhook.url and webhook.url_file: one of the two is needed, and only one; a file where the address is a secret");
+    return absl::InvalidArgumentError(
+        "webhook.url and webhook.url_file: one of the two is needed, and only one; a file where the address is a secret");
   }
   if (!config.url().empty()) {
     if (absl::Status status = CheckUrl("webhook.url", config.url()); !status.ok()) return status;

@@ -34,8 +34,9 @@ absl::StatusOr<std::vector<std::string>> SigningKeys(std::string_view path, std:
     if (word.starts_with(kPrefix)) word.remove_prefix(kPrefix.size());
     std::string key;
     if (!absl::Base64Unescape(absl::string_view(word.data(), word.size()), &key) || key.size() < kLeastKey) {
-      return absl::FailedPreconditionError(fmt::format("cannot use secret {}: line {} is no signing key; write whsec_ and the base64 of at least {} random bytes",
-                                                       Printable(path), line, kLeastKey));
+      return absl::FailedPreconditionError(
+          fmt::format("cannot use secret {}: line {} is no signing key; write whsec_ and the base64 of at least {} random bytes",
+                      Printable(path), line, kLeastKey));
     }
     keys.push_back(std::move(key));
   }
