@@ -96,6 +96,11 @@ class Source:
         assert word == "feed"
         return self
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def say(self, command: str) -> int:
         """The newest sequence afterwards."""
         assert self._process is not None and self._process.stdin is not None and self._process.stdout is not None
