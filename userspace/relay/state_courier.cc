@@ -763,7 +763,7 @@ void StateCourier::ReceiveOfKind(const Response& response, WallTime now) {
           doubted_.insert(key);
           dirty_.insert(key);
         }
-        retry_.Suspended(now, fmt::format("refuses everything, {} pages in a row; the last answer: {}", refused_in_a_row_, why));
+        retry_.Suspended(now, fmt::format("refuses everything, {} pages in a row; `outlierctl sinks retry {}` makes dead letters of what it refuses then; the last answer: {}", refused_in_a_row_, name(), why));
         break;
       }
       retry_.Answered();

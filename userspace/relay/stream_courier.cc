@@ -347,7 +347,6 @@ void StreamCourier::SettleItems(const Outcome& outcome, WallTime now) {
   Work work = std::move(work_.front());
   work_.pop_front();
   Work again;
-  again.probe = work.probe;
   std::vector<Doubted> refused;
   std::string reason = outcome.reason;
   bool delivered = false;
@@ -393,7 +392,7 @@ void StreamCourier::SettleItems(const Outcome& outcome, WallTime now) {
     // Different ones of one request: no other needs to be tried.
     PutBack();
     doubt_ = Doubt::kFirst;
-    return retry_.Suspended(now, fmt::format("refuses everything, {} findings in a row; the last answer: {}", refused_in_a_row_, last));
+    return retry_.Suspended(now, fmt::format("refuses everything, {} findings in a row; `outlierctl sinks retry {}` makes dead letters of what it refuses then; the last answer: {}", refused_in_a_row_, name(), last));
   }
   if (more) {
     retry_.Failed(now, reason, outcome.retry_after);
@@ -443,39 +442,37 @@ void StreamCourier::PutBack() {
   work_.push_front(std::move(work));
 }
 
-// Something was refused, and it may be the sink. One of an incident that nothing else in the batch is about is tried out of its turn.
+// Something was refused, and it may be the sink. One of another incident is tried out of its turn, the last one that is the first of its incident: that
+// keeps the order within each.
 void StreamCourier::BeginDoubt(const std::string& reason, WallTime now) {
-  if (doubt_ != Doubt::kProbe && !work_.empty()) {
-    Work& last = work_.back();
-    const std::string key = IncidentKey(last.findings.back().incident());
-    const bool alone = std::none_of(work_.begin(), work_.end(), [&](const Work& work) {
-      return std::any_of(work.findings.begin(), work.findings.end(), [&](const Finding& f) { return &f != &last.findings.back() && IncidentKey(f.incident()) == key; });
-    });
-    if (alone) {
-      Work probe;
-      probe.probe = true;
-      probe.findings.push_back(std::move(last.findings.back()));
-      last.findings.pop_back();
-      if (!last.letters.empty()) {
-        probe.letters.push_back(std::move(last.letters.back()));
-        last.letters.pop_back();
+  if (doubt_ != Doubt::kProbe) {
+    std::set<std::string> seen;
+    for (const Doubted& doubted : doubted_) seen.insert(IncidentKey(doubted.finding.incident()));
+    std::optional<std::pair<size_t, size_t>> chosen;
+    for (size_t i = 0; i < work_.size(); ++i) {
+      for (size_t k = 0; k < work_[i].findings.size(); ++k) {
+        if (seen.insert(IncidentKey(work_[i].findings[k].incident())).second) chosen = {i, k};
       }
-      if (last.findings.empty()) work_.pop_back();
+    }
+    if (chosen) {
+      const auto [i, k] = *chosen;
+      Work& from = work_[i];
+      Work probe;
+      probe.findings.push_back(std::move(from.findings[k]));
+      from.findings.erase(from.findings.begin() + static_cast<ptrdiff_t>(k));
+      if (!from.letters.empty()) {
+        probe.letters.push_back(std::move(from.letters[k]));
+        from.letters.erase(from.letters.begin() + static_cast<ptrdiff_t>(k));
+      }
+      if (from.findings.empty()) work_.erase(work_.begin() + static_cast<ptrdiff_t>(i));
       work_.push_front(std::move(probe));
       doubt_ = Doubt::kProbe;
       return;
     }
   }
-  if (doubt_ == Doubt::kProbe) {  // refused as well: back to the end, where it came from
-    Work probe;
-    probe.findings.push_back(std::move(doubted_.back().finding));
-    if (!doubted_.back().letter.empty()) probe.letters.push_back(std::move(doubted_.back().letter));
-    doubted_.pop_back();
-    work_.push_back(std::move(probe));
-  }
   PutBack();
   doubt_ = Doubt::kFirst;
-  retry_.Suspended(now, fmt::format("refuses everything, {} findings in a row; the last answer: {}", refused_in_a_row_, reason));
+  retry_.Suspended(now, fmt::format("refuses everything, {} findings in a row; `outlierctl sinks retry {}` makes dead letters of what it refuses then; the last answer: {}", refused_in_a_row_, name(), reason));
 }
 
 void StreamCourier::TryNow() {
@@ -491,7 +488,6 @@ void StreamCourier::DropExpired(WallTime now) {
   while (oldest.count() > 0 && !work_.empty()) {
     Work& front = work_.front();
     Work kept;
-    kept.probe = front.probe;
     for (size_t i = 0; i < front.findings.size(); ++i) {
       const bool expired = !front.findings[i].gap && TimeOf(front.findings[i].change.time()) + oldest < Wall(now);
       if (expired) {
@@ -503,7 +499,7 @@ void StreamCourier::DropExpired(WallTime now) {
       if (!front.letters.empty()) kept.letters.push_back(std::move(front.letters[i]));
     }
     if (kept.findings.empty()) {
-      if (front.probe) doubt_ = Doubt::kFirst;
+      if (doubt_ == Doubt::kProbe) doubt_ = Doubt::kFirst;
       work_.pop_front();
       continue;
     }

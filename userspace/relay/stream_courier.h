@@ -41,7 +41,6 @@ class StreamCourier : public Courier {
   struct Work {
     std::vector<Finding> findings;
     std::vector<std::string> letters;
-    bool probe = false;              // stands for the end of the batch, tried before its turn
   };
   struct Doubted {
     Finding finding;
