@@ -1,6 +1,7 @@
 #include "userspace/delivery/exchange.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <fmt/format.h>
 
@@ -60,7 +61,7 @@ std::optional<std::chrono::nanoseconds> RetryAfter(const Response& response) {
     if (!until || !from) return std::nullopt;
     seconds = absl::ToDoubleSeconds(*until - *from);
   }
-  if (!(seconds >= 0)) return std::nullopt;
+  if (!(seconds >= 0) || !std::isfinite(seconds)) return std::nullopt;
   const auto most = std::chrono::duration<double>(kMostRetryAfter).count();
   return std::chrono::nanoseconds(static_cast<int64_t>(std::min(seconds, most) * 1e9));
 }

@@ -1,5 +1,7 @@
 #include "userspace/delivery/finding.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "userspace/base/text.h"
@@ -7,6 +9,12 @@
 namespace outlier {
 namespace {
 
+// A feed may hold anything. What lies outside of 1970 .. 2255 is moved to the nearer end: no difference of two of them, and no sum with a
+// duration of the configuration, overflows 64 bits of nanoseconds, and RFC 3339 can say every one of them.
+constexpr int64_t kLastSecond = 9'000'000'000;
+
+int64_t SecondsOf(const google::protobuf::Timestamp& time) { return std::clamp<int64_t>(time.seconds(), 0, kLastSecond); }
+int64_t NanosOf(const google::protobuf::Timestamp& time) { return std::clamp<int64_t>(time.nanos(), 0, 999'999'999); }
 
 // No locale, no zone, no lock.
 std::string Format(int64_t seconds, int64_t milliseconds) {
@@ -35,7 +43,7 @@ std::string FindingKey(const Finding& finding) {
 }
 
 WallTime TimeOf(const google::protobuf::Timestamp& time) {
-  return WallTime(std::chrono::seconds(time.seconds()) + std::chrono::nanoseconds(time.nanos()));
+  return WallTime(std::chrono::seconds(SecondsOf(time)) + std::chrono::nanoseconds(NanosOf(time)));
 }
 
 google::protobuf::Timestamp ToTimestamp(WallTime time) {
@@ -46,10 +54,10 @@ google::protobuf::Timestamp ToTimestamp(WallTime time) {
   return timestamp;
 }
 
-std::string Rfc3339(const google::protobuf::Timestamp& time) { return Format(time.seconds(), time.nanos() / 1'000'000); }
+std::string Rfc3339(const google::protobuf::Timestamp& time) { return Format(SecondsOf(time), NanosOf(time) / 1'000'000); }
 std::string Rfc3339(WallTime time) { return Rfc3339(ToTimestamp(time)); }
-int64_t Milliseconds(const google::protobuf::Timestamp& time) { return time.seconds() * 1000 + time.nanos() / 1'000'000; }
-int64_t Seconds(const google::protobuf::Timestamp& time) { return time.seconds(); }
+int64_t Milliseconds(const google::protobuf::Timestamp& time) { return SecondsOf(time) * 1000 + NanosOf(time) / 1'000'000; }
+int64_t Seconds(const google::protobuf::Timestamp& time) { return SecondsOf(time); }
 std::string SeriesName(const v1::Contribution& contribution) { return Named(contribution.signal(), contribution.attributes()); }
 std::string SeriesName(const v1::SeriesValue& value) { return Named(value.signal(), value.attributes()); }
 

@@ -24,7 +24,7 @@ constexpr int64_t kVersion = 1;
 constexpr char kSchema[] = R"sql(
 CREATE TABLE cursors(sink TEXT, source TEXT, feed_id TEXT, sequence INTEGER NOT NULL, turn INTEGER NOT NULL, PRIMARY KEY(sink, source, feed_id)) WITHOUT ROWID;
 CREATE TABLE held(sink TEXT, incident_key TEXT, value BLOB NOT NULL, PRIMARY KEY(sink, incident_key)) WITHOUT ROWID;
-CREATE TABLE followed(sink TEXT, incident_key TEXT, PRIMARY KEY(sink, incident_key)) WITHOUT ROWID;
+CREATE TABLE followed(sink TEXT, incident_key TEXT, value BLOB NOT NULL, PRIMARY KEY(sink, incident_key)) WITHOUT ROWID;
 CREATE TABLE dead_letters(id INTEGER PRIMARY KEY AUTOINCREMENT, sink TEXT NOT NULL, value BLOB NOT NULL);
 CREATE INDEX dead_letters_by_sink ON dead_letters(sink, id);
 CREATE TABLE counters(sink TEXT, name TEXT, value INTEGER NOT NULL, PRIMARY KEY(sink, name)) WITHOUT ROWID;
@@ -66,11 +66,47 @@ absl::StatusOr<std::unique_ptr<sqlite::Connection>> OpenDatabase(const std::stri
     return connection;
   }
   if (*application != kApplicationId) return absl::DataLossError(fmt::format("{} is no ledger of outlier-relay", Printable(path)));
-  if (*version != kVersion) return absl::DataLossError(fmt::format("{} is a ledger of version {}; this program writes version {}", Printable(path), *version, kVersion));
+  if (*version > kVersion) {
+    return absl::FailedPreconditionError(fmt::format("{} is a ledger of version {}, this program knows {} at most: run the newer outlier-relay, or move the file away and begin anew",
+                                                     Printable(path), *version, kVersion));
+  }
   const auto check = db.Text("PRAGMA quick_check(1)");
   if (!check.ok()) return check.status();
   if (*check != "ok") return absl::DataLossError(fmt::format("ledger {} is damaged: {}", Printable(path), Printable(*check, 200)));
   return connection;
+}
+
+// Rows whose bytes are no longer a message are dropped: each is worth less than the start.
+template <class Message>
+absl::Status DropUnreadable(sqlite::Connection* db, std::string_view table, std::string_view keys, std::vector<std::string>* messages) {
+  std::vector<std::pair<std::string, std::string>> dropped;
+  {
+    Statement all(db, fmt::format("SELECT value, {} FROM {}", keys, table));
+    for (;;) {
+      const auto row = all.Step();
+      if (!row.ok()) return row.status();
+      if (!*row) break;
+      const std::string_view bytes = all.Bytes(0);
+      if (!Message().ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) dropped.emplace_back(all.Bytes(1), all.Bytes(2));
+    }
+  }
+  const size_t comma = keys.find(", ");
+  for (const auto& [first, second] : dropped) {
+    Statement drop(db, fmt::format("DELETE FROM {} WHERE {} = ? AND {} = ?", table, keys.substr(0, comma), keys.substr(comma + 2)));
+    drop.Bind(0, first);
+    drop.Bind(1, second);
+    if (absl::Status status = drop.Run(); !status.ok()) return status;
+    messages->push_back(fmt::format("a row of the ledger's {} cannot be read and is dropped: {} {}", table, Printable(first, 100), Printable(second, 100)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DropUnreadable(sqlite::Connection* db, std::vector<std::string>* messages) {
+  absl::Status status = DropUnreadable<relay::v1::Held>(db, "held", "sink, incident_key", messages);
+  if (status.ok()) status = DropUnreadable<relay::v1::Followed>(db, "followed", "sink, incident_key", messages);
+  if (status.ok()) status = DropUnreadable<relay::v1::DeadLetter>(db, "dead_letters", "sink, CAST(id AS TEXT)", messages);
+  if (status.ok()) status = DropUnreadable<relay::v1::Silence>(db, "silences", "id, id", messages);
+  return status;
 }
 
 absl::StatusOr<int> TakeLock(const std::string& path) {
@@ -126,6 +162,9 @@ absl::StatusOr<std::unique_ptr<Ledger>> Ledger::Open(const std::string& path, st
                                     MessageOf(connection.status()), Printable(*aside)));
     connection = OpenDatabase(path);
   }
+  if (connection.ok()) {
+    if (absl::Status status = DropUnreadable(connection->get(), messages); !status.ok()) connection = status;
+  }
   if (!connection.ok()) {
     close(*lock);
     return connection.status();
@@ -170,6 +209,12 @@ absl::Status Ledger::WriteLocked(const Entry& entry) {
       put.Bind(3, static_cast<int64_t>(cursor.sequence));
       if (status.ok()) status = put.Run();
     }
+    // A source whose journal is new at every look must not fill the file.
+    Statement drop(db,
+                   "DELETE FROM cursors WHERE sink = ?1 AND (SELECT count(*) FROM cursors AS newer WHERE newer.sink = ?1 AND newer.source = cursors.source AND newer.turn > cursors.turn) >= ?2");
+    drop.Bind(0, entry.sink);
+    drop.Bind(1, kMostFeeds);
+    if (status.ok()) status = drop.Run();
   }
   if (!entry.held.empty()) {
     Statement put(db, "INSERT OR REPLACE INTO held VALUES (?, ?, ?)");
@@ -181,7 +226,15 @@ absl::Status Ledger::WriteLocked(const Entry& entry) {
     }
   }
   keys("DELETE FROM held WHERE sink = ? AND incident_key = ?", entry.no_longer_held);
-  keys("INSERT OR IGNORE INTO followed VALUES (?, ?)", entry.followed);
+  if (!entry.followed.empty()) {
+    Statement put(db, "INSERT OR IGNORE INTO followed VALUES (?, ?, ?)");
+    for (const relay::v1::Followed& followed : entry.followed) {
+      put.Bind(0, entry.sink);
+      put.Bind(1, followed.incident_key());
+      put.BindBlob(2, followed.SerializeAsString());
+      if (status.ok()) status = put.Run();
+    }
+  }
   keys("DELETE FROM followed WHERE sink = ? AND incident_key = ?", entry.unfollowed);
   keys("DELETE FROM dead_letters WHERE sink = ? AND id = CAST(? AS INTEGER)", entry.buried);
   Counters counted = entry.counted;
@@ -234,17 +287,11 @@ absl::StatusOr<std::vector<relay::v1::Held>> Ledger::Held(const std::string& sin
   return Messages<relay::v1::Held>(&statement);
 }
 
-absl::StatusOr<std::vector<std::string>> Ledger::Followed(const std::string& sink) const {
+absl::StatusOr<std::vector<relay::v1::Followed>> Ledger::Followed(const std::string& sink) const {
   const std::lock_guard guard(mutex_);
-  Statement statement(connection_.get(), "SELECT incident_key FROM followed WHERE sink = ? ORDER BY incident_key");
+  Statement statement(connection_.get(), "SELECT value FROM followed WHERE sink = ? ORDER BY incident_key");
   statement.Bind(0, sink);
-  std::vector<std::string> keys;
-  for (;;) {
-    const auto row = statement.Step();
-    if (!row.ok()) return row.status();
-    if (!*row) return keys;
-    keys.emplace_back(statement.Bytes(0));
-  }
+  return Messages<relay::v1::Followed>(&statement);
 }
 
 absl::StatusOr<std::vector<relay::v1::DeadLetter>> Ledger::DeadLetters(const std::string& sink, size_t limit) const {
@@ -256,6 +303,14 @@ absl::StatusOr<std::vector<relay::v1::DeadLetter>> Ledger::DeadLetters(const std
     letter->set_id(std::to_string(row->Int(1)));
     letter->set_sink(std::string(row->Bytes(2)));
   });
+}
+
+absl::StatusOr<bool> Ledger::HasDeadLetter(const std::string& sink, const std::string& id) const {
+  const std::lock_guard guard(mutex_);
+  Statement statement(connection_.get(), "SELECT 1 FROM dead_letters WHERE sink = ? AND id = CAST(? AS INTEGER)");
+  statement.Bind(0, sink);
+  statement.Bind(1, id);
+  return statement.Step();
 }
 
 absl::StatusOr<uint64_t> Ledger::DeadLetterCount(const std::string& sink) const {
@@ -287,6 +342,13 @@ absl::Status Ledger::PutSilence(const relay::v1::Silence& silence) {
   Statement statement(connection_.get(), "INSERT OR REPLACE INTO silences VALUES (?, ?)");
   statement.Bind(0, silence.id());
   statement.BindBlob(1, silence.SerializeAsString());
+  return statement.Run();
+}
+
+absl::Status Ledger::DropSilence(const std::string& id) {
+  const std::lock_guard guard(mutex_);
+  Statement statement(connection_.get(), "DELETE FROM silences WHERE id = ?");
+  statement.Bind(0, id);
   return statement.Run();
 }
 
@@ -325,6 +387,18 @@ absl::Status Ledger::ForgetSpooled(const std::string& feed_id, uint64_t up_to) {
   statement.Bind(0, feed_id);
   statement.Bind(1, static_cast<int64_t>(up_to));
   return statement.Run();
+}
+
+absl::StatusOr<std::vector<std::string>> Ledger::SpooledFeeds() const {
+  const std::lock_guard guard(mutex_);
+  Statement statement(connection_.get(), "SELECT DISTINCT feed_id FROM spool");
+  std::vector<std::string> feeds;
+  for (;;) {
+    const auto row = statement.Step();
+    if (!row.ok()) return row.status();
+    if (!*row) return feeds;
+    feeds.emplace_back(statement.Bytes(0));
+  }
 }
 
 absl::StatusOr<uint64_t> Ledger::SpooledBytes() const {

@@ -34,7 +34,8 @@ struct Entry {
   std::vector<Cursor> cursors;
   std::vector<relay::v1::Held> held;              // put or replaced
   std::vector<std::string> no_longer_held;        // incident keys
-  std::vector<std::string> followed, unfollowed;  // incident keys
+  std::vector<relay::v1::Followed> followed;      // put, unless there
+  std::vector<std::string> unfollowed;            // incident keys
   std::vector<relay::v1::DeadLetter> refused;     // new dead letters, without id
   std::vector<std::string> buried;                // ids of dead letters that are gone
   Counters counted;                               // added
@@ -45,20 +46,25 @@ class Ledger {
  public:
   // Dead letters kept for a sink; beyond it the oldest give way, counted in letters_dropped.
   static constexpr size_t kMostDeadLetters = 10'000;
+  // Feeds of one source that a sink has a cursor for; beyond it the oldest give way.
+  static constexpr int64_t kMostFeeds = 8;
 
-  // Makes the file. UNAVAILABLE where another process holds it. A damaged one is set aside: DATA_LOSS never stops a start; `messages` say so.
+  // Makes the file. UNAVAILABLE where another process holds it, FAILED_PRECONDITION for one of a later version, left untouched. A damaged one is
+  // set aside, a row that cannot be read is dropped: DATA_LOSS never stops a start; `messages` say so.
   static absl::StatusOr<std::unique_ptr<Ledger>> Open(const std::string& path, std::vector<std::string>* messages);
   ~Ledger();
 
   absl::Status Write(const Entry& entry);
   absl::StatusOr<std::vector<Cursor>> Cursors(const std::string& sink) const;             // the newest of each source last
   absl::StatusOr<std::vector<relay::v1::Held>> Held(const std::string& sink) const;
-  absl::StatusOr<std::vector<std::string>> Followed(const std::string& sink) const;
+  absl::StatusOr<std::vector<relay::v1::Followed>> Followed(const std::string& sink) const;
   absl::StatusOr<std::vector<relay::v1::DeadLetter>> DeadLetters(const std::string& sink, size_t limit) const;  // "" = all sinks; oldest first
+  absl::StatusOr<bool> HasDeadLetter(const std::string& sink, const std::string& id) const;
   absl::StatusOr<uint64_t> DeadLetterCount(const std::string& sink) const;
   absl::StatusOr<Counters> Counted(const std::string& sink) const;
 
   absl::Status PutSilence(const relay::v1::Silence& silence);
+  absl::Status DropSilence(const std::string& id);
   absl::StatusOr<std::vector<relay::v1::Silence>> Silences() const;
 
   // The spool: changes of a feed that its source is about to forget, for cursors that still need them.
@@ -66,6 +72,7 @@ class Ledger {
   absl::StatusOr<std::vector<v1::IncidentChange>> Spooled(const std::string& feed_id, uint64_t after, size_t limit) const;
   absl::Status ForgetSpooled(const std::string& feed_id, uint64_t up_to);
   absl::StatusOr<uint64_t> SpooledBytes() const;
+  absl::StatusOr<std::vector<std::string>> SpooledFeeds() const;
 
  private:
   Ledger(std::unique_ptr<sqlite::Connection> connection, int lock) : connection_(std::move(connection)), lock_(lock) {}

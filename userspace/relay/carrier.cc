@@ -13,7 +13,7 @@ constexpr size_t kMailboxBytes = 2 << 20;
 constexpr size_t kMostEvents = 1000;                         // taken at once
 constexpr auto kLongestWait = std::chrono::seconds(5);       // the wall clock may be set
 constexpr auto kLeastWait = std::chrono::milliseconds(1);
-constexpr size_t kMostWishes = 64;
+constexpr size_t kMostSamples = 8;
 
 }  // namespace
 
@@ -29,10 +29,14 @@ Carrier::Carrier(std::unique_ptr<Courier> courier, std::unique_ptr<Transport> tr
 }
 
 Carrier::~Carrier() {
+  Stop();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Carrier::Stop() {
   stopping_ = true;
   mailbox_.Close();
   transport_->Abort();
-  if (thread_.joinable()) thread_.join();
 }
 
 void Carrier::Start() {
@@ -42,11 +46,11 @@ void Carrier::Start() {
 void Carrier::Offer(std::shared_ptr<const Samples> samples) {
   {
     const std::lock_guard lock(mutex_);
-    if (wishes_.size() >= kMostWishes) {  // the thread waits for an answer
-      samples_lost_ += static_cast<uint64_t>(samples->sample.workloads_size());
-      return;
+    if (samples_.size() >= kMostSamples) {  // the thread waits for an answer
+      samples_lost_ += static_cast<uint64_t>(samples_.front()->sample.workloads_size());
+      samples_.pop_front();
     }
-    wishes_.push_back([samples = std::move(samples)](Courier* courier) { courier->Offer(samples); });
+    samples_.push_back(std::move(samples));
   }
   mailbox_.Wake();
 }
@@ -54,7 +58,7 @@ void Carrier::Offer(std::shared_ptr<const Samples> samples) {
 void Carrier::RetryNow() {
   {
     const std::lock_guard lock(mutex_);
-    wishes_.push_back([now = now_()](Courier* courier) { courier->RetryNow(now); });
+    retry_now_ = true;
   }
   mailbox_.Wake();
 }
@@ -62,7 +66,10 @@ void Carrier::RetryNow() {
 void Carrier::Resend(std::vector<relay::v1::DeadLetter> letters) {
   {
     const std::lock_guard lock(mutex_);
-    wishes_.push_back([letters = std::move(letters)](Courier* courier) { courier->Resend(letters); });
+    for (relay::v1::DeadLetter& letter : letters) {
+      std::string id = letter.id();
+      letters_.try_emplace(std::move(id), std::move(letter));
+    }
   }
   mailbox_.Wake();
 }
@@ -73,12 +80,22 @@ relay::v1::SinkStatus Carrier::Status() const {
 }
 
 void Carrier::TakeWishes() {
-  std::vector<std::function<void(Courier*)>> wishes;
+  std::deque<std::shared_ptr<const Samples>> samples;
+  std::map<std::string, relay::v1::DeadLetter> letters;
+  bool retry_now = false;
   {
     const std::lock_guard lock(mutex_);
-    wishes.swap(wishes_);
+    samples.swap(samples_);
+    letters.swap(letters_);
+    std::swap(retry_now, retry_now_);
   }
-  for (const auto& wish : wishes) wish(courier_.get());
+  for (auto& one : samples) courier_->Offer(std::move(one));
+  if (retry_now) courier_->RetryNow(now_());
+  if (letters.empty()) return;
+  std::vector<relay::v1::DeadLetter> in_order;
+  for (auto& [id, letter] : letters) in_order.push_back(std::move(letter));
+  std::stable_sort(in_order.begin(), in_order.end(), [](const auto& a, const auto& b) { return a.change().sequence() < b.change().sequence(); });
+  courier_->Resend(std::move(in_order));
 }
 
 void Carrier::Publish(WallTime now) {

@@ -2,7 +2,9 @@
 // nobody else.
 #pragma once
 #include <atomic>
+#include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -18,6 +20,7 @@ class Carrier {
   Carrier(std::unique_ptr<Courier> courier, std::unique_ptr<Transport> transport, std::function<WallTime()> now,
           std::function<void(const std::string&)> warn);
   ~Carrier();                                   // ends the request under way; within a second
+  void Stop();                                  // the same, but does not wait; thread-safe
   void Start();
   Mailbox& mailbox() { return mailbox_; }
   bool wants_samples() const { return wants_samples_; }
@@ -38,7 +41,10 @@ class Carrier {
   const bool wants_samples_;
   Mailbox mailbox_;
   mutable std::mutex mutex_;
-  std::vector<std::function<void(Courier*)>> wishes_;   // of other threads; guarded by mutex_
+  // Wishes of other threads; guarded by mutex_. Bounded, for a request may hang for minutes.
+  std::deque<std::shared_ptr<const Samples>> samples_;
+  std::map<std::string, relay::v1::DeadLetter> letters_;  // by id
+  bool retry_now_ = false;
   relay::v1::SinkStatus status_;                        // guarded by mutex_
   relay::v1::SinkStatus::State told_ = relay::v1::SinkStatus::DELIVERING;
   std::atomic<uint64_t> samples_lost_ = 0;              // never offered to the courier

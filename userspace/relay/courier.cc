@@ -6,6 +6,7 @@
 #include <xxhash.h>
 
 #include "userspace/base/status.h"
+#include "userspace/base/text.h"
 #include "userspace/relay/state_courier.h"
 #include "userspace/relay/stream_courier.h"
 
@@ -20,26 +21,56 @@ Courier::Courier(CourierContext context)
     : retry_(context.config.delivery(), XXH3_64bits(context.config.name().data(), context.config.name().size())),
       sources_(context.sources.size()),
       context_(std::move(context)) {
-  if (const auto counted = context_.ledger->Counted(context_.config.name()); counted.ok()) counted_ = *counted;
-  if (const auto count = context_.ledger->DeadLetterCount(context_.config.name()); count.ok()) dead_letters_ = *count;
-  const auto cursors = context_.ledger->Cursors(context_.config.name());
-  if (!cursors.ok()) return;
+  const auto counted = context_.ledger->Counted(name());
+  const auto letters = context_.ledger->DeadLetterCount(name());
+  const auto cursors = context_.ledger->Cursors(name());
+  for (const absl::Status& status : {counted.status(), letters.status(), cursors.status()}) Loaded(status);
+  if (!loaded_.ok()) return;
+  counted_ = *counted;
+  dead_letters_ = *letters;
   for (const Cursor& cursor : *cursors) {
     for (size_t i = 0; i < sources_.size(); ++i) {
       if (context_.sources[i] != cursor.source) continue;
       sources_[i].feed_id = cursor.feed_id;
       sources_[i].position = cursor.sequence;
+      sources_[i].written = true;
     }
   }
 }
 
-void Courier::Take(FeedEvent event, WallTime now) {
+WallTime Courier::Axis(WallTime wall) {
+  if (wall + set_back_ < latest_) set_back_ = latest_ - wall;
+  return latest_ = wall + set_back_;
+}
+
+bool Courier::IsForeign(const FeedEvent& event) {
   SourceState& source = sources_[event.source];
+  if (event.kind == FeedEvent::Kind::kConnected || event.kind == FeedEvent::Kind::kReplaced) {
+    source.foreign = false;
+    for (size_t i = 0; i < sources_.size(); ++i) {
+      if (i == event.source || event.feed_id.empty() || sources_[i].feed_id != event.feed_id) continue;
+      source.foreign = true;
+      source.connected = false;
+      source.message = fmt::format("says that it is feed {}, which {} is: it is not heard; where both addresses lead to the same outlierd, name one of them only",
+                                   Printable(event.feed_id, 80), Printable(context_.sources[i], 200));
+    }
+  }
+  return source.foreign;
+}
+
+void Courier::Take(FeedEvent event, WallTime wall) {
+  const WallTime now = Axis(wall);
+  SourceState& source = sources_[event.source];
+  const bool was_foreign = source.foreign;
+  if (IsForeign(event) && (was_foreign || event.kind != FeedEvent::Kind::kReplaced)) return;
   switch (event.kind) {
     case FeedEvent::Kind::kConnected:
       source.connected = true;
       source.message.clear();
-      if (source.feed_id != event.feed_id) source.position = 0;
+      if (source.feed_id != event.feed_id) {
+        source.position = source.last_sequence = 0;
+        source.written = false;
+      }
       source.feed_id = event.feed_id;
       source.last_sequence = std::max(source.last_sequence, event.sequence);
       break;
@@ -47,35 +78,46 @@ void Courier::Take(FeedEvent event, WallTime now) {
       source.connected = false;
       source.message = event.message;
       break;
-    case FeedEvent::Kind::kReplaced:
-      source.feed_id = event.feed_id;
+    case FeedEvent::Kind::kReplaced:  // of a foreign one, too, what it had before is gone
+      source.feed_id = source.foreign ? "" : event.feed_id;
       source.position = source.last_sequence = 0;
+      source.written = false;
       break;
     case FeedEvent::Kind::kChange:
-      source.host_name = event.change.incident().source().host_name();
+      source.host_name = Printable(event.change.incident().source().host_name(), 256);
       source.last_sequence = std::max(source.last_sequence, event.change.sequence());
       break;
     case FeedEvent::Kind::kCaughtUp: source.last_sequence = std::max(source.last_sequence, event.sequence); break;
-    case FeedEvent::Kind::kGap: source.message = fmt::format("{} changes could not be read: {}", event.gap.lost == 0 ? "some" : std::to_string(event.gap.lost), event.gap.reason); break;
+    case FeedEvent::Kind::kGap:
+      source.message = fmt::format("{} changes could not be read: {}", event.gap.lost == 0 ? "some" : std::to_string(event.gap.lost), event.gap.reason);
+      if (event.gap.reason == "journal_rewound") {
+        source.position = source.last_sequence = std::min(source.position, event.gap.first_sequence - 1);
+        source.written = false;
+      }
+      break;
     case FeedEvent::Kind::kOpenNow: break;
   }
   TakeEvent(std::move(event), now);
 }
 
-std::optional<Request> Courier::Next(WallTime now) {
+std::optional<Request> Courier::Next(WallTime wall) {
+  const WallTime now = Axis(wall);
   Flush(now);
+  if (stalled()) return std::nullopt;
+  Housekeep(now);
   if (stalled() || !retry_.Ready(now)) return std::nullopt;
-  if (auto preparation = sink().Prepare(now)) {
+  if (auto preparation = sink().Prepare(wall)) {
     preparing_ = true;
     return std::move(preparation->request);
   }
   return NextOfKind(now);
 }
 
-void Courier::Receive(const Response& response, WallTime now) {
+void Courier::Receive(const Response& response, WallTime wall) {
+  const WallTime now = Axis(wall);
   if (!preparing_) return ReceiveOfKind(response, now);
   preparing_ = false;
-  const Outcome outcome = sink().Prepared(response, now);
+  const Outcome outcome = sink().Prepared(response, wall);
   switch (outcome.kind) {
     case Outcome::Kind::kItems: return;  // what it was for goes next
     case Outcome::Kind::kRetry: return retry_.Failed(now, outcome.reason, outcome.retry_after);
@@ -84,9 +126,15 @@ void Courier::Receive(const Response& response, WallTime now) {
 }
 
 WallTime Courier::WakeAt() const {
-  if (stalled()) return write_again_;
-  const WallTime wake = WakeOfKind();
-  return retry_.state() == Retry::State::kDelivering ? wake : std::max(wake, retry_.at());
+  WallTime wake = stalled() ? write_again_ : WakeOfKind();
+  if (!stalled() && retry_.state() != Retry::State::kDelivering) wake = std::max(wake, retry_.at());
+  return wake == WallTime::max() || wake == WallTime::min() ? wake : Wall(wake);
+}
+
+void Courier::RetryNow(WallTime wall) {
+  retry_.TryNow(Axis(wall));
+  write_again_ = latest_;
+  TryNow();
 }
 
 void Courier::Flush(WallTime now) {
@@ -104,7 +152,8 @@ void Courier::Flush(WallTime now) {
 void Courier::Write(Entry entry, WallTime now) {
   if (entry.empty()) return;
   entry.sink = name();
-  for (auto member : {&Counters::delivered, &Counters::retried, &Counters::refused, &Counters::expired, &Counters::withheld, &Counters::samples_delivered, &Counters::samples_lost}) {
+  // Samples are counted when they go or are lost, and written when something else is.
+  for (auto member : {&Counters::delivered, &Counters::retried, &Counters::refused, &Counters::expired, &Counters::withheld}) {
     counted_.*member += entry.counted.*member;
   }
   dead_letters_ += entry.refused.size();
@@ -112,7 +161,10 @@ void Courier::Write(Entry entry, WallTime now) {
   dead_letters_ = std::min<uint64_t>(dead_letters_, Ledger::kMostDeadLetters);
   for (const Cursor& cursor : entry.cursors) {
     for (size_t i = 0; i < sources_.size(); ++i) {
-      if (context_.sources[i] == cursor.source && sources_[i].feed_id == cursor.feed_id) sources_[i].position = std::max(sources_[i].position, cursor.sequence);
+      if (context_.sources[i] == cursor.source && sources_[i].feed_id == cursor.feed_id) {
+        sources_[i].position = std::max(sources_[i].position, cursor.sequence);
+        sources_[i].written = true;
+      }
     }
   }
   unwritten_ = std::move(entry);  // nothing is sent while one waits, so there is never a second
@@ -120,12 +172,38 @@ void Courier::Write(Entry entry, WallTime now) {
   Flush(now);
 }
 
+std::vector<relay::v1::DeadLetter> Courier::NewLetters(std::vector<relay::v1::DeadLetter> letters) {
+  std::erase_if(letters, [&](const relay::v1::DeadLetter& letter) {
+    const auto there = context_.ledger->HasDeadLetter(name(), letter.id());  // it may have gone since it was asked for
+    return (there.ok() && !*there) || !asked_.insert(letter.id()).second;
+  });
+  return letters;
+}
+
+Finding Courier::FindingOf(const relay::v1::DeadLetter& letter) const {
+  Finding finding;
+  finding.labels = context_.labels;
+  finding.change = letter.change();
+  if (letter.has_gap()) {
+    finding.gap = Gap{letter.gap().first_sequence(), letter.gap().last_sequence(), letter.gap().lost(), letter.gap().reason()};
+  } else {
+    finding.silence = context_.silences->Covering(finding.incident(), TimeOf(finding.change.time()));
+  }
+  return finding;
+}
+
 relay::v1::DeadLetter Courier::Letter(const Finding& finding, const std::string& reason, WallTime now) const {
   relay::v1::DeadLetter letter;
   letter.set_sink(name());
   letter.set_reason(reason);
-  *letter.mutable_time() = ToTimestamp(now);
+  *letter.mutable_time() = ToTimestamp(Wall(now));
   *letter.mutable_change() = finding.change;
+  if (finding.gap) {
+    letter.mutable_gap()->set_first_sequence(finding.gap->first_sequence);
+    letter.mutable_gap()->set_last_sequence(finding.gap->last_sequence);
+    letter.mutable_gap()->set_lost(finding.gap->lost);
+    letter.mutable_gap()->set_reason(finding.gap->reason);
+  }
   return letter;
 }
 
@@ -134,13 +212,13 @@ relay::v1::SinkStatus Courier::Status(WallTime now) const {
   SinkStatus status;
   status.set_name(name());
   status.set_kind(context_.kind);
-  status.set_message(stalled() ? stalled_because_ : retry_.reason());
+  status.set_message(stalled() ? stalled_because_ : retry_.reason().empty() ? warning_ : retry_.reason());
   status.set_state(stalled()                                              ? SinkStatus::STALLED
                    : retry_.state() == Retry::State::kDelivering ? SinkStatus::DELIVERING
                    : retry_.state() == Retry::State::kSuspended  ? SinkStatus::SUSPENDED
                                                                   : SinkStatus::BACKING_OFF);
-  if (status.state() == SinkStatus::SUSPENDED || status.state() == SinkStatus::BACKING_OFF) *status.mutable_retry_time() = ToTimestamp(retry_.at());
-  if (retry_.last_success()) *status.mutable_last_success_time() = ToTimestamp(*retry_.last_success());
+  if (status.state() == SinkStatus::SUSPENDED || status.state() == SinkStatus::BACKING_OFF) *status.mutable_retry_time() = ToTimestamp(Wall(retry_.at()));
+  if (retry_.last_success()) *status.mutable_last_success_time() = ToTimestamp(Wall(*retry_.last_success()));
   for (size_t i = 0; i < sources_.size(); ++i) {
     const SourceState& source = sources_[i];
     relay::v1::SourcePosition& position = *status.add_sources();

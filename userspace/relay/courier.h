@@ -5,9 +5,15 @@
 //   Next(now) -> request, or nothing until WakeAt() or news;  Receive(answer, now) once for each request
 //
 // What was dealt with is written to the ledger before anything further is sent. Where that fails (disk full) nothing is sent and HasRoom() is false.
+//
+// A wall clock may be set. Waits, hold-downs and caps are measured on an axis that never goes back: wall time, and what it was set back by. Times of
+// documents, silences and ages are wall time.
+//
+// A feed belongs to the source that brought it first, by the ledger: another source that says it is the same feed is not heard.
 #pragma once
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -35,6 +41,8 @@ class Courier {
   explicit Courier(CourierContext context);
   virtual ~Courier() = default;
 
+  // What kept the ledger from being read: then it must not run, it would page everybody anew.
+  const absl::Status& loaded() const { return loaded_; }
   void Take(FeedEvent event, WallTime now);
   virtual bool HasRoom() const = 0;
   std::optional<Request> Next(WallTime now);
@@ -43,7 +51,7 @@ class Courier {
   virtual void Offer(std::shared_ptr<const Samples> samples) { (void)samples; }
   virtual bool wants_samples() const { return false; }
   virtual void Resend(std::vector<relay::v1::DeadLetter> letters) = 0;
-  void RetryNow(WallTime now) { retry_.TryNow(now); }
+  void RetryNow(WallTime now);
   relay::v1::SinkStatus Status(WallTime now) const;
 
  protected:
@@ -51,17 +59,21 @@ class Courier {
     std::string feed_id;
     std::string host_name;
     uint64_t position = 0;       // committed
+    bool written = false;        // that position of this feed stands in the ledger
     uint64_t last_sequence = 0;  // known to exist
     std::optional<WallTime> oldest_waiting;
     bool connected = false;
+    bool foreign = false;        // says that it is another's feed
     std::string message = "not connected yet";
   };
-  // Of the kind of sink.
+  // Of the kind of sink. All times are of the axis that never goes back; Wall() is the clock's.
   virtual Sink& sink() = 0;
   virtual void TakeEvent(FeedEvent event, WallTime now) = 0;
   virtual std::optional<Request> NextOfKind(WallTime now) = 0;
   virtual void ReceiveOfKind(const Response& response, WallTime now) = 0;
   virtual WallTime WakeOfKind() const = 0;
+  virtual void Housekeep(WallTime now) { (void)now; }        // whatever has to be done also while the sink cannot be reached
+  virtual void TryNow() {}
   virtual void FillStatus(relay::v1::SinkStatus* status) const { (void)status; }
 
   // Written now, or kept and tried again before anything else: `entry` is taken either way.
@@ -70,15 +82,28 @@ class Courier {
   const CourierContext& context() const { return context_; }
   const std::string& name() const { return context_.config.name(); }
   relay::v1::DeadLetter Letter(const Finding& finding, const std::string& reason, WallTime now) const;
+  Finding FindingOf(const relay::v1::DeadLetter& letter) const;
+  WallTime Wall(WallTime now) const { return now - set_back_; }
+  WallTime AxisNow() const { return latest_; }
+  void Loaded(const absl::Status& status) { loaded_.Update(status); }
+  // Those that are still there and were not asked for already.
+  std::vector<relay::v1::DeadLetter> NewLetters(std::vector<relay::v1::DeadLetter> letters);
 
   Retry retry_;
   std::vector<SourceState> sources_;
   Counters counted_;             // of all time; written ones and those to be written
   uint64_t dead_letters_ = 0;
+  std::string warning_;          // what the sink said last beside taking it
+  std::set<std::string> asked_;  // ids of dead letters that are on their way
 
  private:
   void Flush(WallTime now);
+  bool IsForeign(const FeedEvent& event);
+  WallTime Axis(WallTime wall);
   const CourierContext context_;
+  absl::Status loaded_;
+  WallTime latest_;
+  std::chrono::nanoseconds set_back_{0};
   std::optional<Entry> unwritten_;
   WallTime write_again_;
   std::string stalled_because_;

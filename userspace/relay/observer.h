@@ -17,6 +17,7 @@ class Observer {
  public:
   explicit Observer(Exposition* exposition, std::shared_ptr<const Labels> labels);
   ~Observer();
+  void Stop();  // does not wait
   Mailbox& mailbox() { return mailbox_; }
   // Whether this workload of this feed has an open incident, or had one within the last ten minutes before `now`.
   bool Troubled(const std::string& feed_id, const v1::Workload& workload, WallTime now) const;
@@ -30,6 +31,7 @@ class Observer {
   void Run();
   void Take(const FeedEvent& event);
   void Note(const v1::Incident& incident);
+  void Forget(const std::string& feed_id, const std::vector<v1::Incident>& open);
   static std::string Key(const std::string& feed_id, const v1::Workload& workload);
 
   Exposition* const exposition_;

@@ -78,7 +78,9 @@ absl::Status Relay::AddSink(int i) {
   if (!route.ok()) return route.status();
   CourierContext context{config, sink->kind, *route, {options_.config.sources().begin(), options_.config.sources().end()}, labels_, silences_.get(), ledger_.get()};
   holds_state_.push_back(sink->state != nullptr);
-  carriers_.push_back(std::make_unique<Carrier>(MakeCourier(std::move(context), *std::move(sink)), *std::move(transport), options_.now, options_.warn));
+  auto courier = MakeCourier(std::move(context), *std::move(sink));
+  if (!courier->loaded().ok()) return courier->loaded();
+  carriers_.push_back(std::make_unique<Carrier>(std::move(courier), *std::move(transport), options_.now, options_.warn));
   return absl::OkStatus();
 }
 
@@ -162,9 +164,11 @@ void Relay::StartSamples(size_t source) {
 }
 
 Relay::~Relay() {
-  // From the sources on: nobody may be offered what it can no longer take.
-  for (auto& carrier : carriers_) carrier->mailbox().Close();
-  if (observer_) observer_->mailbox().Close();
+  // All are told before any is waited for: a reader may wait for room in a mailbox, a carrier for an answer.
+  for (auto& carrier : carriers_) carrier->Stop();
+  if (observer_) observer_->Stop();
+  for (auto& reader : sample_readers_) reader->Stop();
+  for (auto& reader : readers_) reader->Stop();
   spooler_.reset();
   sample_readers_.clear();
   readers_.clear();

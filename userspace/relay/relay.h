@@ -3,6 +3,7 @@
 //
 //   feed --FeedReader--> Mailbox --Carrier: Courier--> Transport --> sink
 #pragma once
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -66,7 +67,7 @@ class Relay {
   std::unique_ptr<Spooler> spooler_;
   std::vector<std::unique_ptr<FeedReader>> readers_;
   std::vector<std::unique_ptr<SampleReader>> sample_readers_;
-  bool started_ = false;
+  std::atomic<bool> started_ = false;
 };
 
 // "sinks[2] (oncall)": how messages name a sink of the configuration.

@@ -22,6 +22,7 @@ class Retry {
   bool breaker_open() const { return failures_ >= kBreaks; }
   const std::string& reason() const { return reason_; }     // of the last failure, "" when delivering
   void Succeeded(WallTime now);
+  void Answered() { state_ = State::kDelivering, failures_ = 0, reason_.clear(); }  // it is there, and said no to what it was sent
   void Failed(WallTime now, std::string reason, std::optional<std::chrono::nanoseconds> retry_after);
   void Suspended(WallTime now, std::string reason);
   void TryNow(WallTime now);                                // a person's word

@@ -14,6 +14,7 @@
 namespace outlier {
 namespace {
 
+constexpr auto kKeptAfter = std::chrono::hours(24 * 60);
 constexpr auto kForgottenAfter = std::chrono::hours(24 * 7);  // of a silence that ended: shown so long
 
 bool Covers(const relay::v1::Silence& silence, const v1::Incident& incident, const Labels& labels, WallTime at) {
@@ -94,6 +95,7 @@ absl::Status Silences::Configure(const google::protobuf::RepeatedPtrField<config
   }
   const std::lock_guard lock(mutex_);
   configured_ = std::move(configured);
+  ++generation_;
   return absl::OkStatus();
 }
 
@@ -122,7 +124,34 @@ absl::StatusOr<relay::v1::Silence> Silences::Add(relay::v1::Silence silence, Wal
   if (absl::Status status = ledger_->PutSilence(silence); !status.ok()) return status;
   std::erase_if(added_, [&](const auto& other) { return other.id() == silence.id(); });
   added_.push_back(silence);
+  Prune(now);
+  ++generation_;
   return silence;
+}
+
+// Those that ended long ago, so that neither the ledger nor a look at all of them grows for ever. Documents of a backlog that is older do without.
+void Silences::Prune(WallTime now) {
+  std::vector<std::string> old;
+  for (const relay::v1::Silence& silence : added_) {
+    if (TimeOf(silence.ends()) + kKeptAfter < now) old.push_back(silence.id());
+  }
+  for (const std::string& id : old) {
+    if (!ledger_->DropSilence(id).ok()) return;  // at the next one
+    std::erase_if(added_, [&](const auto& silence) { return silence.id() == id; });
+  }
+}
+
+WallTime Silences::NextChange(WallTime after) const {
+  const std::lock_guard lock(mutex_);
+  WallTime next = WallTime::max();
+  for (const auto* silences : {&configured_, &added_}) {
+    for (const relay::v1::Silence& silence : *silences) {
+      for (const WallTime time : {TimeOf(silence.starts()), TimeOf(silence.ends())}) {
+        if (time > after) next = std::min(next, time);
+      }
+    }
+  }
+  return next;
 }
 
 absl::StatusOr<relay::v1::Silence> Silences::Expire(const std::string& id, WallTime now) {
@@ -134,6 +163,7 @@ absl::StatusOr<relay::v1::Silence> Silences::Expire(const std::string& id, WallT
     *ended.mutable_ends() = ToTimestamp(now);
     if (absl::Status status = ledger_->PutSilence(ended); !status.ok()) return status;
     silence = ended;
+    ++generation_;
     return ended;
   }
   for (const relay::v1::Silence& silence : configured_) {

@@ -1,5 +1,6 @@
 // Silences: whom nobody is paged for, from when to when, by whose word. Those of the configuration and those of the ledger. Thread-safe.
 #pragma once
+#include <atomic>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -24,11 +25,15 @@ class Silences {
   // Needs author, reason, an end after `now` and after its start; no start = now. Returns it with its id.
   absl::StatusOr<relay::v1::Silence> Add(relay::v1::Silence silence, WallTime now);
   absl::StatusOr<relay::v1::Silence> Expire(const std::string& id, WallTime now);
+  uint64_t generation() const { return generation_; }     // another where one was added, ended, or configured
+  WallTime NextChange(WallTime after) const;              // when the next one begins or ends; max() = none does
   std::vector<relay::v1::Silence> List(bool expired, WallTime now) const;  // by end, the next first
 
  private:
   Ledger* const ledger_;
   const Labels labels_;
+  void Prune(WallTime now);                               // holding mutex_
+  std::atomic<uint64_t> generation_ = 1;
   mutable std::mutex mutex_;
   std::vector<relay::v1::Silence> configured_, added_;
 };

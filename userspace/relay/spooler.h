@@ -36,8 +36,10 @@ class Spooler {
   Spooler& operator=(const Spooler&) = delete;
 
  private:
+  class CallUnderWay;
   void Run();
-  void Look(const std::string& source);
+  void Look(const std::string& source, const std::vector<relay::v1::SinkStatus>& sinks);
+  void ForgetFeeds(const std::vector<relay::v1::SinkStatus>& sinks);
   void Copy(v1::OutlierFeed::Stub* stub, const std::string& source, const std::string& feed_id, uint64_t after, uint64_t up_to);
   const SpoolerOptions options_;
   Ledger* const ledger_;

@@ -1,11 +1,15 @@
 // StreamCourier: carries every change that its route admits to a stream sink, in order, in batches, one batch under way.
 //
 // A batch is dealt with when each of its findings is delivered, a dead letter, or expired; only then do the cursors move. Findings that the
-// server wants again go again, alone. What it refuses as a whole is halved until the one at fault is found. When one after the other is refused and
-// nothing is delivered between, it is the sink that is wrong, not they: it is suspended.
-// An incident, once admitted, is followed to its end, whatever its severity becomes.
+// server wants again go again, alone. What it refuses as a whole is halved until the one at fault is found. When kAllRefused in a row are refused and
+// nothing is delivered between, it may be the sink that is wrong, not they: one of another incident is tried, and where that is refused, too, the
+// sink is suspended and all of them wait, to be tried slowly. A person's word (RetryNow) makes dead letters of what is refused then.
+//
+// An incident, once admitted, is followed to its end, whatever its severity becomes. Where its source can no longer tell the end (compacted away while
+// the relay was not there, a new journal), the end is told from what the source says is open, under a sequence that was lost.
 #pragma once
 #include <deque>
+#include <map>
 #include <set>
 
 #include "userspace/relay/courier.h"
@@ -23,9 +27,11 @@ class StreamCourier : public Courier {
   void Resend(std::vector<relay::v1::DeadLetter> letters) override;
 
  private:
+  static constexpr size_t kMostFollowed = 20'000;  // incidents; of more than that, every end is admitted instead
+
   struct Waiting {
     size_t source;
-    Cursor cursor;                   // once it is dealt with; sequence 0 = moves nothing
+    std::optional<Cursor> cursor;    // once it is dealt with
     WallTime arrived;
     std::optional<Finding> finding;  // none: not for this sink
     size_t bytes;
@@ -36,14 +42,29 @@ class StreamCourier : public Courier {
     std::vector<Finding> findings;
     std::vector<std::string> letters;
   };
+  struct Doubted {
+    Finding finding;
+    std::string letter, reason;
+  };
+  // Of a source that has told of a gap and not yet what is open: what was lost, but for what came all the same. Until then no cursor moves.
+  struct OpenGap {
+    uint64_t first = 0, last = 0;
+    std::set<uint64_t> seen;
+    uint64_t reached = 0;
+  };
+  enum class Doubt { kNone, kFirst, kProbe };  // kFirst: the first of the batch goes alone; kProbe: it was refused, and the probe is on its way
 
   Sink& sink() override { return *sink_; }
   void TakeEvent(FeedEvent event, WallTime now) override;
   std::optional<Request> NextOfKind(WallTime now) override;
   void ReceiveOfKind(const Response& response, WallTime now) override;
   WallTime WakeOfKind() const override;
+  void TryNow() override;
 
   void Admit(FeedEvent event, WallTime now);
+  void Enqueue(Waiting waiting, WallTime now);
+  // Ends what is followed of this feed and not among `open`, under sequences from `first` to `last` (0 = without end) that were not `seen`.
+  void EndGone(size_t source, const std::string& feed_id, const std::set<std::string>& open, const std::string& why, const OpenGap& gap, WallTime now);
   bool FormBatch(WallTime now);
   bool BatchIsDue(WallTime now) const;
   std::optional<Request> EncodeFront(WallTime now);
@@ -51,13 +72,20 @@ class StreamCourier : public Courier {
   void Settle(const Outcome& outcome, WallTime now);
   void SettleItems(const Outcome& outcome, WallTime now);
   void Halve();
-  void Bury(const std::string& reason, WallTime now);
+  void Refused(const std::string& reason, WallTime now);
+  void Believe(WallTime now);                          // what is in doubt was refused for good
+  void BeginDoubt(const std::string& reason, WallTime now);
+  void PutBack();                                      // what is in doubt, before the rest
+  void DropExpired(WallTime now);
+  void LoseSamples(uint64_t samples);
   void FinishBatch(WallTime now);
   void Rank(const Cursor& cursor);                     // into entry_.cursors
   size_t MostItems() const;
 
   const std::unique_ptr<StreamSink> sink_;
-  std::set<std::string> followed_;
+  std::map<std::string, v1::IncidentChange> followed_;  // by incident key
+  bool unfollowed_some_ = false;                        // there were more
+  std::vector<std::optional<OpenGap>> gaps_;            // by source
   std::deque<Waiting> waiting_;
   size_t findings_waiting_ = 0, bytes_waiting_ = 0;
   std::deque<Work> work_;            // of the batch under way, the front first
@@ -65,6 +93,9 @@ class StreamCourier : public Courier {
   std::deque<relay::v1::DeadLetter> resend_;
   double encoded_per_byte_ = 4.0;    // of a body over its messages, as seen
   int refused_in_a_row_ = 0;
+  std::vector<Doubted> doubted_;     // of this batch, refused since something was delivered
+  Doubt doubt_ = Doubt::kNone;
+  bool word_given_ = false;          // for this batch
   WallTime idle_since_;              // nothing but what is not for this sink has waited since
   std::deque<std::shared_ptr<const Samples>> samples_;
   std::deque<Request> sample_requests_;

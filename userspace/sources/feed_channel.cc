@@ -31,7 +31,7 @@ absl::Status CheckFeedAddress(const std::string& address, const config::v1::Sour
 absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenFeedChannel(const std::string& address, const config::v1::SourceTls& tls) {
   if (const absl::Status status = CheckFeedAddress(address, tls); !status.ok()) return status;
   grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(256 << 20);  // a page of ten thousand incidents
+  arguments.SetMaxReceiveMessageSize(32 << 20);  // a page of a thousand incidents is a tenth of it
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);

@@ -2,12 +2,16 @@
 // and where the source cannot give what comes next says so as a gap and goes on from what there is. Its events go to a mailbox in order.
 //
 // After each time it has caught up on a new connection it lists what is open, where the sink holds what is open.
+//
+// A source may be anything: whose feed_id or incident ids are no such thing is not followed, and what it says of incidents is about its own feed,
+// whatever stands in them.
 #pragma once
 #include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -33,17 +37,26 @@ struct FeedReaderOptions {
 class FeedReader {
  public:
   FeedReader(FeedReaderOptions options, Mailbox* mailbox);  // begins
-  ~FeedReader();                                            // ends within a second
+  ~FeedReader();                                            // ends within a second of its mailbox being closed, or of Stop where that has room
+  void Stop();                                              // does not wait; thread-safe
   FeedReader(const FeedReader&) = delete;
   FeedReader& operator=(const FeedReader&) = delete;
 
  private:
   void Run();
+  grpc::Status Follow(v1::OutlierFeed::Stub* stub);         // until something ends it
   grpc::Status WatchOnce(v1::OutlierFeed::Stub* stub);
-  bool Recover(v1::OutlierFeed::Stub* stub);                // from OUT_OF_RANGE; false = could not ask
-  bool Start(v1::OutlierFeed::Stub* stub);                  // from_now
-  bool ListOpen(v1::OutlierFeed::Stub* stub);
-  bool Accept(const v1::IncidentChange& change);
+  grpc::Status ReadStream(v1::OutlierFeed::Stub* stub, grpc::ClientContext* context, grpc::ClientReader<v1::WatchResponse>* stream);
+  grpc::Status DrainSpool();
+  grpc::Status Recover(v1::OutlierFeed::Stub* stub);        // from OUT_OF_RANGE
+  grpc::Status Start(v1::OutlierFeed::Stub* stub);          // from_now
+  grpc::Status ListOpen(v1::OutlierFeed::Stub* stub);
+  grpc::Status Accept(v1::IncidentChange change);
+  grpc::Status TakeFeedId(const std::string& feed_id);
+  grpc::Status TakeHeartbeat(const v1::Heartbeat& heartbeat);
+  grpc::Status Replaced(const std::string& feed_id);
+  grpc::Status Tell(FeedEvent event);                       // CANCELLED where the mailbox is closed
+  FeedEvent GapOf(Gap gap) const;
   bool Put(FeedEvent event);
   template <class Call>
   grpc::Status Unary(Call call);
@@ -55,6 +68,7 @@ class FeedReader {
   uint64_t position_;
   uint64_t lost_ = 0;
   bool lost_known_ = false;
+  std::optional<uint64_t> gap_told_;  // the position that a gap was told to begin after
   bool started_ = false;       // a place to begin from is known
   bool from_oldest_ = false;   // what comes next is no longer held: all there is is asked for, and what lies before it passed over
   v1::Source host_;

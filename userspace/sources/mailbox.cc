@@ -6,7 +6,7 @@ namespace {
 constexpr size_t kFrame = 256;  // an event without its message
 
 size_t BytesOf(const FeedEvent& event) {
-  size_t bytes = kFrame + (event.kind == FeedEvent::Kind::kChange ? event.change.SpaceUsedLong() : 0);
+  size_t bytes = kFrame + event.message.size() + (event.kind == FeedEvent::Kind::kChange ? event.change.SpaceUsedLong() : 0);
   for (const v1::Incident& incident : event.open) bytes += incident.SpaceUsedLong();
   return bytes;
 }
@@ -26,7 +26,7 @@ bool Mailbox::Put(FeedEvent event) {
 
 std::vector<FeedEvent> Mailbox::Take(size_t max_events, std::chrono::steady_clock::time_point until) {
   std::unique_lock lock(mutex_);
-  news_.wait_until(lock, until, [&] { return closed_ || woken_ || !events_.empty(); });
+  news_.wait_until(lock, until, [&] { return closed_ || woken_ || (max_events > 0 && !events_.empty()); });
   woken_ = false;
   std::vector<FeedEvent> taken;
   while (!events_.empty() && taken.size() < max_events) {

@@ -18,13 +18,45 @@ constexpr int64_t kStatusEverySeconds = 60;
 SampleReader::SampleReader(SampleReaderOptions options) : options_(std::move(options)), thread_([this] { Run(); }) {}
 
 SampleReader::~SampleReader() {
+  Stop();
+  thread_.join();
+}
+
+void SampleReader::Stop() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
     if (under_way_ != nullptr) under_way_->TryCancel();
   }
   wake_.notify_all();
-  thread_.join();
+}
+
+void SampleReader::Tell(bool connected, const std::string& message) {
+  std::pair<bool, std::string> now{connected, message};
+  if (told_ == now) return;  // every two seconds the same
+  told_ = std::move(now);
+  options_.on_state(connected, message);
+}
+
+// Takes the place of the stream as the call to cancel; the caller puts that back.
+grpc::Status SampleReader::Ask(v1::OutlierFeed::Stub* stub, v1::Status* host) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kUnaryDeadline);
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return grpc::Status::CANCELLED;
+    under_way_ = &context;
+  }
+  v1::Status answer;
+  const grpc::Status status = stub->GetStatus(&context, {}, &answer);
+  {
+    const std::lock_guard lock(mutex_);
+    under_way_ = nullptr;
+  }
+  if (!status.ok()) return status;
+  *host = std::move(answer);
+  options_.on_status(*host);
+  return status;
 }
 
 void SampleReader::Run() {
@@ -38,7 +70,7 @@ void SampleReader::Run() {
       why = MessageOf(channel.status());
     }
     if (stopping_) return;
-    options_.on_state(false, fmt::format("cannot watch samples of {}: {}", Printable(options_.address, 200), Printable(why, 300)));
+    Tell(false, fmt::format("cannot watch samples of {}: {}", Printable(options_.address, 200), Printable(why, 300)));
     std::unique_lock lock(mutex_);
     wake_.wait_for(lock, kWait, [&] { return stopping_.load(); });
   }
@@ -46,15 +78,8 @@ void SampleReader::Run() {
 
 grpc::Status SampleReader::ReadOnce(v1::OutlierFeed::Stub* stub) {
   v1::Status host;
-  const auto ask = [&] {
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + kUnaryDeadline);
-    const grpc::Status status = stub->GetStatus(&context, {}, &host);
-    if (status.ok()) options_.on_status(host);
-    return status;
-  };
-  if (const grpc::Status status = ask(); !status.ok()) return status;
-  options_.on_state(true, "");
+  if (const grpc::Status status = Ask(stub, &host); !status.ok()) return status;
+  Tell(true, "");
   grpc::ClientContext context;
   {
     const std::lock_guard lock(mutex_);
@@ -75,10 +100,13 @@ grpc::Status SampleReader::ReadOnce(v1::OutlierFeed::Stub* stub) {
     response.Clear();
     if (samples.sample.time().seconds() >= status_due) {
       status_due = samples.sample.time().seconds() + kStatusEverySeconds;
-      if (ask().ok()) {
+      if (Ask(stub, &host).ok()) {
         samples.status = host;
         samples.source = host.source();
       }
+      const std::lock_guard lock(mutex_);
+      under_way_ = &context;
+      if (stopping_) context.TryCancel();
     }
     options_.on_samples(std::move(samples));
   }

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -21,20 +22,24 @@ struct SampleReaderOptions {
   std::shared_ptr<const Labels> labels;
   std::function<void(Samples)> on_samples;               // of the reader's thread
   std::function<void(const v1::Status&)> on_status;
-  std::function<void(bool connected, const std::string& message)> on_state;
+  std::function<void(bool connected, const std::string& message)> on_state;  // where it is another than before
   std::function<void(uint64_t ticks)> on_lost;
 };
 
 class SampleReader {
  public:
   explicit SampleReader(SampleReaderOptions options);
-  ~SampleReader();
+  ~SampleReader();             // within a second
+  void Stop();                 // does not wait; thread-safe
   SampleReader(const SampleReader&) = delete;
   SampleReader& operator=(const SampleReader&) = delete;
 
  private:
   void Run();
   grpc::Status ReadOnce(v1::OutlierFeed::Stub* stub);
+  grpc::Status Ask(v1::OutlierFeed::Stub* stub, v1::Status* host);
+  void Tell(bool connected, const std::string& message);
+  std::optional<std::pair<bool, std::string>> told_;
   const SampleReaderOptions options_;
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -36,6 +36,14 @@ std::string BytesOf(const grpc::ByteBuffer& buffer) {
   return bytes;
 }
 
+bool Has(std::string_view text, std::string_view what) { return text.find(what) != std::string_view::npos; }
+
+bool IsMetadata(std::string_view name, std::string_view value) {
+  const auto key = [](unsigned char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.'; };
+  const auto text = [](unsigned char c) { return c >= 0x20 && c < 0x7f; };
+  return !name.empty() && std::all_of(name.begin(), name.end(), key) && (name.ends_with("-bin") || std::all_of(value.begin(), value.end(), text));
+}
+
 // Calls `field(number, bytes, varint)` for each field of a serialized message; wire types other than those two are skipped. False where malformed.
 template <class Field>
 bool ForEachField(std::string_view message, Field field) {
@@ -86,6 +94,9 @@ GrpcTransport::GrpcTransport(config::v1::Connection connection, std::string user
     : connection_(std::move(connection)), user_agent_(std::move(user_agent)) {}
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> GrpcTransport::ChannelTo(const std::string& url) {
+  if (!connection_.ca_trusted_fingerprint().empty()) {
+    return absl::FailedPreconditionError("connection.ca_trusted_fingerprint cannot be checked over gRPC: give the CA's certificate as connection.ca_file");
+  }
   const bool plain = url.starts_with("http://");
   const std::string target = url.substr(plain ? 7 : url.starts_with("https://") ? 8 : 0);
   grpc::SslCredentialsOptions tls;
@@ -128,10 +139,16 @@ Response GrpcTransport::Send(const Request& request) {
   if (!channel.ok()) return failed(Response::Failure::kLocal, MessageOf(channel.status()));
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::nanoseconds(connection_.timeout()));
-  for (const auto& [name, value] : request.headers) {
-    std::string lower = name;
-    for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    context.AddMetadata(lower, value);
+  Headers headers = request.headers;
+  for (const std::string& line : connection_.headers()) {  // "Name: value", checked when it was made
+    const size_t colon = line.find(':'), value = line.find_first_not_of(" \t", colon + 1);
+    headers.emplace_back(line.substr(0, colon), value == std::string::npos ? "" : line.substr(value));
+  }
+  for (auto& [name, value] : headers) {
+    for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    // gRPC ends the program where it is given any other.
+    if (!IsMetadata(name, value)) return failed(Response::Failure::kLocal, fmt::format("the header {} cannot be metadata of gRPC; see what its key file holds", Printable(name, 80)));
+    context.AddMetadata(name, value);
   }
   if (request.compress) context.set_compression_algorithm(GRPC_COMPRESS_GZIP);
   {
@@ -159,6 +176,11 @@ Response GrpcTransport::Send(const Request& request) {
   while (queue.Next(&tag, &ok)) {
   }
   if (aborted) return failed(Response::Failure::kReset, "stopping");
+  // A certificate that does not do is no passing trouble, though gRPC calls it UNAVAILABLE.
+  const std::string why = status.error_message();
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE && (Has(why, "SSL_ERROR_SSL") || Has(why, "certificate") || Has(why, "Peer name"))) {
+    return failed(Response::Failure::kTls, Printable(why, 500));
+  }
   response.status = static_cast<int>(status.error_code());
   response.body = BytesOf(answer);
   response.failure_text = status.ok() ? "" : Redact(fmt::format("{}{}: {}", request.url, request.grpc_method, status.error_message()), request.secrets);

@@ -40,10 +40,17 @@ bool Ready() {
   return ready;
 }
 
-Response::Failure FailureOf(CURLcode code) {
+bool Has(std::string_view text, std::string_view what) { return text.find(what) != std::string_view::npos; }
+
+// `why` as libcurl and OpenSSL say it.
+Response::Failure FailureOf(CURLcode code, std::string_view why) {
   switch (code) {
     case CURLE_OPERATION_TIMEDOUT: return Response::Failure::kTimeout;
-    case CURLE_SSL_CONNECT_ERROR:
+    // A connection that breaks in the handshake, as of a server that is being restarted, says nothing about certificates.
+    case CURLE_SSL_CONNECT_ERROR: return Has(why, "SSL_ERROR_SYSCALL") || Has(why, "eof") || Has(why, "reset by peer") ? Response::Failure::kReset : Response::Failure::kTls;
+    // Of TLS 1.3 the server's word about our certificate comes after the handshake.
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR: return Has(why, "alert") && Has(why, "certificate") ? Response::Failure::kTls : Response::Failure::kReset;
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CIPHER:
@@ -69,6 +76,10 @@ std::string Lower(std::string_view text) {
   return out;
 }
 
+bool IsHeaderText(std::string_view text) {
+  return std::none_of(text.begin(), text.end(), [](unsigned char c) { return (c < 0x20 && c != '\t') || c == 0x7f; });
+}
+
 std::string_view Trimmed(std::string_view text) {
   while (!text.empty() && (text.back() == '\r' || text.back() == '\n' || text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
@@ -90,10 +101,15 @@ int TrustFingerprint(X509_STORE_CTX* store, void* argument) {
     X509_STORE* roots = X509_STORE_new();
     X509_STORE_add_cert(roots, sk_X509_value(chain, i));
     X509_STORE_CTX* check = X509_STORE_CTX_new();
-    X509_STORE_CTX_init(check, roots, X509_STORE_CTX_get0_cert(store), const_cast<STACK_OF(X509)*>(chain));
-    X509_STORE_CTX_set_default(check, "ssl_server");
-    const int good = X509_verify_cert(check);
-    X509_STORE_CTX_set_error(store, X509_STORE_CTX_get_error(check));
+    int good = 0;
+    if (X509_STORE_CTX_init(check, roots, X509_STORE_CTX_get0_cert(store), const_cast<STACK_OF(X509)*>(chain)) == 1) {
+      X509_STORE_CTX_set_default(check, "ssl_server");
+      X509_STORE_CTX_set_flags(check, X509_V_FLAG_PARTIAL_CHAIN);  // it may be an intermediate one, or the server's own
+      good = X509_verify_cert(check) == 1 ? 1 : 0;
+      X509_STORE_CTX_set_error(store, X509_STORE_CTX_get_error(check));
+    } else {
+      X509_STORE_CTX_set_error(store, X509_V_ERR_OUT_OF_MEM);
+    }
     X509_STORE_CTX_free(check);
     X509_STORE_free(roots);
     return good;
@@ -161,6 +177,8 @@ Response HttpTransport::Send(const Request& request) {
   set(CURLOPT_TCP_KEEPALIVE, 1L);
   set(CURLOPT_TCP_KEEPIDLE, kKeepAliveSeconds);
   set(CURLOPT_PROXY, connection_.proxy().c_str());  // "" = none, whatever the environment says
+  set(CURLOPT_NOPROXY, "");
+  set(CURLOPT_CA_CACHE_TIMEOUT, 0L);                // a CA file that was replaced counts at the next connection, not a day later
   set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
   set_text(CURLOPT_CAINFO, connection_.ca_file());
   set_text(CURLOPT_SSLCERT, connection_.certificate_file());
@@ -186,6 +204,9 @@ Response HttpTransport::Send(const Request& request) {
   set(CURLOPT_ERRORBUFFER, error);
 
   List headers;
+  for (const auto& [name, value] : request.headers) {
+    if (!IsHeaderText(value)) return failed(Response::Failure::kLocal, fmt::format("the header {} would hold a line break or a control character; see what its key file holds", name));
+  }
   for (const auto& [name, value] : request.headers) Append(&headers, fmt::format("{}: {}", name, value));
   for (const std::string& header : connection_.headers()) Append(&headers, header);
   Append(&headers, "Expect:");  // a round trip for nothing
@@ -218,10 +239,14 @@ Response HttpTransport::Send(const Request& request) {
   long status = 0;
   curl_easy_getinfo(curl_, CURLINFO_RESPONSE_CODE, &status);
   exchange.response.status = static_cast<int>(status);
-  if (code == CURLE_OK) return exchange.response;
+  if (code == CURLE_OK) {
+    // What a server says of a request that it did not take ends in messages, and it may quote the key.
+    if (status < 200 || status >= 300) exchange.response.body = Redact(exchange.response.body, request.secrets);
+    return exchange.response;
+  }
   if (code == CURLE_ABORTED_BY_CALLBACK) return failed(Response::Failure::kReset, "stopping");
   const std::string why = fmt::format("{}{}{}", curl_easy_strerror(code), *error == '\0' ? "" : ": ", error);
-  return failed(FailureOf(code), Printable(why, 500));
+  return failed(FailureOf(code, why), Printable(why, 500));
 }
 
 }  // namespace outlier
