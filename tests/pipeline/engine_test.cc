@@ -78,15 +78,20 @@ TEST(Engine, ALeakIsADriftWithItsRateAndTimeToExhaustion) {
 }
 
 TEST(Engine, ARiseOfSeverityAndNothingElseIsAnEventOfItsKind) {
-  const Session session = Record([](SimulatedHost& h, int) { h.at(0).growth = 5 << 20; }, 60,
-                                 [](SimulatedHost& h) { h.at(0).growth = 0; h.at(0).memory = 20 << 20; });
+  const auto crashes = [](SimulatedHost& h, int i) {
+    if (i % 2 == 0) h.End(h.at(0), 1 << 8);
+    if (i % 2 == 1) h.Start(h.at(0));
+  };
+  const auto climbs = [](SimulatedHost& h, int i) { h.at(0).cores = 0.02 * (1 + 0.15 * i); };
   int rises = 0;
-  auto before = v1::Incident::CRITICAL;
-  for (const v1::IncidentChange& change : Changes(MakeEngine().get(), session.inputs)) {
-    const bool rose = change.kind() == v1::IncidentChange::UPDATED && change.incident().severity() > before;
-    EXPECT_EQ(change.incident().changes().rbegin()->kind() == "severity", rose) << change.ShortDebugString();
-    before = change.incident().severity();
-    rises += rose;
+  for (const Session& session : {Record(crashes, 30, [](SimulatedHost&) {}), Record(climbs, 60, [](SimulatedHost& h) { h.at(0).cores = 0.02; })}) {
+    auto before = v1::Incident::CRITICAL;
+    for (const v1::IncidentChange& change : Changes(MakeEngine().get(), session.inputs)) {
+      const bool rose = change.kind() == v1::IncidentChange::UPDATED && change.incident().severity() > before;
+      EXPECT_EQ(change.incident().changes().rbegin()->kind() == "severity", rose) << change.ShortDebugString();
+      before = change.incident().severity();
+      rises += rose;
+    }
   }
   EXPECT_GT(rises, 0);
 }
