@@ -62,7 +62,7 @@ TEST(CrashModelTest, AStreamSinkGetsEverythingOrItIsCountedAndInOrder) {
     const auto poison = [&](const Finding& f) { return !f.gap && f.change.sequence() % 37 == 5; };
     bench.stream.says = [&](const auto& findings, WallTime) {
       const bool bad = std::any_of(findings.begin(), findings.end(), poison);
-      return bad && mood == Says::kTakes ? Says::kRefuses : mood;
+      return bad && (mood == Says::kTakes || mood == Says::kLost) ? Says::kRefuses : mood;
     };
     int ids = 0, crashes = 0, lost_answers = 0;
     for (int step = 0; step < 120; ++step) {
@@ -157,10 +157,10 @@ TEST(CrashModelTest, APagerHoldsWhatIsOpenAndNothingElse) {
       if (one.action == Action::kDigest) digested += std::strtoull(one.text.c_str(), nullptr, 10);
       if (one.action != Action::kOpen) continue;
       ++opened[one.incident];
-      if (!disturbed) EXPECT_EQ(opened[one.incident], 1) << one.incident << ": a second page";
+      if (!disturbed) { EXPECT_EQ(opened[one.incident], 1) << one.incident << ": a second page"; }
     }
     for (const auto& [key, one] : bench.pager.open) EXPECT_EQ(one.severity, bench.feed().open().at(one.key).severity()) << "the latest state";
-    if (wipes == 0) EXPECT_GE(digested + opened.size(), ever.size()) << "opened and resolved, and nobody was ever told";
+    if (wipes == 0) { EXPECT_GE(digested + opened.size(), ever.size()) << "opened and resolved, and nobody was ever told"; }
     EXPECT_EQ(bench.Status().open_there(), should.size());
   });
 }

@@ -61,10 +61,10 @@ class LedgerTest : public testing::Test {
   static void ExpectExactly(const Ledger& ledger, int n) {
     const auto cursors = *ledger.Cursors("s");
     ASSERT_EQ(cursors.size(), n > 0 ? 1u : 0u);
-    if (n > 0) EXPECT_EQ(cursors[0].sequence, static_cast<uint64_t>(n));
+    if (n > 0) { EXPECT_EQ(cursors[0].sequence, static_cast<uint64_t>(n)); }
     const auto held = *ledger.Held("s");
     ASSERT_EQ(held.size(), n > 0 ? 1u : 0u);
-    if (n > 0) EXPECT_EQ(held[0].sequence(), static_cast<uint64_t>(n));
+    if (n > 0) { EXPECT_EQ(held[0].sequence(), static_cast<uint64_t>(n)); }
     EXPECT_EQ(ledger.Followed("s")->size(), n > 0 ? 1u : 0u);
     EXPECT_EQ(*ledger.DeadLetterCount("s"), static_cast<uint64_t>(n));
     EXPECT_EQ(ledger.Counted("s")->delivered, static_cast<uint64_t>(n));
@@ -151,7 +151,7 @@ TEST_F(LedgerTest, AFullDiskWritesNothingSaysSoAndGoesOnWhenThereIsRoom) {
       FaultyVfs::countdown = 0;
       if (!status.ok()) {
         ExpectExactly(*ledger, 1);
-        if (code == SQLITE_FULL && n == 1) EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+        if (code == SQLITE_FULL && n == 1) { EXPECT_TRUE(absl::IsResourceExhausted(status)) << status; }
         EXPECT_NE(status.message().find("relay.db"), absl::string_view::npos) << status;
         ASSERT_TRUE(ledger->Write(Full(2)).ok());
       }
@@ -253,7 +253,7 @@ TEST_F(LedgerTest, TheNewestFeedOfASourceStandsLastAndOldOnesGiveWay) {
   std::string newest;
   for (const Cursor& cursor : cursors) {
     if (cursor.source == "unix:///a") newest = fmt::format("{}:{}", cursor.feed_id, cursor.sequence);
-    if (cursor.source == "unix:///b") EXPECT_EQ(cursor.sequence, 29u);
+    if (cursor.source == "unix:///b") { EXPECT_EQ(cursor.sequence, 29u); }
   }
   EXPECT_EQ(newest, "feed27:9");
 }

@@ -227,6 +227,13 @@ void StateCourier::TakeChange(const FeedEvent& event, WallTime now) {
   const auto held = held_.find(key);
   const bool held_at_all = held != held_.end();
   if (held_at_all && held->second.resolved()) {  // said again, or feedback on what is over
+    if (held->second.uncertain() && change.kind() == v1::IncidentChange::RESOLVED) {  // and the digest that told of it, too
+      Known over;
+      over.source = event.source;
+      over.latest = change;
+      over.admitted = true;
+      Miss(key, over, now);
+    }
     held->second.set_sequence(std::max(held->second.sequence(), change.sequence()));
     return;
   }
@@ -236,6 +243,7 @@ void StateCourier::TakeChange(const FeedEvent& event, WallTime now) {
   if (known == nullptr || change.sequence() < known->latest.sequence() || known->latest.incident().state() == v1::Incident::RESOLVED) return;
   SetLatest(key, known, change);
   Touch(key);
+  if (over && held_at_all && held->second.uncertain()) Miss(key, *known, now);  // it may never have been opened there: better told twice than never
   if (!over || held_at_all) return;  // to be told
   if (caught_up_[event.source]) NoteFlap(*known, incident.severity(), now);
   Miss(key, *known, now);
@@ -311,6 +319,7 @@ void StateCourier::ResolveHeld(const std::string& key, uint64_t sequence, const 
   *incident.mutable_resolved_time() = ToTimestamp(Wall(now));
   incident.set_summary(fmt::format("{} ({})", incident.summary(), why));
   SetLatest(key, &known, change);
+  if (held->second.uncertain()) Miss(key, known, now);
   Touch(key);
 }
 
@@ -658,13 +667,12 @@ bool StateCourier::WriteIntents(WallTime now) {
 }
 
 // The request cannot have arrived: as if it had never been tried.
-void StateCourier::DropIntents(WallTime now) {
+void StateCourier::DropIntents() {
   for (const std::string& key : intents_) {
     held_.erase(key);
     counted_only_.no_longer_held.push_back(key);
     // Resolved meanwhile, and there is nothing to resolve.
     if (const auto it = known_.find(key); it != known_.end() && it->second.latest.incident().state() == v1::Incident::RESOLVED) {
-      Miss(key, it->second, now);
       Forget(key);
     } else {
       Touch(key);
@@ -733,7 +741,7 @@ void StateCourier::ReceiveOfKind(const Response& response, WallTime now) {
     }
   }
   letters_.clear();
-  if (!may_have_arrived_) DropIntents(now);
+  if (!may_have_arrived_) DropIntents();
   intents_.clear();
   switch (outcome.kind) {
     case Outcome::Kind::kRetry:
@@ -823,7 +831,6 @@ void StateCourier::Resolved(const std::string& key, WallTime now, Entry* entry) 
   relay::v1::Held& held = held_[key];
   held.set_incident_key(key);
   held.set_resolved(true);
-  held.set_uncertain(false);
   if (const auto it = known_.find(key); it != known_.end()) {
     held.set_sequence(std::max(held.sequence(), it->second.latest.sequence()));
     NoteFlap(it->second, held.severity(), now);
@@ -850,7 +857,7 @@ void StateCourier::PagesDone(WallTime now) {
     relay::v1::Held& held = held_[key];
     if (page.action != Action::kRepeat) ++entry.counted.delivered;
     held.set_incident_key(key);
-    held.set_uncertain(false);
+    if (page.action != Action::kResolve) held.set_uncertain(false);
     held.set_sequence(std::max(held.sequence(), page.finding.change.sequence()));
     *held.mutable_told() = ToTimestamp(Wall(now));
     *held.mutable_change() = page.finding.change;
@@ -873,6 +880,9 @@ void StateCourier::PagesDone(WallTime now) {
       if (known.capped && !known.capped_told) --capped_untold_;
       known.capped = known.capped_told = false;
       capped_.erase(key);
+      if (page.action == Action::kOpen) {  // over meanwhile, but told now
+        std::erase_if(missed_, [&](const Missed& missed) { return missed.source == known.source && missed.sequence == known.latest.sequence(); });
+      }
     }
     Touch(key);
     if (page.action == Action::kResolve) {

@@ -108,7 +108,7 @@ class StateCourier : public Courier {
 
   // What was said.
   bool WriteIntents(WallTime now);
-  void DropIntents(WallTime now);
+  void DropIntents();
   void PutHeld(Entry* entry, const relay::v1::Held& held);
   void PagesDone(WallTime now);
   void PageRefused(const Page& page, const std::string& reason, WallTime now, Entry* entry);

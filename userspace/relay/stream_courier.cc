@@ -383,12 +383,12 @@ void StreamCourier::SettleItems(const Outcome& outcome, WallTime now) {
   } else {
     refused_in_a_row_ += static_cast<int>(refused.size());
   }
-  const std::string last = refused.empty() ? "" : refused.back().reason;
-  const bool one = refused.size() == 1;
+  const size_t refusals = refused.size();
+  const std::string last = refusals == 0 ? "" : refused.back().reason.empty() ? "no reason given" : refused.back().reason;
   std::move(refused.begin(), refused.end(), std::back_inserter(doubted_));
   if (delivered) Believe(now);
-  if (!last.empty() && !delivered && (doubt_ != Doubt::kNone || (refused_in_a_row_ > kAllRefused && !word_given_))) {
-    if (one) return BeginDoubt(last, now);
+  if (refusals > 0 && !delivered && (doubt_ != Doubt::kNone || (refused_in_a_row_ > kAllRefused && !word_given_))) {
+    if (refusals == 1) return BeginDoubt(last, now);
     // Different ones of one request: no other needs to be tried.
     PutBack();
     doubt_ = Doubt::kFirst;
