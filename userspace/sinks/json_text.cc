@@ -11,7 +11,7 @@
 namespace outlier {
 namespace {
 
-constexpr size_t kMostOfName = 128;  // of a field: JsonText takes no longer keys
+constexpr size_t kMostOfName = 128;
 
 // Bytes that stand for themselves within a JSON text, whatever comes before or after.
 constexpr std::array<bool, 256> kPlain = [] {

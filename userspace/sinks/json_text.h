@@ -2,7 +2,6 @@
 // are numbers that JSON has not. Valid JSON whatever the values hold: bytes that are no UTF-8 become U+FFFD. Keys are not escaped: they are the
 // program's own, or made by FieldNames.
 #pragma once
-#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -70,25 +69,23 @@ class JsonText {
       if (!first) out_ += ',';
       return;
     }
-    // Put together before it is appended: most of a document is short fields, and each append looks at the string's room.
-    char text[kMostOfKey + 4];
-    size_t length = 0;
-    if (!first) text[length++] = ',';
-    text[length++] = '"';
-    key.copy(text + length, kMostOfKey);
-    length += std::min(key.size(), kMostOfKey);
-    text[length++] = '"';
-    text[length++] = ':';
-    out_.append(text, length);
+    // In place and at once: most of a document is short fields.
+    const size_t before = out_.size();
+    out_.resize(before + key.size() + (first ? 3 : 4));
+    char* to = out_.data() + before;
+    if (!first) *to++ = ',';
+    *to++ = '"';
+    to += key.copy(to, key.size());
+    *to++ = '"';
+    *to = ':';
   }
+  // Appends what a JSON text says of these bytes.
   void Escape(std::string_view text);
-
-  static constexpr size_t kMostOfKey = 128;
 
   std::string& out_;
 };
 
-// Names of fields from outside, of one object: letters, digits, _ and -, single dots within where `dots`; at most 128 bytes, as every key.
+// Names of fields from outside, of one object: letters, digits, _ and -, single dots within where `dots`; at most 128 bytes.
 class FieldNames {
  public:
   explicit FieldNames(bool dots) : dots_(dots) {}
