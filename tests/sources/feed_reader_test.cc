@@ -213,7 +213,6 @@ TEST_F(FeedReaderTest, WhatNoOutlierdSaysEndsTheStreamWithAReason) {
   for (const std::string& claim : {std::string("with\nnewline"), std::string(1 << 20, 'x'), std::string("sp ace")}) {
     view_.claims = claim;
     Read(options);
-    looked_ = 0;
     const auto event = Next(Kind::kDisconnected);
     EXPECT_NE(event->message.find("feed_id"), std::string::npos) << event->message;
     EXPECT_LT(event->message.size(), 1000u);

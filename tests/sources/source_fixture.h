@@ -71,6 +71,7 @@ class SourceTest : public testing::Test {
     StopReader();
     mailbox_ = std::make_unique<Mailbox>(mailbox_bytes);
     events_.clear();
+    looked_ = 0;
     reader_ = std::make_unique<FeedReader>(std::move(options), mailbox_.get());
   }
   void StopReader() {

@@ -103,6 +103,11 @@ class Server {
       ssl = SSL_new(tls_);
       SSL_set_fd(ssl, fd);
       if (SSL_accept(ssl) != 1) {
+        // Its alert is on the way; a close with what was not read yet would take it back.
+        char rest[1024];
+        shutdown(fd, SHUT_WR);
+        while (recv(fd, rest, sizeof rest, 0) > 0) {
+        }
         SSL_free(ssl);
         End(fd, false);
         return;
@@ -580,6 +585,10 @@ TEST_F(HttpTransportTest, SignsForAwsWhatIsSent) {
     request.secrets = {"wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"};
     ASSERT_EQ(transport.Send(request).status, 200);
     Seen seen = server.seen().back();
+    std::string all;
+    for (const auto& [name, value] : seen.headers) all += name + ": " + value + "\n";
+    SCOPED_TRACE(all);
+    for (const char* name : {"authorization", "x-amz-date", "x-amz-security-token"}) ASSERT_TRUE(seen.headers.contains(name)) << name;
     const std::string authorization = seen.headers.at("authorization");
     const std::string date = seen.headers.at("x-amz-date");
     EXPECT_EQ(seen.headers.at("x-amz-security-token"), "a-session-token");
@@ -591,7 +600,10 @@ TEST_F(HttpTransportTest, SignsForAwsWhatIsSent) {
     EXPECT_NE(signed_headers.find("x-amz-date"), std::string::npos);
     EXPECT_NE(signed_headers.find("x-amz-security-token"), std::string::npos) << "AWS refuses a token that is not signed";
     std::string canonical = "POST\n/\n\n", rest = signed_headers + ";";
-    for (size_t at; (at = rest.find(';')) != std::string::npos; rest.erase(0, at + 1)) canonical += rest.substr(0, at) + ":" + seen.headers.at(rest.substr(0, at)) + "\n";
+    for (size_t at; (at = rest.find(';')) != std::string::npos; rest.erase(0, at + 1)) {
+      ASSERT_TRUE(seen.headers.contains(rest.substr(0, at))) << "signed, but not sent: " << rest.substr(0, at) << " of " << signed_headers;
+      canonical += rest.substr(0, at) + ":" + seen.headers.at(rest.substr(0, at)) + "\n";
+    }
     canonical += "\n" + signed_headers + "\n" + Sha256(seen.body);
     const std::string to_sign = "AWS4-HMAC-SHA256\n" + date + "\n" + scope + "\n" + Sha256(canonical);
     const std::string expected = Hex(Hmac(SigningKey(request.aws->secret_access_key, date.substr(0, 8), "eu-west-1", "monitoring"), to_sign));

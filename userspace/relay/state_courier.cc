@@ -880,7 +880,7 @@ void StateCourier::PagesDone(WallTime now) {
       if (known.capped && !known.capped_told) --capped_untold_;
       known.capped = known.capped_told = false;
       capped_.erase(key);
-      if (page.action == Action::kOpen) {  // over meanwhile, but told now
+      if (page.action == Action::kOpen && known.latest.incident().state() == v1::Incident::RESOLVED) {  // over meanwhile, but told now
         std::erase_if(missed_, [&](const Missed& missed) { return missed.source == known.source && missed.sequence == known.latest.sequence(); });
       }
     }

@@ -50,7 +50,7 @@ Response::Failure FailureOf(CURLcode code, std::string_view why) {
     case CURLE_SSL_CONNECT_ERROR: return Has(why, "SSL_ERROR_SYSCALL") || Has(why, "eof") || Has(why, "reset by peer") ? Response::Failure::kReset : Response::Failure::kTls;
     // Of TLS 1.3 the server's word about our certificate comes after the handshake.
     case CURLE_SEND_ERROR:
-    case CURLE_RECV_ERROR: return Has(why, "alert") && Has(why, "certificate") ? Response::Failure::kTls : Response::Failure::kReset;
+    case CURLE_RECV_ERROR: return Has(why, "alert") && (Has(why, "certificate") || Has(why, "unknown ca") || Has(why, "access denied")) ? Response::Failure::kTls : Response::Failure::kReset;
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CIPHER:
@@ -209,7 +209,8 @@ Response HttpTransport::Send(const Request& request) {
   }
   for (const auto& [name, value] : request.headers) Append(&headers, fmt::format("{}: {}", name, value));
   for (const std::string& header : connection_.headers()) Append(&headers, header);
-  Append(&headers, "Expect:");  // a round trip for nothing
+  // A round trip for nothing. But what has no value is not sent and would be signed all the same, and AWS refuses that.
+  if (!request.aws) Append(&headers, "Expect:");
   std::string squeezed;
   const std::string* body = &request.body;
   if (request.compress && !request.body.empty()) {
