@@ -10,8 +10,9 @@ namespace outlier {
 namespace {
 
 // A feed may hold anything. What lies outside of 1970 .. 2255 is moved to the nearer end: no difference of two of them, and no sum with a
-// duration of the configuration, overflows 64 bits of nanoseconds, and RFC 3339 can say every one of them.
+// duration of the configuration, overflows 64 bits of nanoseconds.
 constexpr int64_t kLastSecond = 9'000'000'000;
+constexpr int64_t kYear1 = -62'135'596'800, kYear9999 = 253'402'300'799;  // what RFC 3339 can say; what lies outside is moved likewise
 
 int64_t SecondsOf(const google::protobuf::Timestamp& time) { return std::clamp<int64_t>(time.seconds(), 0, kLastSecond); }
 int64_t NanosOf(const google::protobuf::Timestamp& time) { return std::clamp<int64_t>(time.nanos(), 0, 999'999'999); }
@@ -54,7 +55,7 @@ google::protobuf::Timestamp ToTimestamp(WallTime time) {
   return timestamp;
 }
 
-std::string Rfc3339(const google::protobuf::Timestamp& time) { return Format(SecondsOf(time), NanosOf(time) / 1'000'000); }
+std::string Rfc3339(const google::protobuf::Timestamp& time) { return Format(std::clamp(time.seconds(), kYear1, kYear9999), NanosOf(time) / 1'000'000); }
 std::string Rfc3339(WallTime time) { return Rfc3339(ToTimestamp(time)); }
 int64_t Milliseconds(const google::protobuf::Timestamp& time) { return SecondsOf(time) * 1000 + NanosOf(time) / 1'000'000; }
 int64_t Seconds(const google::protobuf::Timestamp& time) { return SecondsOf(time); }

@@ -49,7 +49,7 @@ std::string IncidentKey(const v1::Incident& incident);
 // One a change: "<feed_id>:<sequence>"; of a gap "<feed_id>:gap:<first>-<last>-<time>".
 std::string FindingKey(const Finding& finding);
 
-// Of a time that no clock shows, before 1970 or after 2255, the nearer end.
+// Of a time that no clock shows, before 1970 or after 2255, the nearer end; Rfc3339 says the years 1 to 9999.
 WallTime TimeOf(const google::protobuf::Timestamp& time);
 google::protobuf::Timestamp ToTimestamp(WallTime time);
 // RFC 3339 in UTC, milliseconds: "2026-03-01T10:00:00.123Z".
