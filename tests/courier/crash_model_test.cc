@@ -8,10 +8,11 @@ namespace {
 
 using Action = Page::Action;
 
-// One seed can be run alone: OUTLIER_SEED=17.
+// One seed can be run alone: OUTLIER_SEED=17. More than are run each time: OUTLIER_SEEDS=2000.
 template <class Run>
 void ForSeeds(int runs, Run run) {
   const char* one = std::getenv("OUTLIER_SEED");
+  if (const char* more = std::getenv("OUTLIER_SEEDS")) runs = std::atoi(more);
   for (int seed = one != nullptr ? std::atoi(one) : 1, last = one != nullptr ? seed : runs; seed <= last; ++seed) {
     SCOPED_TRACE(fmt::format("OUTLIER_SEED={}", seed));
     run(seed);

@@ -207,6 +207,11 @@ relay::v1::DeadLetter Courier::Letter(const Finding& finding, const std::string&
   return letter;
 }
 
+std::string Courier::RefusesEverything(int in_a_row, std::string_view of_what, const std::string& last) const {
+  return fmt::format("refuses everything, {} {} in a row; `outlierctl sinks retry {}` makes dead letters of what it refuses then; the last answer: {}",
+                     in_a_row, of_what, name(), last);
+}
+
 relay::v1::SinkStatus Courier::Status(WallTime now) const {
   using relay::v1::SinkStatus;
   SinkStatus status;

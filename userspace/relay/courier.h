@@ -83,6 +83,7 @@ class Courier {
   const std::string& name() const { return context_.config.name(); }
   relay::v1::DeadLetter Letter(const Finding& finding, const std::string& reason, WallTime now) const;
   Finding FindingOf(const relay::v1::DeadLetter& letter) const;
+  std::string RefusesEverything(int in_a_row, std::string_view of_what, const std::string& last) const;
   WallTime Wall(WallTime now) const { return now - set_back_; }
   WallTime AxisNow() const { return latest_; }
   void Loaded(const absl::Status& status) { loaded_.Update(status); }

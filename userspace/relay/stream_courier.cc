@@ -392,7 +392,7 @@ void StreamCourier::SettleItems(const Outcome& outcome, WallTime now) {
     // Different ones of one request: no other needs to be tried.
     PutBack();
     doubt_ = Doubt::kFirst;
-    return retry_.Suspended(now, fmt::format("refuses everything, {} findings in a row; `outlierctl sinks retry {}` makes dead letters of what it refuses then; the last answer: {}", refused_in_a_row_, name(), last));
+    return retry_.Suspended(now, RefusesEverything(refused_in_a_row_, "findings", last));
   }
   if (more) {
     retry_.Failed(now, reason, outcome.retry_after);
@@ -472,7 +472,7 @@ void StreamCourier::BeginDoubt(const std::string& reason, WallTime now) {
   }
   PutBack();
   doubt_ = Doubt::kFirst;
-  retry_.Suspended(now, fmt::format("refuses everything, {} findings in a row; `outlierctl sinks retry {}` makes dead letters of what it refuses then; the last answer: {}", refused_in_a_row_, name(), reason));
+  retry_.Suspended(now, RefusesEverything(refused_in_a_row_, "findings", reason));
 }
 
 void StreamCourier::TryNow() {
