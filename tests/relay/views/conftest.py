@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,15 @@ from servers.cache import Unavailable  # noqa: E402
 from servers.pool import Pool  # noqa: E402
 from servers.search import SearchServer  # noqa: E402
 from store import Indexed, fill  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[Pool]:
+    """Servers of their own: what views show is compared with all documents there are, and other tests write some, too."""
+    own = Pool()
+    yield own
+    own.close()
+
 
 _indexed: dict[type[SearchServer], Indexed] = {}
 
