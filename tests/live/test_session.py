@@ -150,9 +150,9 @@ def faults_of(session: Session) -> tuple[list[Fault], list[Fault]]:
         )  # fmt: skip
     storm = scripts["storm.sh"]
     greedy = [
-        Fault("burn", "burner", **orders("burner", "burn"), within=10, patterns=("STEP",), signals=("process.cpu.utilization",)),
         Fault("thief", "victim", **orders("thief", "burn"), within=15, signals=("process.cpu.run_delay",),
               wrong=thief_is_named(services["thief"])),
+        Fault("burn", "burner", **orders("burner", "burn"), within=10, patterns=("STEP",), signals=("process.cpu.utilization",)),
         Fault("fork storm", "storm.sh", begin=lambda: storm.order("storm"), end=lambda: storm.order("healthy"), within=10,
               signals=("workload.process.started",)),
     ]  # fmt: skip
