@@ -153,9 +153,10 @@ TEST_F(CarrierTest, SleepsThroughAnOutageThoughAllItsRoomIsTaken) {
   const uint64_t looks = clock_readings_ - before;
   EXPECT_LT(looks, 20u) << "it spins";
   const auto begun = steady_clock::now();
+  line->carrier->Stop();
+  reader.join();
   line->carrier.reset();
   EXPECT_LT(steady_clock::now() - begun, std::chrono::seconds(1));
-  reader.join();
 }
 
 TEST_F(CarrierTest, APersonsWordEndsABackOffAtOnce) {

@@ -92,7 +92,9 @@ TEST(CrashModelTest, AStreamSinkGetsEverythingOrItIsCountedAndInOrder) {
     bench.feed().up = true;
     bench.Run(hours(1));
     std::set<uint64_t> dead;
-    for (const auto& letter : *bench.ledger().DeadLetters("oncall", 10'000)) dead.insert(letter.change().sequence());
+    const auto letters = bench.ledger().DeadLetters("oncall", 10'000);
+    ASSERT_TRUE(letters.ok());
+    for (const auto& letter : *letters) dead.insert(letter.change().sequence());
     std::map<std::string, uint64_t> last;
     std::set<std::string> seen;
     for (const auto& one : bench.stream.taken) {

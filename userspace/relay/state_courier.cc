@@ -230,7 +230,7 @@ void StateCourier::TakeOpenNow(const FeedEvent& event, WallTime now) {
     open.insert(key);
     const bool is_new = !known_.contains(key);
     Known* known = Admit(key, event.source, incident, true, now);
-    if (known == nullptr || (!is_new && TimeOf(known->latest.incident().updated_time()) >= TimeOf(incident.updated_time()))) continue;
+    if (known == nullptr || (!is_new && TimeOf(known->latest.incident().updated_time()) > TimeOf(incident.updated_time()))) continue;
     v1::IncidentChange change;
     change.set_kind(held_.contains(key) ? v1::IncidentChange::UPDATED : v1::IncidentChange::OPENED);
     change.set_sequence(std::max(known->latest.sequence(), event.sequence));

@@ -233,8 +233,7 @@ StateCourier::Plan StateCourier::PlanOfTold(const std::string& key, const Known&
   if (caught_up && incident.acknowledged() && !there.acknowledged() && can.acknowledge) return {Action::kAcknowledge, std::nullopt};
   if (caught_up && can.update && !silenced) {
     if (incident.severity() > there.severity()) return {Action::kUpdate, std::nullopt};
-    const bool newer = TimeOf(incident.updated_time()) > TimeOf(there.change().incident().updated_time());
-    if ((newer && incident.summary() != there.change().incident().summary()) || RidersOf(key).size() != there.related()) {
+    if (incident.summary() != there.change().incident().summary() || RidersOf(key).size() != there.related()) {
       if (since >= kLeastUpdateGap) return {Action::kUpdate, std::nullopt};
       look_in(kLeastUpdateGap - since);
     }
