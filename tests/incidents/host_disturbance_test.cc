@@ -129,6 +129,14 @@ TEST_F(HostDisturbanceTest, IsToldAsOftenAsItWasSeen) {
   }
 }
 
+TEST_F(HostDisturbanceTest, WhatNeverEndsIsAnEpisodeEachTenMinutes) {
+  for (int minute = 0; minute < 120; ++minute) {
+    for (Slot slot = 3; slot < 9; ++slot) Departs(slot, minute * 60.0);
+    for (Slot slot = 3; slot < 9; ++slot) Departs(slot, minute * 60.0 + 30, 0);
+  }
+  EXPECT_GT(disturbance_.PerWeek(now_ns_), 50);
+}
+
 TEST_F(HostDisturbanceTest, SurvivesSavingAndLoading) {
   for (int i = 0; i < 10; ++i) Tick(1, 1, 1);
   for (Slot slot = 3; slot < 7; ++slot) Departs(slot, slot);

@@ -31,8 +31,8 @@ class RecurrencesTest : public ::testing::Test {
   double Tick(const GroupStrengths& now, double seconds = 1, size_t slot = 0) {
     now_ns_ += static_cast<uint64_t>(seconds * 1e9);
     recurrences_.Observe(slot, now, agree_, now_ns_);
-    const double per_week = recurrences_.PerWeek(slot, now, counts_, now_ns_);
-    recurrences_.EndTick(per_week, workloads_, seconds);
+    const double per_week = recurrences_.Issue(slot, now, counts_, now_ns_);
+    recurrences_.EndTick(workloads_, seconds);
     return per_week;
   }
   void Calm(double seconds) {
@@ -282,19 +282,110 @@ TEST_F(RecurrencesTest, AFalseAlarmMakesItsLikeCommonAtAnyTimeUpToABoundAndCanBe
   EXPECT_EQ(recurrences_.PerWeek(0, Departs(2), counts_, now_ns_), before) << "never louder than without a word";
 }
 
-// A host on which everyday departures come ten times as often as the law says: the slow controller notices.
+// A hundred known workloads depart for the first time in a day, each so that the law expects its like five to ten times a week.
 TEST_F(RecurrencesTest, TheControllerCorrectsALawThatIsTooBoldByAtMostTenTimes) {
-  Calm(600);
-  for (int window = 0; window < 3000; ++window) recurrences_.EndTick(100, workloads_, 600);
+  constexpr size_t kMany = 102;
+  recurrences_.Resize(kMany);
+  for (size_t slot = 2; slot < kMany; ++slot) recurrences_.Forget(slot, now_ns_);
+  Calm(86400);
+  const double before = recurrences_.PerWeek(0, Departs(0.55), counts_, now_ns_);
+  EXPECT_GT(before, 5);
+  EXPECT_LT(before, 10);
+  for (size_t slot = 2; slot < kMany; ++slot) {
+    for (int s = 0; s < 20; ++s) Tick(Departs(0.55), 1, slot);
+    for (int s = 0; s < 20; ++s) Tick({}, 1, slot);
+  }
   const Recurrences::Account account = recurrences_.account();
   EXPECT_GT(account.correction, 4);
   EXPECT_LE(account.correction, 10);
   EXPECT_FALSE(account.from_prior);
+  EXPECT_GT(recurrences_.PerWeek(0, Departs(0.55), counts_, now_ns_), 3 * before);
 }
 
-TEST_F(RecurrencesTest, TrueIncidentsDoNotMakeTheControllerDeaf) {
-  for (int window = 0; window < 3000; ++window) recurrences_.EndTick(0.01, workloads_, 600);
-  EXPECT_EQ(recurrences_.account().correction, 1);
+TEST_F(RecurrencesTest, AFewTrueIncidentsInADayHardlyMoveTheControllerAndTenAtMostDoubleTheirRate) {
+  recurrences_.Resize(12);
+  for (size_t slot = 2; slot < 12; ++slot) recurrences_.Forget(slot, now_ns_);
+  Calm(86400);
+  for (size_t slot = 0; slot < 3; ++slot) EXPECT_LT(Once(slot), 0.01);
+  EXPECT_LT(recurrences_.account().correction, 1.4);
+  for (size_t slot = 3; slot < 12; ++slot) EXPECT_LT(Once(slot), 0.01);
+  EXPECT_GT(recurrences_.account().correction, 1.7);
+  EXPECT_LT(recurrences_.account().correction, 2.3);
+}
+
+// One burns a core; others begin to wait with it, and are not to be held for a host's habit once that is over.
+TEST_F(RecurrencesTest, WhatBeganWithARareDepartureOfAnotherIsForgottenOnceItHasEnded) {
+  recurrences_.Resize(6);
+  for (size_t slot = 2; slot < 6; ++slot) recurrences_.Forget(slot, now_ns_);
+  Calm(120);
+  const GroupStrengths waits = Departs(2, true, EvidenceGroup::kWaiting);
+  for (int s = 0; s < 25; ++s) {
+    Tick(Departs(3), 0.25, 0);
+    for (size_t slot = 1; slot < 4; ++slot) Tick(s < 4 ? GroupStrengths{} : waits, 0.25, slot);
+  }
+  for (int s = 0; s < 20; ++s) {
+    for (size_t slot = 0; slot < 4; ++slot) Tick({}, 0.25, slot);
+  }
+  EXPECT_LE(recurrences_.PerWeek(5, waits, counts_, now_ns_), 0.1) << "one that did not wait";
+  EXPECT_LE(Tick(waits, 1, 1), 0.1) << "one that did";
+}
+
+TEST_F(RecurrencesTest, WhatBeganLaterThanARareDepartureOfAnotherIsItsOwn) {
+  recurrences_.Resize(6);
+  for (size_t slot = 2; slot < 6; ++slot) recurrences_.Forget(slot, now_ns_);
+  Calm(120);
+  const GroupStrengths waits = Departs(2, true, EvidenceGroup::kWaiting);
+  for (int s = 0; s < 60; ++s) {
+    Tick(Departs(3), 0.25, 0);
+    for (size_t slot = 1; slot < 4; ++slot) Tick(s < 20 * static_cast<int>(slot - 1) + 18 ? GroupStrengths{} : waits, 0.25, slot);
+  }
+  for (int s = 0; s < 20; ++s) {
+    for (size_t slot = 0; slot < 4; ++slot) Tick({}, 0.25, slot);
+  }
+  EXPECT_GT(recurrences_.PerWeek(5, waits, counts_, now_ns_), 0.9);
+}
+
+TEST_F(RecurrencesTest, WhatANewWorkloadDoesAgainAndAgainIsAsCommonAsItDoesIt) {
+  Calm(3600);
+  EXPECT_LE(Excursion(3), 0.1);
+  EXPECT_LE(Excursion(3), 1);
+  EXPECT_GT(Excursion(3), 7);
+  EXPECT_GT(Excursion(3), 7);
+}
+
+TEST_F(RecurrencesTest, TheMoreWorkloadsHaveAPhaseTheRarerOneHasToLast) {
+  constexpr size_t kMany = 32;
+  recurrences_.Resize(kMany);
+  for (size_t slot = 2; slot < kMany; ++slot) recurrences_.Forget(slot, now_ns_);
+  Calm(86400);
+  for (int i = 0; i < 20; ++i) Excursion(2, 60, true, 600);
+  Recurrences alone;
+  std::string bytes;
+  ArchiveWriter writer(&bytes);
+  writer(recurrences_);
+  ArchiveReader reader(bytes);
+  reader(alone);
+  ASSERT_TRUE(reader.done());
+  for (size_t slot = 1; slot < kMany; ++slot) Once(slot);
+  GroupStrengths held;
+  held.strength[kEvidenceGroups + static_cast<int>(EvidenceGroup::kCpu)] = 5;
+  held.up[kEvidenceGroups + static_cast<int>(EvidenceGroup::kCpu)] = true;
+  const auto at = [&](Recurrences* recurrences, int seconds) {
+    double per_week = 0;
+    uint64_t now_ns = now_ns_;
+    for (int s = 0; s < seconds; ++s) {
+      now_ns += kSecond;
+      GroupStrengths now = held;
+      now.strength[static_cast<int>(EvidenceGroup::kCpu)] = 2;
+      now.up[static_cast<int>(EvidenceGroup::kCpu)] = true;
+      recurrences->Observe(0, now, true, now_ns);
+      per_week = recurrences->PerWeek(0, held, counts_, now_ns);
+    }
+    return per_week;
+  };
+  const double of_one = at(&alone, 300);
+  EXPECT_LT(of_one, 2);
+  EXPECT_GT(at(&recurrences_, 300), 10 * of_one);
 }
 
 TEST_F(RecurrencesTest, SurviveSavingAndLoading) {

@@ -129,6 +129,33 @@ TEST(Engine, AHostIncidentEndsAfterAReboot) {
   EXPECT_EQ(resolved, 1);
 }
 
+// Services of a host a few minutes old wait for the core that one of them burns; then another takes the core of one that waited.
+TEST(Engine, WhoWaitsForAThiefIsToldThoughServicesWaitedForAnotherJustBefore) {
+  constexpr int kBurner = 0, kVictim = 1, kThief = 4, kServices = 6;
+  SimulatedHost host(kServices);
+  const auto engine = MakeEngine();
+  const auto run = [&](int ticks) {
+    std::set<std::string> told;
+    for (int i = 0; i < ticks; ++i) {
+      for (const v1::IncidentChange& change : Changes(engine.get(), std::vector{host.Tick()})) {
+        if (change.kind() == v1::IncidentChange::OPENED) told.insert(change.incident().workload().name());
+      }
+    }
+    return told;
+  };
+  host.at(kVictim).cores = 0.4;
+  run(150);
+  host.at(kBurner).cores = 1.0;
+  for (const int waits : {1, 2, 3}) host.at(waits).run_delay = 0.2;
+  EXPECT_TRUE(run(20).contains("service-0"));
+  host.at(kBurner).cores = 0.02;
+  for (const int waits : {1, 2, 3}) host.at(waits).run_delay = 0.005;
+  run(30);
+  host.at(kThief).cores = 1.0;
+  host.at(kVictim).run_delay = host.at(kVictim).cores = 0.2;
+  EXPECT_TRUE(run(15).contains("service-1"));
+}
+
 // A second replica of a service that has run for a quarter of an hour. What is told of it in `seconds` after its start.
 std::vector<v1::IncidentChange> OfANewReplica(int seconds, bool faulty) {
   SimulatedHost host(2);

@@ -55,7 +55,7 @@ Incidents::Departure Incidents::DepartureOf(Slot slot, const WorkloadTick& tick,
   departure.agree = taken || evidence_.Agree(departure.strengths, scores);
   recurrences_.Observe(slot, departure.groups, departure.agree, watched_ns_);
   if (departure.strength > 0) {
-    departure.per_week = recurrences_.PerWeek(slot, departure.groups, Tellable(slot, departure, scores), watched_ns_);
+    departure.per_week = recurrences_.Issue(slot, departure.groups, Tellable(slot, departure, scores), watched_ns_);
   }
   return departure;
 }

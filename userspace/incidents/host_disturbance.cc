@@ -56,7 +56,8 @@ void HostDisturbance::Observe(Slot slot, const GroupStrengths& groups, bool know
   const auto group = strongest - groups.strength.begin();
   own = {now_ns, static_cast<uint8_t>(2 * group + (groups.up[group] ? 1 : 0)), 1};
   if (Together(slot, known, now_ns).empty()) return;
-  if (episode_ns_ != 0 && episode_ns_ + kTenMinutesNs <= now_ns) episodes_ = Faded(now_ns) + 1;
+  if (episode_ns_ != 0 && episode_ns_ + kTenMinutesNs > now_ns) return;  // of the one under way
+  if (episode_ns_ != 0) episodes_ = Faded(now_ns) + 1;
   episode_ns_ = now_ns;
 }
 

@@ -29,8 +29,8 @@ class HostDisturbance {
   // The workloads that departed as this one does and began about when it did, if they are too many for chance; else none.
   std::vector<Slot> Together(Slot slot, bool known, uint64_t now_ns) const;
   static v1::Contribution Of(int together);
-  // How often that was the case lately, ten minutes apart, in a week (Recurrences::Common): a host whose workloads do so is told of it as often as
-  // the promise allows.
+  // How often that was the case lately, in a week (Recurrences::Common): a host whose workloads do so is told of it as often as
+  // the promise allows. What goes on counts once in ten minutes, or a host that never rests would have done so once.
   double PerWeek(uint64_t now_ns) const;
 
   template <class Archive>
@@ -48,7 +48,7 @@ class HostDisturbance {
   std::vector<Departing> departing_;
   size_t workloads_ = 0;
   double episodes_ = 0;       // but for the one under way; fading
-  uint64_t episode_ns_ = 0;   // when the last one was last seen; 0 = never
+  uint64_t episode_ns_ = 0;   // when the last one began; 0 = never
   double usual_seconds_ = 0;
   uint64_t boot_ns_ = 0;
   int64_t wall_ns_ = 0;

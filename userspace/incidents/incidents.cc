@@ -92,11 +92,9 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
   std::map<Slot, std::vector<const RestartFact*>> facts;
   for (const RestartFact& fact : tick.restarts) facts[fact.slot].push_back(&fact);
   const std::vector<const RestartFact*> none;
-  double rarest = std::numeric_limits<double>::infinity();
   for (Slot slot = 0; slot < slots; ++slot) {
     if (tick.totals[slot].born) Begin(slot, tick, &changes);
     departures_[slot] = DepartureOf(slot, tick, scores);
-    rarest = std::min(rarest, departures_[slot].per_week);
     warm_[slot] = std::any_of(scores.detectors.begin(), scores.detectors.end(), [&](const DetectorScores& d) {
       return features_[d.feature].kind == FeatureKind::kBytes && d.ready(slot);
     });
@@ -132,7 +130,7 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
     }
   }
   if (disturbed) DisturbHost(*disturbed, NamesOf(departing), disturbed_per_week, tick, features, scores, &changes);
-  recurrences_.EndTick(rarest, active, watched);
+  recurrences_.EndTick(active, watched);
   for (const Command& command : tick.commands) Obey(command, tick, &changes);
   return changes;
 }

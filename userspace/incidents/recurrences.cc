@@ -19,14 +19,15 @@ constexpr double kYoungWeeks = 60.0 / kSecondsPerWeek;
 constexpr double kPriorSpread = 0.08;
 constexpr double kPriorWeight = 3.0;       // excursions
 constexpr uint64_t kSlowNs = 3600ull * 1'000'000'000;  // as long the slow clocks may speak of what has ended
-constexpr double kFirstsWeight = 30.0;     // of the prior of the marks of first ones: a few true faults on a new host do not make it deaf
+constexpr double kFirstsWeight = 3.0;      // of the prior of the marks of first ones: the first few say how strong they come on this host
+constexpr uint64_t kSameMomentNs = 15ull * 1'000'000'000;  // what begins together: as long as evidence takes to hold
+constexpr double kCause = 1.0;             // a week: what is rarer is no everyday departure, whatever the budget
 constexpr double kKinds = 6.0;             // groups, sudden and held, in which a workload departs in practice
 // The prior of repetitions: none in a week, which is given up for a day at the second, for half a day at the third, and so on: so many
 // in so short a time are no accident.
 constexpr double kFewRepeats = 1.0, kFewWeeks = 1.0, kManyWeeks = 1.0 / 7.0;
 constexpr double kFalseAlarm = 50.0, kMostOffset = 1e6;
-constexpr double kWindowSeconds = 600.0, kEverydayFrom = 20.0, kEverydayTo = 200.0;
-constexpr double kControlWeight = 10.0;    // windows
+constexpr double kControlWeight = 10.0;    // departures: as few as a day of true trouble brings weigh little
 constexpr double kMostCorrection = 10.0;
 
 uint8_t IndexOf(const EvidenceKind& kind) { return static_cast<uint8_t>(2 * kind.group + (kind.up ? 1 : 0)); }
@@ -34,21 +35,29 @@ double Mark(double strength) { return std::log(strength / kLeastStrength); }
 double Faded(double value, uint64_t from_ns, uint64_t to_ns) {
   return value * std::exp2(-static_cast<double>(to_ns - std::min(from_ns, to_ns)) / (kMemoryWeeks * kNsPerWeek));
 }
-int BinOf(double mark, int bins) { return std::clamp(static_cast<int>(mark / 0.25), 0, bins - 1); }
+constexpr double kBinWidth = 0.25;
+double Offset(const auto* kind) { return kind == nullptr ? 1.0 : kind->offset; }
+int BinOf(double mark, int bins) { return std::clamp(static_cast<int>(mark / kBinWidth), 0, bins - 1); }
 
 }  // namespace
 
 void Recurrences::Forget(size_t slot, uint64_t now_ns) {
-  for (const Excursions& kind : slots_[slot].kinds) CountFirst(kind, -1.0);
+  for (const Excursions& kind : slots_[slot].kinds) {
+    CountFirst(kind, -1.0);
+    CountHabit(kind, -1.0);
+  }
   slots_[slot] = {};
   slots_[slot].born_ns = slots_[slot].past_ns = now_ns;
 }
 
 void Recurrences::Adopt(size_t from, size_t to, uint64_t now_ns) {
-  for (const Excursions& kind : slots_[to].kinds) CountFirst(kind, -1.0);
+  Forget(to, now_ns);
   slots_[to] = slots_[from];
   slots_[to].born_ns = now_ns;
+  slots_[to].since_ns = 0;
+  slots_[to].rarest = 0.0;
   for (Excursions& kind : slots_[to].kinds) {
+    CountHabit(kind, 1.0);
     kind.since_ns = 0;
     kind.peak = 0.0;
     kind.agreed = false;
@@ -71,18 +80,38 @@ Recurrences::Excursions* Recurrences::FindOrMake(OfSlot* slot, uint8_t index) {
 }
 
 void Recurrences::CountFirst(const Excursions& kind, double by) {
-  if (IsFirst(kind)) firsts_under_way_[kind.index][BinOf(kind.peak, kRepeatBins)] += by;
+  if (!IsFirst(kind)) return;
+  const int bin = BinOf(kind.peak, kRepeatBins);
+  firsts_under_way_[kind.index][bin] += by;
+  first_marks_under_way_[bin] += by;
 }
 
-void Recurrences::FindFirstsUnderWay() {
+void Recurrences::FindCounts() {
   firsts_under_way_ = {};
+  first_marks_under_way_ = {};
+  habits_ = {};
   for (const OfSlot& slot : slots_) {
-    for (const Excursions& kind : slot.kinds) CountFirst(kind, 1.0);
+    for (const Excursions& kind : slot.kinds) {
+      CountFirst(kind, 1.0);
+      CountHabit(kind, 1.0);
+    }
   }
 }
 
-void Recurrences::End(Excursions* kind) {
+bool Recurrences::BeganWithAnother(size_t slot, uint64_t since_ns) const {
+  return std::any_of(causes_.begin(), causes_.end(), [&](const Cause& cause) {
+    return cause.since_ns != 0 && cause.slot != slot && since_ns < cause.since_ns + kSameMomentNs && cause.since_ns < since_ns + kSameMomentNs;
+  });
+}
+
+void Recurrences::End(size_t slot, Excursions* kind) {
   CountFirst(*kind, -1.0);
+  if (BeganWithAnother(slot, kind->since_ns)) {
+    kind->since_ns = 0;
+    kind->peak = 0.0;
+    kind->agreed = false;
+    return;
+  }
   const double faded = kind->ended_ns == 0 ? 0.0 : Faded(1.0, kind->ended_ns, kind->last_ns);
   const double weeks = kind->ended_ns == 0 ? 0.0 : static_cast<double>(kind->last_ns - kind->ended_ns) / kNsPerWeek;
   kind->number *= faded;
@@ -99,7 +128,9 @@ void Recurrences::End(Excursions* kind) {
   if (kind->peak > kind->strongest + kAlike) kind->peers = 0.0;
   if (kind->peak > kind->strongest - kAlike) kind->peers += 1.0;
   kind->strongest = std::max(kind->strongest, kind->peak);
+  CountHabit(*kind, -1.0);
   kind->number += 1.0;
+  CountHabit(*kind, 1.0);
   kind->newest_lasted = static_cast<double>(kind->last_ns - kind->since_ns) * 1e-9;
   kind->lasted += (kind->newest_lasted - kind->lasted) / kind->number;
   kind->mean += (kind->peak - kind->mean) / kind->number;
@@ -127,8 +158,14 @@ void Recurrences::Observe(size_t slot, const GroupStrengths& now, bool agree, ui
     CountFirst(*kind, 1.0);
   }
   for (Excursions& kind : own.kinds) {
-    if (kind.since_ns != 0 && kind.last_ns + kGapNs <= now_ns) End(&kind);
+    if (kind.since_ns != 0 && kind.last_ns + kGapNs <= now_ns) End(slot, &kind);
   }
+  if (own.since_ns == 0 || std::any_of(own.kinds.begin(), own.kinds.end(), [](const Excursions& kind) { return kind.since_ns != 0; })) return;
+  for (size_t level = 0; level < kLevels.size(); ++level) {
+    if (own.rarest <= kLevels[level] && !BeganWithAnother(slot, own.since_ns)) departures_[level] += 1.0;
+  }
+  own.since_ns = 0;
+  own.rarest = 0.0;
 }
 
 // Departures on the host, about as strong or stronger, of workloads that had departed so before.
@@ -151,7 +188,14 @@ double Recurrences::Common(double times, double weeks) {
 
 double Recurrences::New(const Excursions* own, uint8_t index, double mark) const {
   const double weeks = seconds_ / kSecondsPerWeek;
-  const double spread = (first_marks_ + kFirstsWeight * kPriorSpread) / (first_number_ + kFirstsWeight);
+  double marks = first_marks_, number = first_number_;
+  for (int bin = 0; bin < kRepeatBins; ++bin) {
+    const bool is_own = own != nullptr && IsFirst(*own) && BinOf(own->peak, kRepeatBins) == bin;
+    const double others = first_marks_under_way_[bin] - (is_own ? 1.0 : 0.0);
+    marks += others * (bin + 0.5) * kBinWidth;
+    number += others;
+  }
+  const double spread = (marks + kFirstsWeight * kPriorSpread) / (number + kFirstsWeight);
   return std::max(Common(Firsts(own, index, mark), weeks), Common(Firsts(own, index, 0.0), weeks) * std::exp(-mark / spread));
 }
 
@@ -166,69 +210,90 @@ double Recurrences::Lasting(const OfSlot& slot, uint8_t index, uint64_t now_ns) 
   const Excursions* held = Find(slot, index);
   if (held != nullptr && held->since_ns != 0) lasts = std::max(lasts, static_cast<double>(now_ns - std::min(held->since_ns, now_ns)) * 1e-9);
   const double lasted = (sudden->number * sudden->lasted + kPriorLasts) / (sudden->number + 1.0);
-  return Common(Faded(sudden->number, sudden->ended_ns, now_ns), slot.Weeks(now_ns)) * std::exp(-lasts / lasted);
+  // Any of the workloads with such excursions could be the one whose lasts that long.
+  return habits_[index - kSudden] * Common(Faded(sudden->number, sudden->ended_ns, now_ns), slot.Weeks(now_ns)) * std::exp(-lasts / lasted);
 }
 
-double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, uint64_t now_ns) const {
+double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, uint64_t now_ns, double correction) const {
   const double watched = slot.Weeks(now_ns);
-  const double exceeds = workloads_ * kKinds / (std::min(watched, kMostWeeks) + kYoungWeeks);
+  const double exceeds = correction * workloads_ * kKinds / (std::min(watched, kMostWeeks) + kYoungWeeks);
   const double first = exceeds * std::exp(-mark / kPriorSpread);
   const Excursions* kind = Find(slot, index);
   const bool known = slot.Known(now_ns);
-  if (kind == nullptr || kind->number == 0.0 || !known) {
-    return std::max(first, known ? 0.0 : New(kind, index, mark)) * (kind == nullptr ? 1.0 : kind->offset);
-  }
+  const double as_new = known ? 0.0 : New(kind, index, mark);
+  const double lasting = correction * Lasting(slot, index, now_ns);
+  if (kind == nullptr || kind->number == 0.0) return std::max({first * Offset(kind), as_new * Offset(kind), lasting});
   const double since = static_cast<double>(now_ns - std::min(kind->ended_ns, now_ns)) / kNsPerWeek;
   const double strongest = std::max(kind->strongest - kFades * since, 0.0);
   const double spread = std::sqrt(std::max(kind->square - kind->mean * kind->mean, 0.0));
   const double shrunk = (kind->number * spread + kPriorWeight * kPriorSpread) / (kind->number + kPriorWeight);
   const double beyond = exceeds * std::exp(-std::max(mark - strongest, 0.0) / std::max(shrunk, kPriorSpread));
   const double own = Faded(mark > strongest - kAlike ? kind->peers : kind->number, kind->ended_ns, now_ns);
-  const double seen = std::max(Common(own, watched), Common(Repeats(mark), seconds_ / kSecondsPerWeek));
-  return std::max(first, std::min(beyond, seen)) * kind->offset;
+  const double seen = std::max(Common(own, watched), known ? Common(Repeats(mark), seconds_ / kSecondsPerWeek) : 0.0);
+  return std::max(std::max({first, as_new, std::min(beyond, seen)}) * kind->offset, lasting);
 }
 
-double Recurrences::PerWeek(size_t slot, const GroupStrengths& now, const std::array<bool, 2 * kEvidenceGroups>& counts, uint64_t now_ns) const {
+double Recurrences::Rarest(const OfSlot& slot, const GroupStrengths& now, const Tellable& counts, uint64_t now_ns, double correction) const {
   double rarest = std::numeric_limits<double>::infinity();
   for (int i = 0; i < 2 * kEvidenceGroups; ++i) {
     if (now.strength[i] < kLeastStrength || !counts[i]) continue;
-    const uint8_t index = IndexOf({i, now.up[i]});
-    const double law = std::max(Law(slots_[slot], index, Mark(Led(now, i)), now_ns), Lasting(slots_[slot], index, now_ns));
-    rarest = std::min(rarest, Correction() * law);
+    rarest = std::min(rarest, Law(slot, IndexOf({i, now.up[i]}), Mark(Led(now, i)), now_ns, correction));
   }
   return rarest;
 }
 
-void Recurrences::EndTick(double rarest_per_week, size_t workloads, double seconds) {
+double Recurrences::PerWeek(size_t slot, const GroupStrengths& now, const Tellable& counts, uint64_t now_ns) const {
+  return Rarest(slots_[slot], now, counts, now_ns, Correction());
+}
+
+double Recurrences::Issue(size_t slot, const GroupStrengths& now, const Tellable& counts, uint64_t now_ns) {
+  OfSlot& own = slots_[slot];
+  const double correction = Correction();
+  const double as_issued = Rarest(own, now, counts, now_ns, 1.0);
+  if (!std::isfinite(as_issued)) return as_issued;
+  if (own.since_ns == 0) {
+    own.since_ns = now_ns;
+    for (const Excursions& kind : own.kinds) {
+      if (kind.since_ns != 0) own.since_ns = std::min(own.since_ns, kind.since_ns);
+    }
+    own.rarest = as_issued;
+  }
+  own.rarest = std::min(own.rarest, as_issued);
+  const auto known = [&](const Cause& cause) { return cause.slot == slot && cause.since_ns == own.since_ns; };
+  if (as_issued <= kCause && !BeganWithAnother(slot, own.since_ns) && std::none_of(causes_.begin(), causes_.end(), known)) {
+    std::rotate(causes_.begin(), causes_.end() - 1, causes_.end());
+    causes_.front() = {own.since_ns, static_cast<uint32_t>(slot)};
+  }
+  return correction > 1.0 ? Rarest(own, now, counts, now_ns, correction) : as_issued;
+}
+
+void Recurrences::EndTick(size_t workloads, double seconds) {
   workloads_ = std::max<double>(static_cast<double>(workloads), 1.0);
   const double fade = std::exp2(-seconds / (kMemoryWeeks * kSecondsPerWeek));
   for (double& repeats : repeats_) repeats *= fade;
   for (auto& of_kind : firsts_) {
     for (double& firsts : of_kind) firsts *= fade;
   }
-  everyday_ *= fade;
+  for (double& departures : departures_) departures *= fade;
   first_marks_ *= fade;
   first_number_ *= fade;
   seconds_ = seconds_ * fade + seconds;
-  // As issued: before the correction.
-  const double issued = rarest_per_week / Correction();
-  if (std::isfinite(issued)) window_rarest_ = window_rarest_ == 0.0 ? issued : std::min(window_rarest_, issued);
-  window_seconds_ += seconds;
-  if (window_seconds_ < kWindowSeconds) return;
-  everyday_ += window_rarest_ > kEverydayFrom && window_rarest_ <= kEverydayTo;
-  window_seconds_ = window_rarest_ = 0.0;
 }
 
 double Recurrences::Excess() const {
-  const double expected = (kEverydayTo - kEverydayFrom) * seconds_ / kSecondsPerWeek;
-  return (everyday_ + kControlWeight) / (expected + kControlWeight);
+  double excess = 0.0;
+  for (size_t level = 0; level < kLevels.size(); ++level) {
+    const double expected = kLevels[level] * seconds_ / kSecondsPerWeek;
+    excess = std::max(excess, (departures_[level] + kControlWeight) / (expected + kControlWeight));
+  }
+  return excess;
 }
 
 double Recurrences::Correction() const { return std::clamp(Excess(), 1.0, kMostCorrection); }
 
 Recurrences::Account Recurrences::account() const {
   const double weeks = seconds_ / kSecondsPerWeek;
-  return {weeks, Excess(), Correction(), (kEverydayTo - kEverydayFrom) * weeks < kControlWeight};
+  return {weeks, Excess(), Correction(), kLevels.back() * weeks < kControlWeight};
 }
 
 double Recurrences::FeedbackFactor(size_t slot) const {

@@ -13,15 +13,21 @@
 //    that it, or the host, was watched and one of belief: a week for the first repetition, a day for the second, and ever less of a day for more.
 //  - new(y), of a workload that is not known for a day: how often workloads as new had departed so in two kinds of signal, for the
 //    first time, others now among them; what all new ones do is common. What is stronger than all of theirs falls off from the
-//    number of theirs by the mean of their marks, exp(-y/s): in a host of bursts of every size the next record is near.
-// R = f max(first, new) where it never departed so, or is not known for a day (what little it showed says less of it than what all
-// new ones do), else f max(first, min(beyond, seen)): a repetition is as common as it was seen to be, but what is stronger than ever may be rarer,
-// and what is weak is common whoever does it.
+//    number of theirs by the mean of their marks, exp(-y/s), those under way included: the first few say in what sizes they come on this host.
+// R = max(f first, new) where it never departed so, else max(f first, min(f beyond, seen)), and new too where it is not known for a day:
+// a repetition is as common as it was seen to be, but what is stronger than ever may be rarer, and what is weak is common whoever does it.
+// Of a workload that is not known, seen is what it did itself: repetitions of known ones say nothing of it.
 // What the slow clocks say of a kind that departs suddenly, too, is the same excursion, which lasts, or did within the hour: it is as common as those which last so
-// long, the workload's number of them times exp(-t/l), t being how long this one has lasted and l how long they did on average.
-// f in [1, 10] is the slow controller: in ten-minute windows, the rarest R as issued should be between 20 and 200 in
-// 180 windows a week; where it is in more, the law is too bold and R grows by that ratio. Rarer windows, which may be true
-// incidents, are not counted, so that real trouble does not make it deaf.
+// long, the workload's number of them times exp(-t/l), t being how long this one has lasted and l how long they did on average, times
+// the workloads that have such excursions, for any of them could be the one that lasts (union bound).
+//
+// What begins with a departure that was rare as issued (R <= 1), at another workload and within 15 s, is its consequence: one burns a core,
+// others wait for it. It counts while it goes on and is forgotten once it has ended, so that a trouble does not make the host deaf for the next.
+//
+// f in [1, 10] is the slow controller, of what the law extrapolates; what was counted needs no correction. A departure of a workload, of whatever
+// kinds, has the least R that was issued for it, without f. There should be r a week of those with R <= r; f is the largest of
+// (n + 10) / (r t + 10) over r = 1, 10, 100, n being how many there were in t weeks: the mean of a Gamma posterior whose prior says that the law is
+// right. One to three true incidents in a day are 1.1 to 1.3, ten are 2; as f moves thresholds by s ln f only, what is strong is told all the same.
 //
 // Pure; deterministic; not thread-safe. Slots without departures cost nothing.
 #pragma once
@@ -36,18 +42,19 @@ namespace outlier {
 
 class Recurrences {
  public:
+  using Tellable = std::array<bool, 2 * kEvidenceGroups>;  // of GroupStrengths: what may open an incident
   // How well the law fits this host.
   struct Account {
     double weeks = 0;         // watched, fading
-    double excess = 1;        // everyday windows seen over those the law expects, shrunk to 1
+    double excess = 1;        // departures seen over those the law expects, shrunk to 1
     double correction = 1;    // f
-    bool from_prior = true;   // fewer everyday windows were expected yet than the prior weighs
+    bool from_prior = true;   // fewer departures were expected yet than the prior weighs
   };
 
   void Resize(size_t slots) {
     const bool fewer = slots < slots_.size();
     slots_.resize(slots);
-    if (fewer) FindFirstsUnderWay();
+    if (fewer) FindCounts();
   }
   void Forget(size_t slot, uint64_t now_ns);
   void Adopt(size_t from, size_t to, uint64_t now_ns);  // a replica: its marks are expected, its age is its own
@@ -56,11 +63,13 @@ class Recurrences {
   // Departures of one slot at one tick, `now_ns` of any clock that only ascends. `agree`: two kinds of signal depart together.
   void Observe(size_t slot, const GroupStrengths& now, bool agree, uint64_t now_ns);
   // Of the rarest of these departures; `counts(index)` false leaves one out. Infinite where nothing departs. After Observe.
-  double PerWeek(size_t slot, const GroupStrengths& now, const std::array<bool, 2 * kEvidenceGroups>& counts, uint64_t now_ns) const;
+  double PerWeek(size_t slot, const GroupStrengths& now, const Tellable& counts, uint64_t now_ns) const;
+  // The same, and remembers that it was issued: once a tick in which something of it departs.
+  double Issue(size_t slot, const GroupStrengths& now, const Tellable& counts, uint64_t now_ns);
   // What a person's word has multiplied that by: the most of what departs now. At least 1.
   double FeedbackFactor(size_t slot) const;
-  // Ends a tick that took `seconds`: the rarest departure of the host as issued, and how many workloads may depart.
-  void EndTick(double rarest_per_week, size_t workloads, double seconds);
+  // Ends a tick that took `seconds`, in which so many workloads may have departed.
+  void EndTick(size_t workloads, double seconds);
   // A person's word on these kinds of evidence: kFalseAlarm times more common from now on, at most kMostOffset in all; or no more so.
   void MakeRarer(size_t slot, std::span<const EvidenceKind> kinds);
   void TakeBack(size_t slot, std::span<const EvidenceKind> kinds);
@@ -70,13 +79,19 @@ class Recurrences {
 
   template <class Archive>
   void Serialize(Archive& a) {
-    a(slots_, repeats_, firsts_, workloads_, seconds_, window_seconds_, window_rarest_, everyday_);
+    a(slots_, repeats_, firsts_, workloads_, seconds_);
     if constexpr (Archive::kReading) {
+      double windows[3];  // what the controller counted
+      if (a.layout() < 6) a(windows[0], windows[1], windows[2]);
       first_marks_ = first_number_ = 0;
-      if (a.ok()) FindFirstsUnderWay();
+      if (a.ok()) FindCounts();
       if (a.layout() < 5) return;
     }
     a(first_marks_, first_number_);
+    if constexpr (Archive::kReading) {
+      if (a.layout() < 6) return;
+    }
+    a(causes_, departures_);
   }
 
  private:
@@ -114,12 +129,28 @@ class Recurrences {
     uint64_t born_ns = 0;
     uint64_t past_ns = 0;           // since when its kind was watched: born_ns, or its sibling's
     std::vector<Excursions> kinds;  // those that ever departed
+    uint64_t since_ns = 0;          // of the departure under way, of whatever kinds; 0 = none
+    double rarest = 0;              // the least that was issued for it
     bool Known(uint64_t now_ns) const { return born_ns + kKnownNs <= now_ns; }
     double Weeks(uint64_t now_ns) const;  // watched
     template <class Archive>
-    void Serialize(Archive& a) { a(born_ns, past_ns, kinds); }
+    void Serialize(Archive& a) {
+      a(born_ns, past_ns, kinds);
+      if constexpr (Archive::kReading) {
+        if (a.layout() < 6) return;
+      }
+      a(since_ns, rarest);
+    }
   };
   static constexpr int kRepeatBins = 16;
+  // The beginning of a departure that was rare as issued, and no consequence of another one.
+  struct Cause {
+    uint64_t since_ns = 0;  // 0 = none
+    uint32_t slot = 0;
+    template <class Archive>
+    void Serialize(Archive& a) { a(since_ns, slot); }
+  };
+  static constexpr size_t kCauses = 8;
   const Excursions* Find(const OfSlot& slot, uint8_t index) const;
   Excursions* FindOrMake(OfSlot* slot, uint8_t index);
   double Repeats(double mark) const;
@@ -127,23 +158,29 @@ class Recurrences {
   double Correction() const;
   double New(const Excursions* own, uint8_t index, double mark) const;
   double Lasting(const OfSlot& slot, uint8_t index, uint64_t now_ns) const;
-  double Law(const OfSlot& slot, uint8_t index, double mark, uint64_t now_ns) const;
+  double Law(const OfSlot& slot, uint8_t index, double mark, uint64_t now_ns, double correction) const;
+  double Rarest(const OfSlot& slot, const GroupStrengths& now, const Tellable& counts, uint64_t now_ns, double correction) const;
   double Firsts(const Excursions* own, uint8_t index, double mark) const;
   // Whether this excursion is a first: under way, in two kinds of signal, of a workload that is not known and never departed so.
   static bool IsFirst(const Excursions& kind) { return kind.since_ns != 0 && kind.young && kind.agreed && kind.number == 0.0; }
   void CountFirst(const Excursions& kind, double by);
-  void FindFirstsUnderWay();
-  void End(Excursions* kind);
+  void CountHabit(const Excursions& kind, double by) { habits_[kind.index] += kind.number > 0.0 ? by : 0.0; }
+  void FindCounts();
+  bool BeganWithAnother(size_t slot, uint64_t since_ns) const;
+  void End(size_t slot, Excursions* kind);
 
   std::vector<OfSlot> slots_;
   std::array<double, kRepeatBins> repeats_{};  // on the host, by mark, fading
   std::array<std::array<double, kRepeatBins>, 4 * kEvidenceGroups> firsts_{};  // of workloads not known yet, by index, too
   std::array<std::array<double, kRepeatBins>, 4 * kEvidenceGroups> firsts_under_way_{};  // the same, of those that have not ended; derived
+  std::array<double, kRepeatBins> first_marks_under_way_{};  // of all kinds; derived
   double first_marks_ = 0, first_number_ = 0;  // sum and number of all of them, fading
+  std::array<Cause, kCauses> causes_{};        // newest first
   double workloads_ = 1;
   double seconds_ = 0;
-  double window_seconds_ = 0, window_rarest_ = 0;  // 0 = nothing departed in this window
-  double everyday_ = 0;                            // windows, fading with the weeks they are compared with
+  static constexpr std::array<double, 3> kLevels = {1.0, 10.0, 100.0};
+  std::array<double, kLevels.size()> departures_{};  // at most so common as issued, fading with the weeks they are compared with
+  std::array<double, 4 * kEvidenceGroups> habits_{};  // workloads that have departed so, by index; derived
 };
 
 }  // namespace outlier
