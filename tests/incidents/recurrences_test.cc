@@ -158,6 +158,57 @@ TEST_F(RecurrencesTest, WhatNewWorkloadsDoInOneSignalAloneSaysNothingOfWhatOther
   EXPECT_LE(Tick(Departs(2), 1, 10), 0.1);
 }
 
+TEST_F(RecurrencesTest, NewWorkloadsThatBeginToWorkAreOneSortOfThingWhateverSignalShowsIt) {
+  recurrences_.Resize(12);
+  for (size_t slot = 2; slot < 12; ++slot) recurrences_.Forget(slot, now_ns_);
+  Calm(3600);
+  Once(0);
+  Once(1);
+  for (const EvidenceGroup group : {EvidenceGroup::kIo, EvidenceGroup::kActivity, EvidenceGroup::kWaiting}) {
+    EXPECT_GT(Tick(Departs(2, true, group), 1, 2), 7);
+  }
+}
+
+TEST_F(RecurrencesTest, ThatNewWorkloadsBeginToWorkSaysNothingOfThoseThatFailOrGrowOrWaitForWhatOthersTook) {
+  recurrences_.Resize(12);
+  for (size_t slot = 2; slot < 12; ++slot) recurrences_.Forget(slot, now_ns_);
+  Calm(3600);
+  for (size_t slot = 0; slot < 8; ++slot) Once(slot);
+  for (const EvidenceGroup group : {EvidenceGroup::kErrors, EvidenceGroup::kMemory, EvidenceGroup::kLatency, EvidenceGroup::kSilence}) {
+    EXPECT_LE(recurrences_.PerWeek(8, Departs(2, true, group), counts_, now_ns_), 0.1);
+  }
+  GroupStrengths waits = Departs(2, true, EvidenceGroup::kWaiting);
+  waits.taken = true;
+  EXPECT_LE(recurrences_.PerWeek(8, waits, counts_, now_ns_), 0.1);
+}
+
+TEST_F(RecurrencesTest, WhoIsSeenToWaitForWhatOthersTookDoesNotCountAsOneThatBeganToWork) {
+  recurrences_.Resize(12);
+  for (size_t slot = 2; slot < 12; ++slot) recurrences_.Forget(slot, now_ns_);
+  Calm(3600);
+  for (size_t slot = 0; slot < 8; ++slot) {
+    GroupStrengths waits = Departs(2, true, EvidenceGroup::kWaiting);
+    for (int s = 0; s < 20; ++s) {
+      waits.taken = s == 4;  // it takes some seconds to see it, and a moment to forget
+      Tick(waits, 1, slot);
+    }
+    for (int s = 0; s < 20; ++s) Tick({}, 1, slot);
+  }
+  EXPECT_LE(recurrences_.PerWeek(8, Departs(2), counts_, now_ns_), 0.1);
+}
+
+TEST_F(RecurrencesTest, WhatAWorkloadDoesAnywayCorroboratesNothing) {
+  GroupStrengths both = Departs(0.6, true, EvidenceGroup::kLatency);
+  both.strength[static_cast<int>(EvidenceGroup::kCpu)] = 2;
+  both.up[static_cast<int>(EvidenceGroup::kCpu)] = true;
+  Calm(2 * 86400);
+  const double with_news = recurrences_.PerWeek(0, both, counts_, now_ns_);
+  for (int i = 0; i < 5; ++i) Excursion(2);
+  const double with_a_habit = recurrences_.PerWeek(0, both, counts_, now_ns_);
+  EXPECT_GT(with_a_habit, 5 * with_news);
+  EXPECT_DOUBLE_EQ(with_a_habit, recurrences_.PerWeek(0, Departs(0.6, true, EvidenceGroup::kLatency), counts_, now_ns_)) << "as if it were alone";
+}
+
 TEST_F(RecurrencesTest, WhatOtherNewWorkloadsAreDoingJustNowIsSeenToo) {
   recurrences_.Resize(12);
   for (size_t slot = 2; slot < 12; ++slot) recurrences_.Forget(slot, now_ns_);
@@ -318,7 +369,8 @@ TEST_F(RecurrencesTest, WhatBeganWithARareDepartureOfAnotherIsForgottenOnceItHas
   recurrences_.Resize(6);
   for (size_t slot = 2; slot < 6; ++slot) recurrences_.Forget(slot, now_ns_);
   Calm(120);
-  const GroupStrengths waits = Departs(2, true, EvidenceGroup::kWaiting);
+  GroupStrengths waits = Departs(2, true, EvidenceGroup::kWaiting);
+  waits.taken = true;
   for (int s = 0; s < 25; ++s) {
     Tick(Departs(3), 0.25, 0);
     for (size_t slot = 1; slot < 4; ++slot) Tick(s < 4 ? GroupStrengths{} : waits, 0.25, slot);

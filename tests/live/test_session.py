@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -249,6 +250,8 @@ def recordings(session: Session) -> tuple[Path, Path, list[str], list[float]]:
     for path, since in ((whole, []), (tail, ["--since", "60s"])):
         done = session.daemon.ctl_run("record", *since, "--output", path)
         assert done.returncode == 0, done.stderr.decode(errors="replace")
+    if keep := os.environ.get("OUTLIER_KEEP_RECORDING"):  # what a session missed is found out by replaying it
+        shutil.copy(whole, keep)
     time.sleep(3)
     seen = session.watcher.seen()
     return whole, tail, [without_sequence(change.line) for change in seen], [unix_time(change.change["time"]) for change in seen]

@@ -156,6 +156,52 @@ TEST(Engine, WhoWaitsForAThiefIsToldThoughServicesWaitedForAnotherJustBefore) {
   EXPECT_TRUE(run(15).contains("service-1"));
 }
 
+// It waited nearly as long when everything started, and a little all the time: by its own past it has not departed.
+TEST(Engine, AVictimOfOneThatIsToldIsToldThoughItWaitsLittleMoreThanItEverDid) {
+  constexpr int kVictim = 0, kThief = 2;
+  SimulatedHost host(3);
+  const auto engine = MakeEngine();
+  std::map<std::string, v1::Incident> told;
+  const auto run = [&](int ticks) {
+    for (int i = 0; i < ticks; ++i) {
+      for (const v1::IncidentChange& change : Changes(engine.get(), std::vector{host.Tick()})) {
+        told[change.incident().workload().name()] = change.incident();
+      }
+    }
+  };
+  host.at(kVictim).contended = false;
+  host.at(kVictim).cores = 0.35;
+  host.at(kVictim).run_delay = 0.16;
+  run(30);
+  host.at(kVictim).run_delay = 0.02;
+  run(120);
+  host.at(kVictim).run_delay = 0.09;
+  run(40);
+  host.at(kVictim).run_delay = host.at(kVictim).cores = 0.2;
+  run(15);
+  EXPECT_FALSE(told.contains("service-0")) << "nobody is seen to take anything";
+  host.at(kVictim).run_delay = 0.09;
+  host.at(kVictim).cores = 0.35;
+  run(60);
+  host.at(kThief).cores = 0.8;
+  host.at(kVictim).run_delay = host.at(kVictim).cores = 0.2;
+  run(15);
+  ASSERT_TRUE(told.contains("service-2"));
+  ASSERT_TRUE(told.contains("service-0"));
+  const v1::Incident& victim = told.at("service-0");
+  EXPECT_EQ(victim.contributions(0).signal(), "process.cpu.run_delay");
+  EXPECT_EQ(victim.suspects(0).workload().name(), "service-2");
+  EXPECT_GE(victim.recurrences_per_week(), told.at("service-2").recurrences_per_week()) << "no budget tells it without its cause";
+  EXPECT_LE(victim.recurrences_per_week(), 1);
+  run(30);
+  EXPECT_EQ(told.at("service-0").state(), v1::Incident::OPEN) << "it waits still";
+  host.at(kThief).cores = 0.02;
+  host.at(kVictim).run_delay = 0.09;
+  host.at(kVictim).cores = 0.35;
+  run(30);
+  EXPECT_EQ(told.at("service-0").state(), v1::Incident::RESOLVED);
+}
+
 // A second replica of a service that has run for a quarter of an hour. What is told of it in `seconds` after its start.
 std::vector<v1::IncidentChange> OfANewReplica(int seconds, bool faulty) {
   SimulatedHost host(2);

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "userspace/incidents/incidents.h"
+#include "userspace/incidents/victim.h"
 
 namespace outlier {
 namespace {
@@ -12,6 +13,7 @@ constexpr double kHostShare = 0.5;        // of the evidence of kernel threads a
 constexpr int kWaiting = static_cast<int>(EvidenceGroup::kWaiting);
 constexpr double kWarmsUpSeconds = 3600;
 constexpr double kTakenCores = 0.25;
+constexpr int kVictims = 4;               // of one taker
 constexpr double kCorroborated = 1.5;     // as by another kind of signal that departs as strongly
 
 // Both sides of it are seen: one waits for a CPU, and processes of others use that much more than they did.
@@ -20,6 +22,13 @@ bool WaitsForWhatOthersTook(Slot slot, const GroupStrengths& groups, const Workl
   double taken = 0;
   for (const ProcessRate& rate : tick.busiest) taken += rate.slot == slot ? 0.0 : std::max(rate.cpu_now - rate.cpu_before, 0.0);
   return taken >= kTakenCores;
+}
+
+bool Burns(const v1::Incident& incident) {
+  const auto& all = incident.contributions();
+  return std::any_of(all.begin(), all.end(), [](const v1::Contribution& c) {
+    return c.signal() == "process.cpu.utilization" && c.direction() == v1::Contribution::UP;
+  });
 }
 
 }  // namespace
@@ -35,7 +44,6 @@ void Incidents::LeaveOutWarmUp(Slot slot, const WorkloadTick& tick, const ScoreT
 
 Incidents::Departure Incidents::DepartureOf(Slot slot, const WorkloadTick& tick, const ScoreTick& scores) {
   Departure departure;
-  bool taken = false;
   departure.per_week = std::numeric_limits<double>::infinity();
   departure.strengths = evidence_.Of(static_cast<int>(slot), scores, IgnoredBy(slot));
   LeaveOutWarmUp(slot, tick, scores, &departure.strengths);
@@ -45,19 +53,37 @@ Incidents::Departure Incidents::DepartureOf(Slot slot, const WorkloadTick& tick,
       for (double& strength : departure.groups.strength) strength *= kHostShare;
     }
     if (WaitsForWhatOthersTook(slot, departure.groups, tick)) {
-      taken = true;
+      departure.groups.taken = true;
       departure.groups.strength[kWaiting] *= kCorroborated;
     }
     departure.strength = Combine(departure.groups);
   }
   scores_[slot] = departure.strength > 0 ? ScoreOf(departure.strength) : 0;
   disturbance_.Observe(slot, departure.groups, Known(slot), watched_ns_);
-  departure.agree = taken || evidence_.Agree(departure.strengths, scores);
+  departure.agree = departure.groups.taken || evidence_.Agree(departure.strengths, scores);
   recurrences_.Observe(slot, departure.groups, departure.agree, watched_ns_);
   if (departure.strength > 0) {
     departure.per_week = recurrences_.Issue(slot, departure.groups, Tellable(slot, departure, scores), watched_ns_);
   }
   return departure;
+}
+
+// Who waits since a workload that is told of took a CPU is as rare as that was: neither comes by chance without the other. More than a few of
+// one taker say nothing new.
+void Incidents::FindTaker(Slot slot, const WorkloadTick& tick, Departure* departure) {
+  if (slot < kFirstOwnedSlot || IgnoredBy(slot)[waits_feature_]) return;
+  for (const auto& [taker, open] : open_) {
+    if (taker == slot || !Burns(open.incident) || open.incident.related_incident_ids_size() >= kVictims) continue;
+    const bool took = std::any_of(tick.busiest.begin(), tick.busiest.end(), [&](const ProcessRate& rate) {
+      return rate.slot == taker && rate.cpu_now - rate.cpu_before >= kTakenCores;
+    });
+    if (!took || open.incident.recurrences_per_week() > config_.budgets().false_alarms_per_week()) continue;
+    if (auto waits = WaitsSince(history_, static_cast<int>(slot), waits_feature_, open.onset_ns)) {
+      departure->waits = waits;
+      departure->per_week = open.incident.recurrences_per_week();
+      return;
+    }
+  }
 }
 
 // What may open an incident. Of a workload that is not known yet: failures, latencies and steady growth, which need no day to be

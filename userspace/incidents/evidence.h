@@ -34,6 +34,7 @@ struct Strength {
 struct GroupStrengths {
   std::array<double, 2 * kEvidenceGroups> strength{};
   std::array<bool, 2 * kEvidenceGroups> up{};
+  bool taken = false;  // it waits for a CPU that others are seen to have taken
 };
 // One entry of it, in one direction.
 struct EvidenceKind {

@@ -39,6 +39,7 @@ Incidents::Incidents(const config::v1::Config& config, v1::Source source, std::s
       evidence_(features) {
   for (size_t f = 0; f < features_.size(); ++f) {
     if (features_[f].signal == "workload.restarts") restarts_feature_ = f;
+    if (features_[f].signal == "process.cpu.run_delay") waits_feature_ = static_cast<int>(f);
   }
 }
 
@@ -106,7 +107,7 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
   const double of_many_per_week = disturbance_.PerWeek(watched_ns_);
   std::vector<Slot> departing;
   for (Slot slot = 0; slot < slots; ++slot) {
-    const Departure& departure = departures_[slot];
+    Departure& departure = departures_[slot];
     const auto it = facts.find(slot);
     const auto& own_facts = it == facts.end() ? none : it->second;
     if (const auto open = open_.find(slot); open != open_.end()) {
@@ -115,9 +116,10 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
       continue;
     }
     const bool told = !IgnoredBy(slot)[restarts_feature_] && std::any_of(own_facts.begin(), own_facts.end(), [](const auto* f) { return f->told; });
+    if (!told && departure.per_week > config_.budgets().false_alarms_per_week()) FindTaker(slot, tick, &departure);
     const bool departs = departure.per_week <= config_.budgets().false_alarms_per_week();
     std::vector<Slot> together;
-    if (departs && !told) together = disturbance_.Together(slot, Known(slot), watched_ns_);
+    if (departs && !told && !departure.waits) together = disturbance_.Together(slot, Known(slot), watched_ns_);
     const double per_week = std::max(departure.per_week, of_many_per_week);
     if (!together.empty() && per_week <= config_.budgets().false_alarms_per_week()) {
       disturbed = HostDisturbance::Of(static_cast<int>(together.size()));
@@ -242,6 +244,11 @@ void Incidents::Open(Slot slot, const WorkloadTick& tick, const std::vector<cons
   incident.set_promised_per_week(config_.budgets().false_alarms_per_week());
   incident.set_feedback_factor(by_fact ? 1 : recurrences_.FeedbackFactor(slot));
   Remember(departure.strengths, features, scores, &open);
+  if (departure.waits) {
+    RememberPeak(*departure.waits, &open.peaks);
+    open.waits_above = departure.waits->upper;
+    open.strength = std::max(open.strength, 1.0);
+  }
   Refresh(tick, &open);
   opened_ += 1;
   departures_opened_ += by_fact ? 0 : 1;
@@ -296,7 +303,7 @@ void Incidents::Follow(const WorkloadTick& tick, const std::vector<const Restart
   const uint64_t calm = open->slot == kHostSlot ? kHostCalm : alive ? kFactCalm : kFactCalmDead;
   const uint64_t fact_calm = std::max(calm, 3 * open->fact_gap_ns);
   const bool fact_is_fresh = open->last_fact_ns != 0 && tick.boot_time_ns < open->last_fact_ns + fact_calm;
-  open->calm_ticks = departure.strength < kCalm && !fact_is_fresh ? open->calm_ticks + 1 : 0;
+  open->calm_ticks = departure.strength < kCalm && !fact_is_fresh && !WaitsStill(*open) ? open->calm_ticks + 1 : 0;
   if (open->calm_ticks >= (open->has_fact && departure.strengths.empty() ? 1 : kCalmTicks)) {
     Resolve(tick, !alive ? "the workload has ended" : IsStillAway(*open) ? AcceptedText(tick, *open) : "back to normal", open, changes);
     return;
@@ -329,6 +336,10 @@ void Incidents::Follow(const WorkloadTick& tick, const std::vector<const Restart
     open->news.clear();
     open->last_told_ns = tick.boot_time_ns;
   }
+}
+
+bool Incidents::WaitsStill(const OpenIncident& open) const {
+  return open.waits_above > 0 && history_.Value(static_cast<int>(open.slot), waits_feature_, 0).value_or(0) > open.waits_above;
 }
 
 // Whether the signal that told most is where it was while it departed: then it was the baseline that moved.

@@ -57,9 +57,12 @@ class Incidents {
     double strength = 0;   // combined
     bool agree = false;    // two kinds of signal depart
     double per_week = 0;   // recurrences of what may be told; infinite where nothing may
+    std::optional<Peak> waits;  // of a victim of another workload that is told of
   };
   bool Known(Slot slot) const { return recurrences_.Known(slot, watched_ns_); }
   Departure DepartureOf(Slot slot, const WorkloadTick& tick, const ScoreTick& scores);
+  void FindTaker(Slot slot, const WorkloadTick& tick, Departure* departure);
+  bool WaitsStill(const OpenIncident& open) const;
   void LeaveOutWarmUp(Slot slot, const WorkloadTick& tick, const ScoreTick& scores, std::vector<Strength>* strengths) const;
   std::array<bool, 2 * kEvidenceGroups> Tellable(Slot slot, const Departure& departure, const ScoreTick& scores) const;
   void Remember(std::span<const Strength> strengths, const FeatureTick& features, const ScoreTick& scores, OpenIncident* open);
@@ -88,6 +91,7 @@ class Incidents {
   v1::Source source_;
   std::vector<FeatureSpec> features_;
   size_t restarts_feature_ = 0;
+  int waits_feature_ = 0;
   std::vector<NamedWorkload> names_;        // by slot
   History history_;
   Evidence evidence_;

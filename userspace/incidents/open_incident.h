@@ -44,6 +44,7 @@ struct OpenIncident {
   bool dirty = false;          // worth an UPDATED change
   std::string news;            // why
   double strength = 0;         // combined, the highest
+  double waits_above = 0;      // s/s: of a victim, while it waits longer than that; 0 = it is none
   std::vector<Peak> peaks;
   v1::Contribution disturbed;  // of the host, where it has a signal: leads its contributions
   // The first signal stays, at its largest. Whether it is larger now than it was.
@@ -54,6 +55,10 @@ struct OpenIncident {
     SerializeMessage(a, disturbed);
     a(slot, opened_ns, onset_ns, last_told_ns, last_fact_ns, fact_gap_ns, calm_ticks, lost_before, has_fact, opened_by_fact, dirty, news,
       strength, peaks);
+    if constexpr (Archive::kReading) {
+      if (a.layout() < 6) return;
+    }
+    a(waits_above);
   }
 };
 

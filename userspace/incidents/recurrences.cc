@@ -19,7 +19,7 @@ constexpr double kYoungWeeks = 60.0 / kSecondsPerWeek;
 constexpr double kPriorSpread = 0.08;
 constexpr double kPriorWeight = 3.0;       // excursions
 constexpr uint64_t kSlowNs = 3600ull * 1'000'000'000;  // as long the slow clocks may speak of what has ended
-constexpr double kFirstsWeight = 3.0;      // of the prior of the marks of first ones: the first few say how strong they come on this host
+constexpr double kFirstsWeight = 1.0;      // of the prior of the marks of first ones: the first few say how strong they come on this host
 constexpr uint64_t kSameMomentNs = 15ull * 1'000'000'000;  // what begins together: as long as evidence takes to hold
 constexpr double kCause = 1.0;             // a week: what is rarer is no everyday departure, whatever the budget
 constexpr double kKinds = 6.0;             // groups, sudden and held, in which a workload departs in practice
@@ -42,10 +42,8 @@ int BinOf(double mark, int bins) { return std::clamp(static_cast<int>(mark / kBi
 }  // namespace
 
 void Recurrences::Forget(size_t slot, uint64_t now_ns) {
-  for (const Excursions& kind : slots_[slot].kinds) {
-    CountFirst(kind, -1.0);
-    CountHabit(kind, -1.0);
-  }
+  for (const Excursions& kind : slots_[slot].kinds) CountHabit(kind, -1.0);
+  for (const First& first : slots_[slot].firsts) CountFirst(first, -1.0);
   slots_[slot] = {};
   slots_[slot].born_ns = slots_[slot].past_ns = now_ns;
 }
@@ -56,11 +54,11 @@ void Recurrences::Adopt(size_t from, size_t to, uint64_t now_ns) {
   slots_[to].born_ns = now_ns;
   slots_[to].since_ns = 0;
   slots_[to].rarest = 0.0;
+  slots_[to].firsts.clear();
   for (Excursions& kind : slots_[to].kinds) {
     CountHabit(kind, 1.0);
     kind.since_ns = 0;
     kind.peak = 0.0;
-    kind.agreed = false;
   }
 }
 
@@ -79,23 +77,72 @@ Recurrences::Excursions* Recurrences::FindOrMake(OfSlot* slot, uint8_t index) {
   return &slot->kinds.back();
 }
 
-void Recurrences::CountFirst(const Excursions& kind, double by) {
-  if (!IsFirst(kind)) return;
-  const int bin = BinOf(kind.peak, kRepeatBins);
-  firsts_under_way_[kind.index][bin] += by;
-  first_marks_under_way_[bin] += by;
+double Recurrences::MarkOf(const OfSlot& slot, const GroupStrengths& now, int lead) const {
+  GroupStrengths news = now;
+  for (const Excursions& kind : slot.kinds) {
+    const int group = kind.index / 2;
+    if (group % kEvidenceGroups != lead % kEvidenceGroups && kind.number > 0.0 && kind.index == IndexOf({group, now.up[group]})) news.strength[group] = 0.0;
+  }
+  return Mark(Led(news, lead));
+}
+
+Recurrences::Sort Recurrences::SortOf(int group, bool taken) {
+  switch (static_cast<EvidenceGroup>(group)) {
+    case EvidenceGroup::kMemory: return Sort::kMemory;
+    case EvidenceGroup::kErrors: return Sort::kErrors;
+    case EvidenceGroup::kLatency: return Sort::kLatency;
+    case EvidenceGroup::kPopulation: return Sort::kPopulation;
+    case EvidenceGroup::kSilence: return Sort::kSilence;
+    default: return taken ? Sort::kTaken : Sort::kWork;
+  }
+}
+
+bool Recurrences::Taken(const OfSlot& slot, const GroupStrengths& now) {
+  return now.taken || std::any_of(slot.firsts.begin(), slot.firsts.end(), [](const First& first) { return first.sort == Sort::kTaken && !first.over; });
+}
+
+void Recurrences::CountFirst(const First& first, double by) {
+  if (first.agreed && !first.over) firsts_under_way_[static_cast<size_t>(first.sort)][BinOf(first.peak, kRepeatBins)] += by;
 }
 
 void Recurrences::FindCounts() {
   firsts_under_way_ = {};
-  first_marks_under_way_ = {};
   habits_ = {};
   for (const OfSlot& slot : slots_) {
-    for (const Excursions& kind : slot.kinds) {
-      CountFirst(kind, 1.0);
-      CountHabit(kind, 1.0);
-    }
+    for (const Excursions& kind : slot.kinds) CountHabit(kind, 1.0);
+    for (const First& first : slot.firsts) CountFirst(first, 1.0);
   }
+}
+
+void Recurrences::ObserveFirsts(size_t slot, const GroupStrengths& now, bool agree, uint64_t now_ns) {
+  OfSlot& own = slots_[slot];
+  for (int group = 0; group < kEvidenceGroups && !own.Known(now_ns); ++group) {
+    if (now.strength[group] < kLeastStrength) continue;
+    const Sort sort = SortOf(group, Taken(own, now));
+    auto first = std::find_if(own.firsts.begin(), own.firsts.end(), [&](const First& f) { return f.sort == sort; });
+    if (first == own.firsts.end()) {
+      first = own.firsts.emplace(own.firsts.end());
+      first->sort = sort;
+      first->since_ns = now_ns;
+    }
+    if (first->over) continue;
+    CountFirst(*first, -1.0);
+    first->agreed |= agree;
+    first->last_ns = now_ns;
+    first->peak = std::max(first->peak, MarkOf(own, now, group));
+    CountFirst(*first, 1.0);
+  }
+  std::erase_if(own.firsts, [&](First& first) {
+    if (first.over) return false;
+    // It takes some seconds to see who took the CPU.
+    const bool explained = first.sort == Sort::kWork && now.taken;
+    if (!explained && now_ns < first.last_ns + kGapNs) return false;
+    CountFirst(first, -1.0);
+    if (explained || !first.agreed || BeganWithAnother(slot, first.since_ns)) return true;
+    firsts_[static_cast<size_t>(first.sort)][BinOf(first.peak, kRepeatBins)] += 1.0;
+    first.over = true;
+    return false;
+  });
 }
 
 bool Recurrences::BeganWithAnother(size_t slot, uint64_t since_ns) const {
@@ -105,11 +152,9 @@ bool Recurrences::BeganWithAnother(size_t slot, uint64_t since_ns) const {
 }
 
 void Recurrences::End(size_t slot, Excursions* kind) {
-  CountFirst(*kind, -1.0);
   if (BeganWithAnother(slot, kind->since_ns)) {
     kind->since_ns = 0;
     kind->peak = 0.0;
-    kind->agreed = false;
     return;
   }
   const double faded = kind->ended_ns == 0 ? 0.0 : Faded(1.0, kind->ended_ns, kind->last_ns);
@@ -118,13 +163,7 @@ void Recurrences::End(size_t slot, Excursions* kind) {
   kind->peers *= faded;
   kind->strongest = std::max(kind->strongest - kFades * weeks, 0.0);
   const int bin = BinOf(kind->peak, kRepeatBins);
-  if (kind->number > 0.0) {
-    repeats_[bin] += 1.0;
-  } else if (kind->young && kind->agreed) {
-    firsts_[kind->index][bin] += 1.0;
-    first_marks_ += kind->peak;
-    first_number_ += 1.0;
-  }
+  if (kind->number > 0.0) repeats_[bin] += 1.0;
   if (kind->peak > kind->strongest + kAlike) kind->peers = 0.0;
   if (kind->peak > kind->strongest - kAlike) kind->peers += 1.0;
   kind->strongest = std::max(kind->strongest, kind->peak);
@@ -138,24 +177,18 @@ void Recurrences::End(size_t slot, Excursions* kind) {
   kind->ended_ns = kind->last_ns;
   kind->since_ns = 0;
   kind->peak = 0.0;
-  kind->agreed = false;
 }
 
 void Recurrences::Observe(size_t slot, const GroupStrengths& now, bool agree, uint64_t now_ns) {
   OfSlot& own = slots_[slot];
+  ObserveFirsts(slot, now, agree, now_ns);
   for (int i = 0; i < 2 * kEvidenceGroups; ++i) {
     if (now.strength[i] < kLeastStrength) continue;
     const uint8_t index = IndexOf({i, now.up[i]});
     Excursions* kind = FindOrMake(&own, index);
-    CountFirst(*kind, -1.0);
-    if (kind->since_ns == 0) {
-      kind->since_ns = now_ns;
-      kind->young = !Known(slot, now_ns);
-    }
+    if (kind->since_ns == 0) kind->since_ns = now_ns;
     kind->last_ns = now_ns;
-    kind->agreed |= agree;
-    kind->peak = std::max(kind->peak, Mark(Led(now, i)));
-    CountFirst(*kind, 1.0);
+    kind->peak = std::max(kind->peak, MarkOf(own, now, i));
   }
   for (Excursions& kind : own.kinds) {
     if (kind.since_ns != 0 && kind.last_ns + kGapNs <= now_ns) End(slot, &kind);
@@ -175,28 +208,26 @@ double Recurrences::Repeats(double mark) const {
   return sum;
 }
 
-double Recurrences::Firsts(const Excursions* own, uint8_t index, double mark) const {
-  double sum = own != nullptr && IsFirst(*own) ? -1.0 : 0.0;
-  for (int bin = BinOf(mark, kRepeatBins); bin < kRepeatBins; ++bin) sum += firsts_[index][bin] + firsts_under_way_[index][bin];
-  return std::max(sum, 0.0);
-}
-
 double Recurrences::Common(double times, double weeks) {
   const double belief = times <= kFewRepeats ? kFewWeeks : kManyWeeks / std::max(times - kFewRepeats, 1.0);
   return times / (std::min(weeks, kMostWeeks) + belief);
 }
 
-double Recurrences::New(const Excursions* own, uint8_t index, double mark) const {
-  const double weeks = seconds_ / kSecondsPerWeek;
-  double marks = first_marks_, number = first_number_;
-  for (int bin = 0; bin < kRepeatBins; ++bin) {
-    const bool is_own = own != nullptr && IsFirst(*own) && BinOf(own->peak, kRepeatBins) == bin;
-    const double others = first_marks_under_way_[bin] - (is_own ? 1.0 : 0.0);
-    marks += others * (bin + 0.5) * kBinWidth;
-    number += others;
+double Recurrences::New(const OfSlot& slot, Sort sort, double mark) const {
+  std::array<double, kRepeatBins> others = firsts_[static_cast<size_t>(sort)];
+  for (int bin = 0; bin < kRepeatBins; ++bin) others[bin] += firsts_under_way_[static_cast<size_t>(sort)][bin];
+  for (const First& own : slot.firsts) {
+    if (own.sort == sort && own.Counts()) others[BinOf(own.peak, kRepeatBins)] -= 1.0;
   }
+  double number = 0.0, as_strong = 0.0, marks = 0.0;
+  for (int bin = 0; bin < kRepeatBins; ++bin) {
+    number += others[bin];
+    marks += others[bin] * (bin + 0.5) * kBinWidth;
+    if (bin >= BinOf(mark, kRepeatBins)) as_strong += others[bin];
+  }
+  const double weeks = seconds_ / kSecondsPerWeek;
   const double spread = (marks + kFirstsWeight * kPriorSpread) / (number + kFirstsWeight);
-  return std::max(Common(Firsts(own, index, mark), weeks), Common(Firsts(own, index, 0.0), weeks) * std::exp(-mark / spread));
+  return std::max(Common(as_strong, weeks), Common(number, weeks) * std::exp(-mark / spread));
 }
 
 double Recurrences::Lasting(const OfSlot& slot, uint8_t index, uint64_t now_ns) const {
@@ -214,13 +245,13 @@ double Recurrences::Lasting(const OfSlot& slot, uint8_t index, uint64_t now_ns) 
   return habits_[index - kSudden] * Common(Faded(sudden->number, sudden->ended_ns, now_ns), slot.Weeks(now_ns)) * std::exp(-lasts / lasted);
 }
 
-double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, uint64_t now_ns, double correction) const {
+double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, bool taken, uint64_t now_ns, double correction) const {
   const double watched = slot.Weeks(now_ns);
   const double exceeds = correction * workloads_ * kKinds / (std::min(watched, kMostWeeks) + kYoungWeeks);
   const double first = exceeds * std::exp(-mark / kPriorSpread);
   const Excursions* kind = Find(slot, index);
   const bool known = slot.Known(now_ns);
-  const double as_new = known ? 0.0 : New(kind, index, mark);
+  const double as_new = known ? 0.0 : New(slot, SortOf(index / 2 % kEvidenceGroups, taken), mark);
   const double lasting = correction * Lasting(slot, index, now_ns);
   if (kind == nullptr || kind->number == 0.0) return std::max({first * Offset(kind), as_new * Offset(kind), lasting});
   const double since = static_cast<double>(now_ns - std::min(kind->ended_ns, now_ns)) / kNsPerWeek;
@@ -235,9 +266,10 @@ double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, uint64_t
 
 double Recurrences::Rarest(const OfSlot& slot, const GroupStrengths& now, const Tellable& counts, uint64_t now_ns, double correction) const {
   double rarest = std::numeric_limits<double>::infinity();
+  const bool taken = Taken(slot, now);
   for (int i = 0; i < 2 * kEvidenceGroups; ++i) {
     if (now.strength[i] < kLeastStrength || !counts[i]) continue;
-    rarest = std::min(rarest, Law(slot, IndexOf({i, now.up[i]}), Mark(Led(now, i)), now_ns, correction));
+    rarest = std::min(rarest, Law(slot, IndexOf({i, now.up[i]}), MarkOf(slot, now, i), taken, now_ns, correction));
   }
   return rarest;
 }
@@ -275,8 +307,6 @@ void Recurrences::EndTick(size_t workloads, double seconds) {
     for (double& firsts : of_kind) firsts *= fade;
   }
   for (double& departures : departures_) departures *= fade;
-  first_marks_ *= fade;
-  first_number_ *= fade;
   seconds_ = seconds_ * fade + seconds;
 }
 

@@ -11,9 +11,11 @@
 //  - beyond(y): the same of one that did, m being its strongest mark and s the spread of its marks, shrunk to the prior's.
 //  - seen(y): how often its like came, at this workload, or at any workload of the host that had departed so before, over the time
 //    that it, or the host, was watched and one of belief: a week for the first repetition, a day for the second, and ever less of a day for more.
-//  - new(y), of a workload that is not known for a day: how often workloads as new had departed so in two kinds of signal, for the
-//    first time, others now among them; what all new ones do is common. What is stronger than all of theirs falls off from the
-//    number of theirs by the mean of their marks, exp(-y/s), those under way included: the first few say in what sizes they come on this host.
+//  - new(y), of a workload that is not known for a day: how often workloads as new had departed for the first time in two kinds of signal, and in the
+//    same sort of thing (does another amount of work, waits for a CPU that others took, ...), others now among them; what all new ones do is common.
+//    What is stronger than all of theirs falls off from the number of theirs by the mean of their marks, exp(-y/s), those under way included: the
+//    first few say in what sizes they come on this host. Sorts are fewer than kinds: a host whose workloads begin to work now and then shows it in
+//    CPU here and in I/O there. And they are more than one: that one burns a core says nothing of who grows or fails.
 // R = max(f first, new) where it never departed so, else max(f first, min(f beyond, seen)), and new too where it is not known for a day:
 // a repetition is as common as it was seen to be, but what is stronger than ever may be rarer, and what is weak is common whoever does it.
 // Of a workload that is not known, seen is what it did itself: repetitions of known ones say nothing of it.
@@ -79,19 +81,17 @@ class Recurrences {
 
   template <class Archive>
   void Serialize(Archive& a) {
-    a(slots_, repeats_, firsts_, workloads_, seconds_);
+    a(slots_, repeats_);
     if constexpr (Archive::kReading) {
-      double windows[3];  // what the controller counted
-      if (a.layout() < 6) a(windows[0], windows[1], windows[2]);
-      first_marks_ = first_number_ = 0;
+      if (a.layout() < 6) {
+        ReadBefore6(a);
+      } else {
+        a(firsts_, workloads_, seconds_, causes_, departures_);
+      }
       if (a.ok()) FindCounts();
-      if (a.layout() < 5) return;
+      return;
     }
-    a(first_marks_, first_number_);
-    if constexpr (Archive::kReading) {
-      if (a.layout() < 6) return;
-    }
-    a(causes_, departures_);
+    a(firsts_, workloads_, seconds_, causes_, departures_);
   }
 
  private:
@@ -109,26 +109,47 @@ class Recurrences {
     uint64_t since_ns = 0;    // of the one under way; 0 = none
     uint64_t last_ns = 0;
     double peak = 0;          // mark of the one under way
-    bool young = false;       // when the one under way began, its workload was not known
-    bool agreed = false;      // in the one under way two kinds of signal have departed together
     template <class Archive>
     void Serialize(Archive& a) {
-      a(index, number, peers, strongest, mean, square, offset, ended_ns, since_ns, last_ns, peak, agreed);
+      a(index, number, peers, strongest, mean, square, offset, ended_ns, since_ns, last_ns, peak);
       if constexpr (Archive::kReading) {
         if (index >= 4 * kEvidenceGroups || !(peak >= 0.0 && peak < 100.0)) a.Fail();
+        bool agreed = false, young = false;  // of layouts before 6: firsts were told by kind
+        if (a.layout() < 6) a(agreed);
         if (a.layout() < 5) {
           lasted = newest_lasted = kPriorLasts;
-          young = true;
           return;
         }
+        a(lasted, newest_lasted);
+        if (a.layout() < 6) a(young);
+        return;
       }
-      a(lasted, newest_lasted, young);
+      a(lasted, newest_lasted);
+    }
+  };
+  // What a new workload may do for the first time.
+  enum class Sort : uint8_t { kWork, kTaken, kMemory, kErrors, kLatency, kPopulation, kSilence };
+  static constexpr int kSorts = 7;
+  struct First {
+    Sort sort = Sort::kWork;
+    bool agreed = false;      // two kinds of signal have departed together
+    bool over = false;
+    uint64_t since_ns = 0, last_ns = 0;
+    double peak = 0;          // mark
+    bool Counts() const { return agreed && !over; }
+    template <class Archive>
+    void Serialize(Archive& a) {
+      a(sort, agreed, over, since_ns, last_ns, peak);
+      if constexpr (Archive::kReading) {
+        if (static_cast<int>(sort) >= kSorts || !(peak >= 0.0 && peak < 100.0)) a.Fail();
+      }
     }
   };
   struct OfSlot {
     uint64_t born_ns = 0;
     uint64_t past_ns = 0;           // since when its kind was watched: born_ns, or its sibling's
     std::vector<Excursions> kinds;  // those that ever departed
+    std::vector<First> firsts;      // begun before it was known; one a sort
     uint64_t since_ns = 0;          // of the departure under way, of whatever kinds; 0 = none
     double rarest = 0;              // the least that was issued for it
     bool Known(uint64_t now_ns) const { return born_ns + kKnownNs <= now_ns; }
@@ -139,7 +160,7 @@ class Recurrences {
       if constexpr (Archive::kReading) {
         if (a.layout() < 6) return;
       }
-      a(since_ns, rarest);
+      a(since_ns, rarest, firsts);
     }
   };
   static constexpr int kRepeatBins = 16;
@@ -151,19 +172,35 @@ class Recurrences {
     void Serialize(Archive& a) { a(since_ns, slot); }
   };
   static constexpr size_t kCauses = 8;
+  // Firsts by kind, and what the controller of that time counted.
+  template <class Archive>
+  void ReadBefore6(Archive& a) {
+    std::array<std::array<double, kRepeatBins>, 4 * kEvidenceGroups> by_kind{};
+    std::array<double, 3> windows{};
+    std::array<double, 2> marks{};
+    a(by_kind, workloads_, seconds_, windows);
+    if (a.layout() >= 5) a(marks);
+    firsts_ = {};
+    for (int index = 0; index < 2 * kEvidenceGroups; ++index) {
+      for (int bin = 0; bin < kRepeatBins; ++bin) firsts_[static_cast<size_t>(SortOf(index / 2, false))][bin] += by_kind[index][bin];
+    }
+    causes_ = {};
+    departures_ = {};
+  }
   const Excursions* Find(const OfSlot& slot, uint8_t index) const;
   Excursions* FindOrMake(OfSlot* slot, uint8_t index);
   double Repeats(double mark) const;
   double Excess() const;
   double Correction() const;
-  double New(const Excursions* own, uint8_t index, double mark) const;
+  double New(const OfSlot& slot, Sort sort, double mark) const;
   double Lasting(const OfSlot& slot, uint8_t index, uint64_t now_ns) const;
-  double Law(const OfSlot& slot, uint8_t index, double mark, uint64_t now_ns, double correction) const;
+  double Law(const OfSlot& slot, uint8_t index, double mark, bool taken, uint64_t now_ns, double correction) const;
   double Rarest(const OfSlot& slot, const GroupStrengths& now, const Tellable& counts, uint64_t now_ns, double correction) const;
-  double Firsts(const Excursions* own, uint8_t index, double mark) const;
-  // Whether this excursion is a first: under way, in two kinds of signal, of a workload that is not known and never departed so.
-  static bool IsFirst(const Excursions& kind) { return kind.since_ns != 0 && kind.young && kind.agreed && kind.number == 0.0; }
-  void CountFirst(const Excursions& kind, double by);
+  double MarkOf(const OfSlot& slot, const GroupStrengths& now, int lead) const;
+  static Sort SortOf(int group, bool taken);
+  static bool Taken(const OfSlot& slot, const GroupStrengths& now);
+  void CountFirst(const First& first, double by);
+  void ObserveFirsts(size_t slot, const GroupStrengths& now, bool agree, uint64_t now_ns);
   void CountHabit(const Excursions& kind, double by) { habits_[kind.index] += kind.number > 0.0 ? by : 0.0; }
   void FindCounts();
   bool BeganWithAnother(size_t slot, uint64_t since_ns) const;
@@ -171,10 +208,8 @@ class Recurrences {
 
   std::vector<OfSlot> slots_;
   std::array<double, kRepeatBins> repeats_{};  // on the host, by mark, fading
-  std::array<std::array<double, kRepeatBins>, 4 * kEvidenceGroups> firsts_{};  // of workloads not known yet, by index, too
-  std::array<std::array<double, kRepeatBins>, 4 * kEvidenceGroups> firsts_under_way_{};  // the same, of those that have not ended; derived
-  std::array<double, kRepeatBins> first_marks_under_way_{};  // of all kinds; derived
-  double first_marks_ = 0, first_number_ = 0;  // sum and number of all of them, fading
+  std::array<std::array<double, kRepeatBins>, kSorts> firsts_{};  // of workloads not known yet, ended, by sort, too
+  std::array<std::array<double, kRepeatBins>, kSorts> firsts_under_way_{};  // the same, under way; derived
   std::array<Cause, kCauses> causes_{};        // newest first
   double workloads_ = 1;
   double seconds_ = 0;
