@@ -67,6 +67,15 @@ def _curves(folder):
         yield Table(path, interval, np.array(columns["label"], int), test, np.array(columns["value"], float)[test])
 
 
+def _services(folder):
+    """Curves of cloud services, from one a minute to one an hour. None says where it is to be scored: after its first third."""
+    for path in sorted((folder / "MSCloud").glob("*/*.csv.gz")):
+        columns = _columns(path)
+        times = np.array([datetime.datetime.fromisoformat(t.replace("Z", "")).timestamp() for t in columns["timestamp"]])
+        test = np.arange(len(times)) >= len(times) // 3
+        yield Table(path, int(np.median(np.diff(times))), np.array(columns["label"], int), test, np.array(columns["value"], float)[test])
+
+
 def _nab(folder):
     labels = json.loads((folder / "NAB" / "labels" / "combined_windows.json").read_text())
     for name, windows in sorted(labels.items()):
@@ -87,6 +96,8 @@ def load(folder):
             out[name] = list(_multivariate(folder, name, interval))
     if (folder / "KPI").is_dir():
         out["KPI"] = list(_curves(folder))
+    if (folder / "MSCloud").is_dir():
+        out["MSCloud"] = list(_services(folder))
     if (folder / "NAB").is_dir():
         out["NAB"] = list(_nab(folder))
     return {name: tables for name, tables in out.items() if tables}

@@ -111,7 +111,10 @@ void Activity::Next(uint64_t tick, Random* random) {
 }
 
 double Activity::LoadSpread(int workload) const {
-  return world_ == World::kRegimes ? (of_[static_cast<size_t>(workload)].factor - 1) / 2 : 0.0;
+  const OfWorkload& w = of_[static_cast<size_t>(workload)];
+  if (w.mean_off <= 0) return 0.0;
+  const double share_on = w.mean_on / (w.mean_on + w.mean_off);
+  return std::sqrt(share_on * (1 - share_on)) * (w.factor - 1);
 }
 
 }  // namespace outlier::quality

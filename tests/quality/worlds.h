@@ -47,7 +47,7 @@ class Activity {
   }
   // Jobs that come each other time only: twice the period.
   void Halve(int workload, bool halved) { of_[static_cast<size_t>(workload)].halved = halved; }
-  // Standard deviation of load over time, where the law switches it back and forth for long: that is its noise.
+  // Standard deviation of load over time where chance switches it back and forth, as in regimes and compaction: that is noise, too.
   double LoadSpread(int workload) const;
 
  private:
