@@ -23,8 +23,10 @@ constexpr FeatureSpec kSpecs[] = {
     {"process.syscall.duration", "s", "syscall.class", "file", FeatureKind::kDuration, 0},
     {"workload.restarts", "{restart}", "", "", FeatureKind::kFact, -1},
     {"process.uptime", "s", "", "", FeatureKind::kShown, -1},
+    {"process.syscall.rate", "{call}/s", "syscall.class", "file", FeatureKind::kRate, 0},
+    {"workload.process.started", "{process}/s", "", "", FeatureKind::kCount, -1},
 };
-enum Column { kCpu, kRunDelay, kMemory, kDisk, kVoluntary, kInvoluntary, kThreads, kErrors, kDuration, kRestarts, kUptime, kColumns };
+enum Column { kCpu, kRunDelay, kMemory, kDisk, kVoluntary, kInvoluntary, kThreads, kErrors, kDuration, kRestarts, kUptime, kCalls, kStarted, kColumns };
 constexpr double kMiB = 1 << 20;
 
 config::v1::Config Settings() {
@@ -47,7 +49,7 @@ struct Service {
     std::normal_distribution<double> normal;
     for (int s = 0; s < slots; ++s) {
       tick.values.row(s) << 0.02 + 0.003 * std::abs(normal(random)), 0.002 * std::abs(normal(random)), 40 * kMiB, 4096,
-          10 + std::round(normal(random)), 1, 3, 0, 100e-6, 0, 100;
+          10 + std::round(normal(random)), 1, 3, 0, 100e-6, 0, 100, 10, 0;
       for (int n = 0; n < 10; ++n) tick.durations[0](15 + static_cast<int>(random() % 3), s) += 1;
     }
     return tick;
@@ -84,6 +86,36 @@ Strongest After(int seconds, const std::function<void(FeatureTick*, int)>& fault
   return StrongestOf(scores);
 }
 
+// The two detectors of failed calls, the count's and that of its share, after a minute of one failure in fifty.
+std::pair<double, double> OfFailures(double failures, double calls) {
+  auto detectors = Detectors::Make(Settings(), kSpecs);
+  Service service(1);
+  ScoreTick scores;
+  for (int t = 0; t < 600; ++t) {
+    FeatureTick tick = service.Tick();
+    tick.values(0, kCalls) = t < 599 ? 100 : calls;
+    tick.values(0, kErrors) = t < 599 ? 2 : failures;
+    detectors->ScoreAndUpdate(tick, &scores);
+  }
+  std::pair<double, double> z{0, 0};
+  for (const DetectorScores& d : scores.detectors) {
+    if (d.feature == kErrors) (d.channel == Channel::kShare ? z.second : z.first) = d.z(0);
+  }
+  return z;
+}
+
+TEST(Detectors, ManyFailuresOfAsManyMoreCallsAreAnUnusualCountAndNoUnusualShare) {
+  const auto [count, share] = OfFailures(40, 2000);
+  EXPECT_GT(count, 6);
+  EXPECT_LT(share, 3);
+}
+
+TEST(Detectors, ManyFailuresOfAsManyCallsAreUnusualAsBoth) {
+  const auto [count, share] = OfFailures(40, 100);
+  EXPECT_GT(count, 6);
+  EXPECT_GT(share, 6);
+}
+
 TEST(Detectors, EveryLineNamesAModelAndWatchesItsKind) {
   std::set<std::string> names;
   for (int i = 0; i < models::kModelCount; ++i) names.insert(std::string(models::kModels[i].name));
@@ -91,6 +123,7 @@ TEST(Detectors, EveryLineNamesAModelAndWatchesItsKind) {
   for (const DetectorLine& line : DetectorLines()) {
     EXPECT_TRUE(names.count(std::string(line.model))) << line.model;
     for (const FeatureSpec& spec : kSpecs) {
+      if (line.channel == Channel::kShare && spec.syscall_class < 0) continue;  // starts are no share of any calls
       if (spec.kind == line.kind && (line.only.empty() || line.only == spec.attribute_value)) ++expected[{line.kind, line.channel}];
     }
   }
@@ -194,7 +227,7 @@ TEST(Detectors, BoundsAreInTheFeaturesOwnUnit) {
   Service service(4);
   ScoreTick scores;
   for (int t = 0; t < 120; ++t) detectors->ScoreAndUpdate(service.Tick(), &scores);
-  const double typical[] = {0.022, 0.0016, 40 * kMiB, 4096, 10, 1, 3, 0, 100e-6, 0};
+  const double typical[] = {0.022, 0.0016, 40 * kMiB, 4096, 10, 1, 3, 0, 100e-6, 0, 100, 10, 0};
   FeatureTick tick = service.Tick();
   for (int f = 0; f < tick.values.cols(); ++f) tick.values(0, f) = 100 * (1 + tick.values(0, f));
   detectors->ScoreAndUpdate(tick, &scores);

@@ -76,7 +76,11 @@ inline Seen Observe(std::string_view family, const Options& options, const Plan&
   for (int64_t n = 0; n < plan.draws; ++n) {
     for (int64_t t = 0; t < plan.thin; ++t) {
       world(&x);
-      if (counts && t + 1 == plan.thin) model->Score(x + 1, mask, &above);
+      if (counts && t + 1 == plan.thin) {
+        Eigen::ArrayXXd more = x;
+        more.row(0) += 1;
+        model->Score(more, mask, &above);
+      }
       model->Step(x, mask, &now);
     }
     for (int64_t i = 0; i < plan.series; ++i) {

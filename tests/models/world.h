@@ -39,9 +39,9 @@ class Watch {
     return {out_.tail_probability(0), out_.z(0), out_.expected(0), out_.lower(0), out_.upper(0), out_.rate(0), out_.ready(0)};
   }
   // The verdict without learning.
-  Verdict Ask(double x) {
-    const Eigen::ArrayXXd v = Eigen::ArrayXXd::Constant(1, 1, x);
-    model_->Score(v, mask_, &out_);
+  Verdict Ask(double x) { return Ask(Eigen::ArrayXXd::Constant(1, 1, x)); }
+  Verdict Ask(const Eigen::ArrayXXd& x) {
+    model_->Score(x, mask_, &out_);
     return {out_.tail_probability(0), out_.z(0), out_.expected(0), out_.lower(0), out_.upper(0), out_.rate(0), out_.ready(0)};
   }
   void Skip(int64_t ticks) { model_->Skip(ticks); }

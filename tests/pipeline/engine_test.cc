@@ -131,6 +131,25 @@ TEST(Engine, MissingFilesAreErrorsNotLoad) {
   EXPECT_EQ(incident.contributions(0).attributes().at("syscall.class"), "file");
 }
 
+// Ten times the work, and as large a share of it fails as ever.
+TEST(Engine, FailuresThatComeWithTheCallsAreNoErrors) {
+  SimulatedHost host(3);
+  std::vector<TickInput> inputs;
+  host.at(0).work = 20;
+  host.at(0).errors = 4;
+  for (int i = 0; i < 120; ++i) inputs.push_back(host.Tick());
+  host.at(0).work = 200;
+  host.at(0).errors = 40;
+  host.at(0).cores = 0.5;
+  for (int i = 0; i < 30; ++i) inputs.push_back(host.Tick());
+  bool told = false;
+  for (const v1::IncidentChange& change : Changes(MakeEngine().get(), inputs)) {
+    told = true;
+    for (const v1::Contribution& c : change.incident().contributions()) EXPECT_NE(c.signal(), "process.syscall.errors");
+  }
+  EXPECT_TRUE(told) << "of the work";
+}
+
 TEST(Engine, ASlowFileSystemIsAChangeOfShape) {
   const v1::Incident incident = TheIncident(Record([](SimulatedHost& h, int) { h.at(0).read_seconds = 0.05; }, 30, [](SimulatedHost& h) { h.at(0).read_seconds = 20e-6; }), 15);
   EXPECT_EQ(incident.contributions(0).signal(), "process.syscall.duration");

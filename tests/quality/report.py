@@ -39,7 +39,8 @@ def ewma(table):
         rows = csv.reader(file)
         header = [name.lower() for name in next(rows)]
         keep = [i for i, name in enumerate(header) if name not in ("timestamp", "label", "is_test")]
-        x = np.array([[float(row[i]) for i in keep] for row in rows])
+        x = np.array([[float(row[i] or "nan") for i in keep] for row in rows])
+    x = np.column_stack([sets.filled(column) for column in x.T])
     low, high = x[0].copy(), x[0].copy()
     least = 1 - 0.5 ** (table.interval / 86400)
     mean, variance, out = x[0].copy(), np.zeros(x.shape[1]), np.zeros(len(x))

@@ -67,13 +67,20 @@ def _curves(folder):
         yield Table(path, interval, np.array(columns["label"], int), test, np.array(columns["value"], float)[test])
 
 
+def filled(values):
+    """The value before, where there is none."""
+    last = np.maximum.accumulate(np.where(np.isnan(values), 0, np.arange(len(values))))
+    return np.nan_to_num(values[last])
+
+
 def _services(folder):
     """Curves of cloud services, from one a minute to one an hour. None says where it is to be scored: after its first third."""
     for path in sorted((folder / "MSCloud").glob("*/*.csv.gz")):
         columns = _columns(path)
         times = np.array([datetime.datetime.fromisoformat(t.replace("Z", "")).timestamp() for t in columns["timestamp"]])
         test = np.arange(len(times)) >= len(times) // 3
-        yield Table(path, int(np.median(np.diff(times))), np.array(columns["label"], int), test, np.array(columns["value"], float)[test])
+        values = filled(np.array([float(v or "nan") for v in columns["value"]]))
+        yield Table(path, int(np.median(np.diff(times))), np.array(columns["label"], int), test, values[test])
 
 
 def _nab(folder):

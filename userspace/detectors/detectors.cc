@@ -63,6 +63,14 @@ Detectors::Detectors(const config::v1::Config& config, std::span<const FeatureSp
   MakeWatches();
 }
 
+// The calls of which these are the failures.
+int Detectors::CallsOf(int feature) const {
+  const auto calls = std::find_if(specs_.begin(), specs_.end(), [&](const FeatureSpec& spec) {
+    return spec.kind == FeatureKind::kRate && spec.syscall_class >= 0 && spec.syscall_class == specs_[feature].syscall_class;
+  });
+  return calls == specs_.end() ? -1 : static_cast<int>(calls - specs_.begin());
+}
+
 void Detectors::MakeWatches() {
   models::Options options;
   options.tick_seconds = SecondsOr(config_.tick(), options.tick_seconds);
@@ -82,6 +90,7 @@ void Detectors::MakeWatches() {
       watch.prior = PriorOf(specs_[f], line.model);
       options.prior = watch.prior.prior;
       options.warm_up_seconds = warm_up * watch.prior.warm_up_share;
+      if (line.channel == Channel::kShare && (watch.of = CallsOf(f)) < 0) continue;
       options.width = line.kind == FeatureKind::kDuration ? kDurationBuckets : 1;
       watch.model = MakeModel(line.model, options);
       watches_.push_back(std::move(watch));
@@ -95,6 +104,7 @@ void Detectors::Resize(int count) {
   presence_.conservativeResize(count);
   presence_.tail(count - old).setZero();
   transformed_.setZero(count);
+  shares_.setZero(2, count);
   assessment_.Resize(count);
   for (Watch& watch : watches_) watch.model->Resize(count);
 }
@@ -142,6 +152,12 @@ void Detectors::Run(Watch& watch, const FeatureTick& tick, DetectorScores* out) 
   out->channel = watch.channel;
   if (watch.kind == FeatureKind::kDuration) {
     Judge(watch, tick.durations[watch.syscall_class], present, seconds, out);
+    return;
+  }
+  if (watch.of >= 0) {
+    shares_.row(0) = tick.values.col(watch.feature).transpose() * seconds;
+    shares_.row(1) = tick.values.col(watch.of).transpose() * seconds;
+    Judge(watch, shares_, present, seconds, out);
     return;
   }
   // The models of one feature follow one another and mostly see it on the same scale.
@@ -222,6 +238,7 @@ bool Detectors::Load(std::string_view bytes, std::vector<int>* saved_as) {
   }
   if (saved_as != nullptr) *saved_as = std::move(from);
   loaded.transformed_.setZero(loaded.presence_.size());
+  shares_.setZero(2, loaded.presence_.size());
   assessment_.Resize(loaded.presence_.size());
   watches_ = std::move(loaded.watches_);
   presence_.swap(loaded.presence_);

@@ -54,11 +54,13 @@ class Detectors {
     Channel channel = Channel::kLevel;
     FeatureKind kind = FeatureKind::kShown;
     int syscall_class = -1;
+    int of = -1;               // feature of the calls that its failures are a share of; -1 = none
     SignalPrior prior;
     std::unique_ptr<models::Model> model;
   };
   Detectors(const config::v1::Config& config, std::span<const FeatureSpec> specs);
   void MakeWatches();
+  int CallsOf(int feature) const;
   void FollowClock(int64_t wall_time_ns);
   void Run(Watch& watch, const FeatureTick& tick, DetectorScores* out);
   void Judge(Watch& watch, const models::Values& x, const models::SeriesMask& mask, double seconds, DetectorScores* out);
@@ -76,6 +78,7 @@ class Detectors {
   Eigen::ArrayXd transformed_;
   int transformed_feature_ = -1;
   Transform transformed_by_;
+  Eigen::ArrayXXd shares_;      // scratch: [failures; calls] of every slot
 };
 
 }  // namespace outlier

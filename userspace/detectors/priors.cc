@@ -76,6 +76,8 @@ SignalPrior OfKind(const FeatureSpec& spec, std::string_view model) {
       // Ten calls or switches a second are timers; a quarter more or less is nothing.
       return Logarithmic(10.0, 0.25);
     case FeatureKind::kCount:
+      // Of calls, one in fifty may fail, which is believed for fifty calls: one failure of a few calls is nothing.
+      if (model == "beta_binomial") return Counts(0.02, 50.0);
       // Failures and starts: one in 20 s is believed for a minute, so that a single one says little and a stream much.
       return Counts(0.05, 60.0);
     case FeatureKind::kPopulation:

@@ -32,7 +32,8 @@ constexpr double kSmallerWeight = 0.25;  // fewer processes with less memory are
 std::span<const Hold> HoldsOf(Channel channel) {
   switch (channel) {
     case Channel::kLevel: return kLevelHolds;
-    case Channel::kCount: return kCountHolds;
+    case Channel::kCount:
+    case Channel::kShare: return kCountHolds;
     case Channel::kShape: return kShapeHolds;
     case Channel::kDrift: return kDriftHolds;
     case Channel::kSilence: return kSilenceHolds;
@@ -173,13 +174,23 @@ double Evidence::StrengthOf(int detector, int slot, const DetectorScores& scores
   return std::clamp(strength, 0.0, kStrongest);
 }
 
+// The detector of the share of these failures, which follows theirs in the registry; -1 = they are no share of anything.
+int Evidence::ShareOf(int d, const ScoreTick& scores) {
+  if (scores.detectors[d].channel != Channel::kCount || d + 1 >= static_cast<int>(scores.detectors.size())) return -1;
+  const DetectorScores& next = scores.detectors[d + 1];
+  return next.channel == Channel::kShare && next.feature == scores.detectors[d].feature ? d + 1 : -1;
+}
+
 std::vector<Strength> Evidence::Of(int slot, const ScoreTick& scores, const std::vector<bool>& ignored) const {
   std::vector<Strength> out;
   for (int n = first_noticed_[slot]; n >= 0; n = noticed_[n].next) {
     const int d = noticed_[n].detector;
     const DetectorScores& detector = scores.detectors[d];
-    if (ignored[detector.feature]) continue;
-    const double strength = StrengthOf(d, slot, detector);
+    if (ignored[detector.feature] || detector.channel == Channel::kShare) continue;
+    double strength = StrengthOf(d, slot, detector);
+    if (const int share = ShareOf(d, scores); share >= 0 && scores.detectors[share].ready(slot)) {
+      strength = std::min(strength, StrengthOf(share, slot, scores.detectors[share]));
+    }
     if (strength > 0) out.push_back({d, strength, Z(d, slot, 0)});
   }
   std::sort(out.begin(), out.end(), [](const Strength& a, const Strength& b) {

@@ -71,6 +71,7 @@ class Evidence {
  private:
   static constexpr int kDepth = 20;
   static constexpr int kForgetAfterAbsent = 10;  // ticks without an observation
+  static int ShareOf(int detector, const ScoreTick& scores);
   void Append(int detector, Eigen::Index slot, float z, bool present);
   void Notice(int detector, Eigen::Index slot);
   void Resize(int64_t slots);

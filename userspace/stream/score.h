@@ -8,8 +8,9 @@
 namespace outlier {
 
 // Which departure a detector looks for; the incident's pattern is decided from these and from the shape over time. Saved by number:
-// kDifference is left of older states, and no detector of today has it.
-enum class Channel : uint8_t { kLevel, kDifference, kDrift, kSilence, kCount, kShape, kHeld };
+// kDifference is left of older states, and no detector of today has it. kShare tells nothing itself: failures depart only as far as their share of
+// the calls does.
+enum class Channel : uint8_t { kLevel, kDifference, kDrift, kSilence, kCount, kShape, kHeld, kShare };
 
 // |z| from which a departure may become evidence; of what is less, nothing more than z is told.
 inline constexpr double kNotable = 3.0;
