@@ -68,6 +68,11 @@ SignalPrior OfKind(const FeatureSpec& spec, std::string_view model) {
       // Below 256 KiB/s is log files and metadata; bursts by a quarter are nothing.
       return Logarithmic(256.0 * 1024.0, 0.25);
     case FeatureKind::kRate:
+      // A job that is missed does more than a few timers.
+      if (model == "rhythm") {
+        out.prior.scale_floor = 5.0;
+        return out;
+      }
       if (model == "silence") {
         // On the raw rate. A series under half an event a second has no rhythm to lose.
         out.prior.scale_floor = 0.5;

@@ -36,7 +36,8 @@ std::span<const Hold> HoldsOf(Channel channel) {
     case Channel::kShare: return kCountHolds;
     case Channel::kShape: return kShapeHolds;
     case Channel::kDrift: return kDriftHolds;
-    case Channel::kSilence: return kSilenceHolds;
+    case Channel::kSilence:
+    case Channel::kRhythm: return kSilenceHolds;
     case Channel::kHeld: return kHeldHolds;
     case Channel::kDifference: return {};
   }
@@ -139,7 +140,7 @@ void Evidence::Notice(int d, Eigen::Index slot) {
 }
 
 EvidenceGroup Evidence::GroupOf(const DetectorScores& scores) const {
-  if (scores.channel == Channel::kSilence) return EvidenceGroup::kSilence;
+  if (IsAbsence(scores.channel)) return EvidenceGroup::kSilence;
   const FeatureSpec& feature = features_[scores.feature];
   switch (feature.kind) {
     case FeatureKind::kBytes: return EvidenceGroup::kMemory;
@@ -167,7 +168,7 @@ double Evidence::StrengthOf(int detector, int slot, const DetectorScores& scores
     for (; held < hold.assessments; ++held) least = std::min(least, sign * Z(detector, slot, held));
     strength = std::max(strength, least / hold.z);
   }
-  if (sign < 0 && scores.channel != Channel::kSilence && scores.channel != Channel::kShape) {
+  if (sign < 0 && !IsAbsence(scores.channel) && scores.channel != Channel::kShape) {
     const FeatureKind kind = features_[scores.feature].kind;
     strength *= kind == FeatureKind::kBytes || kind == FeatureKind::kPopulation ? kSmallerWeight : kDownWeight;
   }

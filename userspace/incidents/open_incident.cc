@@ -88,8 +88,8 @@ void RememberPeak(const Peak& peak, std::vector<Peak>* peaks) {
     if (known.feature != peak.feature) continue;
     if ((peak.z > 0) != (known.z > 0)) return;  // an overshoot on the way back is not the departure
     // Silence and drift explain what the level only shows, so they keep their channel.
-    const bool explains = peak.channel == Channel::kSilence || peak.channel == Channel::kDrift;
-    const bool explained = known.channel == Channel::kSilence || known.channel == Channel::kDrift;
+    const bool explains = IsAbsence(peak.channel) || peak.channel == Channel::kDrift;
+    const bool explained = IsAbsence(known.channel) || known.channel == Channel::kDrift;
     if (std::abs(peak.z) > std::abs(known.z)) {
       const Channel channel = explained && !explains ? known.channel : peak.channel;
       const double rate = peak.rate != 0 ? peak.rate : known.rate;
@@ -150,9 +150,9 @@ void Compose(std::span<const FeatureSpec> features, const History& history, cons
 
   const Peak& lead = open->peaks.front();
   const Recent recent = RecentValues(history, open->slot, lead.feature);
-  const bool silent = std::any_of(open->peaks.begin(), open->peaks.end(), [](const Peak& p) { return p.channel == Channel::kSilence; });
+  const bool silent = std::any_of(open->peaks.begin(), open->peaks.end(), [](const Peak& p) { return IsAbsence(p.channel); });
   int age = 0;
-  if (lead.channel == Channel::kSilence || (silent && lead.z < 0)) {
+  if (IsAbsence(lead.channel) || (silent && lead.z < 0)) {
     incident.set_pattern(v1::Incident::SILENCE);
     age = SilenceOnset(recent, lead.expected);
   } else if (lead.channel == Channel::kShape) {

@@ -10,7 +10,10 @@ namespace outlier {
 // Which departure a detector looks for; the incident's pattern is decided from these and from the shape over time. Saved by number:
 // kDifference is left of older states, and no detector of today has it. kShare tells nothing itself: failures depart only as far as their share of
 // the calls does.
-enum class Channel : uint8_t { kLevel, kDifference, kDrift, kSilence, kCount, kShape, kHeld, kShare };
+enum class Channel : uint8_t { kLevel, kDifference, kDrift, kSilence, kCount, kShape, kHeld, kShare, kRhythm };
+
+// Something that should have come has not.
+inline bool IsAbsence(Channel channel) { return channel == Channel::kSilence || channel == Channel::kRhythm; }
 
 // |z| from which a departure may become evidence; of what is less, nothing more than z is told.
 inline constexpr double kNotable = 3.0;
