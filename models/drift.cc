@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@ constexpr double kAnchorSeconds = 600.0;   // half-life of the level before the 
 constexpr double kHolds = 4.0;             // |z| from which that level stands still
 constexpr double kMargin = 0.25;           // of the range before the window: teeth are not all alike
 constexpr double kMostValue = 1e100;
+constexpr double kNothing = 1e-250;        // what fades ends here: denormal numbers take a hundred times as long
 
 struct Growth {
   double amount = 0.0;  // over the window, signed
@@ -74,13 +76,24 @@ class Drift final : public SeriesModel<Drift> {
   int64_t state_bytes_per_series() const override {
     return state_.table.bytes_per_series() + kScales * state_.growth[0].bytes_per_series();
   }
+  // In the file one scale follows the other.
   void Save(std::string* out) const override {
-    state_.table.Save(out);
+    SeriesTable table("drift", 2, kFields);
+    table.Resize(series());
+    for (int64_t i = 0; i < series(); ++i) {
+      for (int f = 0; f < kFields; ++f) table.at(SavedAs(f), i) = at(f, i);
+    }
+    table.Save(out);
     for (const Baseline& b : state_.growth) b.Save(out);
   }
   bool Load(std::string_view bytes) override {
     State loaded = state_;
-    if (!loaded.table.Load(&bytes)) return false;
+    SeriesTable table("drift", 2, kFields);
+    if (!table.Load(&bytes)) return false;
+    loaded.table.Resize(table.series());
+    for (int64_t i = 0; i < table.series(); ++i) {
+      for (int f = 0; f < kFields; ++f) loaded.table.at(f, i) = table.at(SavedAs(f), i);
+    }
     for (Baseline& b : loaded.growth) {
       if (!b.Load(&bytes) || b.series() != loaded.table.series()) return false;
     }
@@ -106,13 +119,14 @@ class Drift final : public SeriesModel<Drift> {
     if (mask(i) && std::isfinite(x(0, i))) Learn(i, std::clamp(x(0, i), -kMostValue, kMostValue));
   }
 
-  // The last judgement (kLogP = log p: a fresh row of zeros means p = 1), the level before it, then per scale:
-  // sum and count of the open sub-interval, number of closed ones, what the means before the window
+  // What every tick touches first: the level before the last judgement, that (kLogP = log p: a fresh row of zeros means p = 1), and per scale
+  // sum and count of the open sub-interval. Then, per scale, the number of closed ones, what the means before the window
   // reached, and a ring of the last kSteps + 1 means: the window.
-  enum Field { kAge, kAnchor, kAnchorVariance, kZ, kLogP, kRate, kScaleFields };
+  enum Field { kAge, kAnchor, kAnchorVariance, kZ, kSums, kCounts = kSums + kScales, kLogP = kCounts + kScales, kRate, kRest };
   enum ScaleField { kSum, kCount, kClosed, kHigh, kLow, kRing, kPerScale = kRing + kSteps + 1 };
+  static constexpr int kFields = kRest + kScales * (kPerScale - kClosed);
   struct State {
-    explicit State(const Options& options) : table("drift", 2, kScaleFields + kScales * kPerScale) {
+    explicit State(const Options& options) : table("drift", 2, kFields) {
       BaselineOptions ticks = TicksOf(options);
       ticks.settle_ticks = 0;
       ticks.warm_up_ticks = 2;
@@ -133,7 +147,21 @@ class Drift final : public SeriesModel<Drift> {
   };
   double at(int field, int64_t i) const { return state_.table.at(field, i); }
   double& at(int field, int64_t i) { return state_.table.at(field, i); }
-  static int FieldOf(int scale, int field) { return kScaleFields + scale * kPerScale + field; }
+  static constexpr int FieldOf(int scale, int field) {
+    return field == kSum ? kSums + scale : field == kCount ? kCounts + scale : kRest + scale * (kPerScale - kClosed) + field - kClosed;
+  }
+  static constexpr int SavedAs(int field) {
+    constexpr int kHead[] = {kAge, kAnchor, kAnchorVariance, kZ, kLogP, kRate}, kHeads = std::size(kHead);
+    for (int n = 0; n < kHeads; ++n) {
+      if (kHead[n] == field) return n;
+    }
+    for (int saved = 0; saved < kScales * kPerScale; ++saved) {
+      if (FieldOf(saved / kPerScale, saved % kPerScale) == field) return kHeads + saved;
+    }
+    return -1;
+  }
+  // The ring's place for the mean number `n`.
+  static int PlaceOf(double n) { return static_cast<int>(static_cast<int64_t>(std::clamp(n, 0.0, 1e15)) % (kSteps + 1)); }
   double Floor(int64_t i) const { return std::max(prior_.scale_floor, prior_.relative_floor * std::abs(at(kAnchor, i))); }
   double Probability(int64_t i) const { return std::max(std::exp(at(kLogP, i)), kLeastProbability); }
   bool Ready(int64_t i) const { return at(kAge, i) >= warm_ticks_ && at(FieldOf(0, kClosed), i) > kSteps; }
@@ -154,7 +182,7 @@ class Drift final : public SeriesModel<Drift> {
       count += 1;
       if (count < sub_ticks_[k]) continue;
       double& number = at(FieldOf(k, kClosed), i);
-      double& oldest = at(FieldOf(k, kRing + static_cast<int>(std::fmod(number, kSteps + 1))), i);
+      double& oldest = at(FieldOf(k, kRing + PlaceOf(number)), i);
       LearnReach(k, i, oldest);
       oldest = sum / count;
       number += 1;
@@ -169,7 +197,7 @@ class Drift final : public SeriesModel<Drift> {
 
   Growth LastGrowth(int k, int64_t i) const {
     std::array<double, kSteps + 1> means;
-    const int oldest = static_cast<int>(std::fmod(at(FieldOf(k, kClosed), i), kSteps + 1));
+    const int oldest = PlaceOf(at(FieldOf(k, kClosed), i));
     for (int n = 0; n <= kSteps; ++n) means[n] = at(FieldOf(k, kRing + (oldest + n) % (kSteps + 1)), i);
     return GrowthOf(means);
   }
@@ -199,7 +227,7 @@ class Drift final : public SeriesModel<Drift> {
   // Memory that is collected and grows again, or warms up after a start, goes where it was before the window.
   // By how much the newest mean is beyond that, signed; 0 inside.
   double BeyondReach(int k, int64_t i) const {
-    const double newest = at(FieldOf(k, kRing + static_cast<int>(std::fmod(at(FieldOf(k, kClosed), i) + kSteps, kSteps + 1))), i);
+    const double newest = at(FieldOf(k, kRing + PlaceOf(at(FieldOf(k, kClosed), i) + kSteps)), i);
     const double high = at(FieldOf(k, kHigh), i), low = at(FieldOf(k, kLow), i), margin = std::max(Floor(i), kMargin * (high - low));
     return std::max(newest - high - margin, 0.0) + std::min(newest - low + margin, 0.0);
   }
@@ -217,7 +245,8 @@ class Drift final : public SeriesModel<Drift> {
   }
 
   void LearnAnchor(int64_t i, double x) {
-    const double age = at(kAge, i), alpha = std::max(anchor_alpha_, age <= warm_ticks_ / 4.0 ? 1.0 / 3.0 : 1.0 / age);
+    const double age = at(kAge, i);
+    const double alpha = age <= warm_ticks_ / 4.0 ? std::max(anchor_alpha_, 1.0 / 3.0) : age * anchor_alpha_ < 1.0 ? 1.0 / age : anchor_alpha_;
     if (age == 1) {
       at(kAnchor, i) = x;
       return;
@@ -225,7 +254,8 @@ class Drift final : public SeriesModel<Drift> {
     if (std::abs(at(kZ, i)) > kHolds) return;
     const double e = x - at(kAnchor, i);
     at(kAnchor, i) += alpha * e;
-    at(kAnchorVariance, i) += alpha * ((1.0 - alpha) * e * e - at(kAnchorVariance, i));
+    const double variance = at(kAnchorVariance, i) + alpha * ((1.0 - alpha) * e * e - at(kAnchorVariance, i));
+    at(kAnchorVariance, i) = variance > kNothing ? variance : 0.0;
   }
 
   Prior prior_;

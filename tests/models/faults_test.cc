@@ -3,6 +3,8 @@
 
 #include "models/baseline.h"
 #include "models/histogram_shape.h"
+#include "models/series_table.h"
+#include "models/special.h"
 #include "tests/models/world.h"
 
 namespace outlier::models {
@@ -335,6 +337,67 @@ TEST_F(Latency, MixturesOfCacheHitsAndMissesAreLife) {
     worst = std::max(worst, std::abs(v.z));
   }
   EXPECT_LT(worst, kClear);
+}
+
+// Buckets that were never used are left out of the sums: where the calls lie among them must not matter.
+TEST_F(Latency, IsJudgedTheSameWhereverItLiesAmongTheBuckets) {
+  Noise noise(14);
+  Watch fast("histogram_shape", Shape()), slow("histogram_shape", Shape());
+  for (int t = 0; t < 400; ++t) {
+    Eigen::ArrayXXd low = Eigen::ArrayXXd::Zero(kWidth, 1), high = low;
+    for (int n = 0; n < 30; ++n) {
+      const int bucket = std::clamp(static_cast<int>(std::lround(8 + 2.5 * noise() + (t > 380 ? 3 : 0))), 0, 19);
+      low(bucket, 0) += 1;
+      high(bucket + 29, 0) += 1;
+    }
+    const double a = fast.Tick(low).z, b = slow.Tick(high).z;
+    ASSERT_NEAR(a, b, 0.02 + 0.05 * std::abs(a)) << t;
+  }
+}
+
+// What version 1 wrote: counts as doubles, and of the standing verdict the logarithm of p.
+TEST_F(Latency, IsJudgedOnFromTheStateOfVersion1) {
+  constexpr int kStanding = 4, kOld[] = {0, 1, 2, 3, 4, -1, 8};  // of the columns of version 2; -1: log p
+  Noise noise(15);
+  const auto healthy = [&] { return 100e-6 * std::exp(0.3 * noise()); };
+  const auto model = MakeModel("histogram_shape", Shape());
+  model->Resize(1);
+  Assessment out;
+  out.Resize(1);
+  const Eigen::Array<bool, Eigen::Dynamic, 1> mask = Eigen::Array<bool, Eigen::Dynamic, 1>::Constant(1, true);
+  const auto tick = [&](Model* m, const Eigen::ArrayXXd& x) {
+    m->Step(x, mask, &out);
+    return std::pair(out.z(0), out.tail_probability(0));
+  };
+  for (int t = 0; t < 200; ++t) tick(model.get(), Draw(8, healthy));
+  std::string now, before;
+  model->Save(&now);
+  std::string_view rest = now;
+  SeriesTable table("histogram_shape", 2, 9), old("histogram_shape", 1, 7);
+  Baseline distance("histogram_shape.distance", 1, {});
+  ASSERT_TRUE(table.Load(&rest) && distance.Load(&rest));
+  old.Resize(1);
+  const double p = std::max(table.at(kStanding + 1, 0), ChiSquareTail(table.at(kStanding + 2, 0), table.at(kStanding + 3, 0)));
+  for (int f = 0; f < 7; ++f) old.at(f, 0) = kOld[f] < 0 ? std::log(p) : table.at(kOld[f], 0);
+  old.Save(&before);
+  distance.Save(&before);
+  ASSERT_EQ(rest.size(), 2 * kWidth * sizeof(float));
+  for (; !rest.empty(); rest.remove_prefix(sizeof(float))) {
+    float count;
+    std::memcpy(&count, rest.data(), sizeof count);
+    const double wide = count;
+    before.append(reinterpret_cast<const char*>(&wide), sizeof wide);
+  }
+  const auto loaded = MakeModel("histogram_shape", Shape());
+  ASSERT_TRUE(loaded->Load(before));
+  ASSERT_EQ(loaded->series(), 1);
+  for (int t = 0; t < 50; ++t) {
+    const Eigen::ArrayXXd x = Draw(8, healthy);
+    const auto [z, p_now] = tick(model.get(), x);
+    const auto [z_loaded, p_loaded] = tick(loaded.get(), x);
+    ASSERT_EQ(z, z_loaded) << t;
+    ASSERT_NEAR(p_now, p_loaded, 1e-12) << t;
+  }
 }
 
 TEST_F(Latency, OfFewCallsIsJudgedOverSeveralTicks) {

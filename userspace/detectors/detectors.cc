@@ -1,9 +1,12 @@
 #include "userspace/detectors/detectors.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstring>
 #include <utility>
 
+#include "models/lanes.h"
 #include "userspace/base/archive.h"
 
 namespace outlier {
@@ -96,6 +99,8 @@ void Detectors::Resize(int count) {
   presence_.tail(count - old).setZero();
   transformed_.setZero(count);
   assessment_.Resize(count);
+  always_.setConstant(count, true);
+  notable_.reserve(count);
   for (Watch& watch : watches_) watch.model->Resize(count);
 }
 
@@ -132,7 +137,10 @@ void Detectors::ScoreAndUpdate(const FeatureTick& tick, ScoreTick* out) {
   transformed_feature_ = -1;
   warm_ = presence_ >= warm_up_ticks_;
   for (size_t w = 0; w < watches_.size(); ++w) Run(watches_[w], tick, &out->detectors[w]);
-  for (int slot = 0; slot < count; ++slot) presence_(slot) += tick.present.row(slot).any();
+  // One feature after the other, as they lie.
+  any_.setConstant(count, false);
+  for (Eigen::Index f = 0; f < tick.present.cols(); ++f) any_ = any_ || tick.present.col(f);
+  presence_ += any_.cast<double>();
 }
 
 void Detectors::Run(Watch& watch, const FeatureTick& tick, DetectorScores* out) {
@@ -164,21 +172,48 @@ void Detectors::Judge(Watch& watch, const models::Values& x, const models::Serie
   }
   out->ready.resize(slots());
   const bool fact = watch.prior.warm_up_share == 0.0;
-  const bool *ready = a.ready.data(), *warm = warm_.data();
-  float* z = out->z.data();
-  bool notable = false;
-  for (int slot = 0; slot < slots(); ++slot) {
-    out->ready.data()[slot] = ready[slot] & (fact | warm[slot]);
-    z[slot] = out->ready.data()[slot] ? static_cast<float>(a.z.data()[slot]) : 0.0f;
-    notable |= std::abs(z[slot]) >= static_cast<float>(kNotable);
-  }
-  for (int slot = 0; notable && slot < slots(); ++slot) {
-    if (std::abs(z[slot]) < static_cast<float>(kNotable)) continue;
+  const bool* warm = fact ? always_.data() : warm_.data();
+  notable_.clear();
+  for (int begin = 0; begin < slots(); begin += models::kLanes) TellFour(begin, warm, out);
+  for (const int slot : notable_) {
     out->tail_probability(slot) = a.tail_probability(slot);
     out->rate(slot) = a.rate(slot);
     out->expected(slot) = transform.Inverse(a.expected(slot), seconds);
     out->lower(slot) = transform.Inverse(a.lower(slot), seconds);
     out->upper(slot) = transform.Inverse(a.upper(slot), seconds);
+  }
+}
+
+// z and ready of four slots, fewer at the end; notes those that are notable.
+void Detectors::TellFour(int begin, const bool* warm, DetectorScores* out) {
+  using models::kLanes;
+  constexpr auto kNotableZ = static_cast<float>(kNotable);
+  const bool* ready = assessment_.ready.data();
+  const double* z = assessment_.z.data();
+  const int end = std::min(begin + kLanes, slots());
+  uint32_t is_ready = 0, is_warm = 0;
+  if (end - begin == kLanes) {
+    std::memcpy(&is_ready, ready + begin, sizeof is_ready);
+    std::memcpy(&is_warm, warm + begin, sizeof is_warm);
+    constexpr bool kAll[kLanes] = {true, true, true, true};
+    const uint32_t told = is_ready & is_warm;
+    if (told == std::bit_cast<uint32_t>(kAll)) {
+      const models::Lanes four = models::Narrow(models::LanePair{z[begin], z[begin + 1]}, models::LanePair{z[begin + 2], z[begin + 3]});
+      std::memcpy(out->ready.data() + begin, &told, sizeof told);
+      std::memcpy(out->z.data() + begin, &four, sizeof four);
+      for (int bits = models::Bits(models::Abs(four) >= kNotableZ); bits != 0; bits &= bits - 1) notable_.push_back(begin + std::countr_zero(static_cast<unsigned>(bits)));
+      return;
+    }
+    if (told == 0) {
+      std::memset(out->ready.data() + begin, 0, kLanes * sizeof(bool));
+      std::memset(out->z.data() + begin, 0, kLanes * sizeof(float));
+      return;
+    }
+  }
+  for (int slot = begin; slot < end; ++slot) {
+    out->ready(slot) = ready[slot] && warm[slot];
+    out->z(slot) = out->ready(slot) ? static_cast<float>(z[slot]) : 0.0f;
+    if (std::abs(out->z(slot)) >= kNotableZ) notable_.push_back(slot);
   }
 }
 
@@ -223,6 +258,8 @@ bool Detectors::Load(std::string_view bytes, std::vector<int>* saved_as) {
   if (saved_as != nullptr) *saved_as = std::move(from);
   loaded.transformed_.setZero(loaded.presence_.size());
   assessment_.Resize(loaded.presence_.size());
+  always_.setConstant(loaded.presence_.size(), true);
+  notable_.reserve(loaded.presence_.size());
   watches_ = std::move(loaded.watches_);
   presence_.swap(loaded.presence_);
   wall_time_ns_ = loaded.wall_time_ns_;

@@ -95,7 +95,7 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
   double rarest = std::numeric_limits<double>::infinity();
   for (Slot slot = 0; slot < slots; ++slot) {
     if (tick.totals[slot].born) Begin(slot, tick, &changes);
-    departures_[slot] = DepartureOf(slot, tick, scores);
+    FindDeparture(slot, tick, scores);
     rarest = std::min(rarest, departures_[slot].per_week);
     warm_[slot] = std::any_of(scores.detectors.begin(), scores.detectors.end(), [&](const DetectorScores& d) {
       return features_[d.feature].kind == FeatureKind::kBytes && d.ready(slot);
@@ -116,7 +116,7 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
       if (open->second.incident.state() == v1::Incident::RESOLVED) open_.erase(open);
       continue;
     }
-    const bool told = !IgnoredBy(slot)[restarts_feature_] && std::any_of(own_facts.begin(), own_facts.end(), [](const auto* f) { return f->told; });
+    const bool told = !own_facts.empty() && !IgnoredBy(slot)[restarts_feature_] && std::any_of(own_facts.begin(), own_facts.end(), [](const auto* f) { return f->told; });
     const bool departs = departure.per_week <= config_.budgets().false_alarms_per_week();
     std::vector<Slot> together;
     if (departs && !told) together = disturbance_.Together(slot, Known(slot), watched_ns_);
