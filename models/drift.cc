@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "models/baseline.h"
+#include "models/lanes.h"
 #include "models/series_model.h"
 #include "models/tail.h"
 
@@ -16,6 +17,7 @@ namespace {
 
 constexpr int kScales = 4;
 constexpr int kSteps = 8;
+constexpr int64_t kAhead = 4;               // series whose state is fetched while one is judged
 constexpr std::array<double, kScales> kSubSeconds = {2.0, 8.0, 60.0, 600.0};
 constexpr std::array<const char*, kScales> kNames = {"drift.2s", "drift.8s", "drift.60s", "drift.600s"};
 constexpr double kAnchorSeconds = 600.0;   // half-life of the level before the growth
@@ -105,26 +107,31 @@ class Drift final : public SeriesModel<Drift> {
  private:
   friend SeriesModel;
   // The statistic moves only when a sub-interval closes, so a tick is judged by the windows closed before it.
-  void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
-    const bool seen = mask(i) && std::isfinite(x(0, i));
-    out->z(i) = seen ? at(kZ, i) : 0.0;
-    out->ready(i) = Ready(i);
-    if (!out->Wants(out->z(i))) return;
+  OUTLIER_INLINE void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
+    __builtin_prefetch(&at(kAge, std::min(i + kAhead, series() - 1)));
+    const bool seen = mask.data()[i] && std::isfinite(x.data()[i * x.outerStride()]);
+    const double z = seen ? at(kZ, i) : 0.0;
+    out->z.data()[i] = z;
+    out->ready.data()[i] = Ready(i);
+    if (out->Wants(z)) TellOne(i, seen, out);
+  }
+  [[gnu::noinline]] void TellOne(int64_t i, bool seen, Assessment* out) const {
     const double anchor = at(kAnchor, i), width = 3.0 * std::max(std::sqrt(at(kAnchorVariance, i)), Floor(i));
     out->tail_probability(i) = seen ? Probability(i) : 1.0;
     out->Expect(i, anchor, anchor - width, anchor + width, seen ? at(kRate, i) : 0.0);
   }
 
-  void UpdateOne(int64_t i, const Values& x, const SeriesMask& mask) {
-    if (mask(i) && std::isfinite(x(0, i))) Learn(i, std::clamp(x(0, i), -kMostValue, kMostValue));
+  OUTLIER_INLINE void UpdateOne(int64_t i, const Values& x, const SeriesMask& mask) {
+    const double value = x.data()[i * x.outerStride()];
+    if (mask.data()[i] && std::isfinite(value)) Learn(i, std::clamp(value, -kMostValue, kMostValue));
   }
 
-  // What every tick touches first: the level before the last judgement, that (kLogP = log p: a fresh row of zeros means p = 1), and per scale
-  // sum and count of the open sub-interval. Then, per scale, the number of closed ones, what the means before the window
-  // reached, and a ring of the last kSteps + 1 means: the window.
-  enum Field { kAge, kAnchor, kAnchorVariance, kZ, kSums, kCounts = kSums + kScales, kLogP = kCounts + kScales, kRate, kRest };
+  // The last judgement (kLogP = log p: a fresh row of zeros means p = 1), the level before it, then per scale:
+  // sum and count of the open sub-interval, number of closed ones, what the means before the window
+  // reached, and a ring of the last kSteps + 1 means: the window. What every tick touches comes first.
+  enum Field { kAge, kAnchor, kAnchorVariance, kZ, kSums, kCounts = kSums + kScales, kCloseds = kCounts + kScales, kLogP = kCloseds + kScales, kRate, kRest };
   enum ScaleField { kSum, kCount, kClosed, kHigh, kLow, kRing, kPerScale = kRing + kSteps + 1 };
-  static constexpr int kFields = kRest + kScales * (kPerScale - kClosed);
+  static constexpr int kFields = kRest + kScales * (kPerScale - kHigh);
   struct State {
     explicit State(const Options& options) : table("drift", 2, kFields) {
       BaselineOptions ticks = TicksOf(options);
@@ -145,10 +152,11 @@ class Drift final : public SeriesModel<Drift> {
     SeriesTable table;
     std::vector<Baseline> growth;
   };
-  double at(int field, int64_t i) const { return state_.table.at(field, i); }
+  const double& at(int field, int64_t i) const { return state_.table.at(field, i); }
   double& at(int field, int64_t i) { return state_.table.at(field, i); }
   static constexpr int FieldOf(int scale, int field) {
-    return field == kSum ? kSums + scale : field == kCount ? kCounts + scale : kRest + scale * (kPerScale - kClosed) + field - kClosed;
+    constexpr int kFirst[] = {kSums, kCounts, kCloseds};
+    return field < kHigh ? kFirst[field] + scale : kRest + scale * (kPerScale - kHigh) + field - kHigh;
   }
   static constexpr int SavedAs(int field) {
     constexpr int kHead[] = {kAge, kAnchor, kAnchorVariance, kZ, kLogP, kRate}, kHeads = std::size(kHead);
@@ -172,14 +180,23 @@ class Drift final : public SeriesModel<Drift> {
     return at(kAge, i) >= warm_ticks_ && closed >= (k == 0 ? kSteps + 3 : 2 * kSteps + 1);
   }
 
-  void Learn(int64_t i, double x) {
+  OUTLIER_INLINE void Learn(int64_t i, double x) {
     at(kAge, i) += 1;
-    bool closed = false;
+    double *sums = &at(kSums, i), *counts = &at(kCounts, i);
+    bool closes = false;
+    for (int k = 0; k < kScales; ++k) {
+      sums[k] += x;
+      counts[k] += 1;
+      closes |= counts[k] >= sub_ticks_[k];
+    }
+    if (closes) Close(i);
+    LearnAnchor(i, x);
+  }
+
+  [[gnu::noinline]] void Close(int64_t i) {
     for (int k = 0; k < kScales; ++k) {
       double& sum = at(FieldOf(k, kSum), i);
       double& count = at(FieldOf(k, kCount), i);
-      sum += x;
-      count += 1;
       if (count < sub_ticks_[k]) continue;
       double& number = at(FieldOf(k, kClosed), i);
       double& oldest = at(FieldOf(k, kRing + PlaceOf(number)), i);
@@ -187,12 +204,10 @@ class Drift final : public SeriesModel<Drift> {
       oldest = sum / count;
       number += 1;
       sum = count = 0;
-      closed = true;
       if (number <= kSteps) continue;
       state_.growth[k].Learn(i, LastGrowth(k, i).amount, Floor(i));
     }
-    if (closed) Judge(i);
-    LearnAnchor(i, x);
+    Judge(i);
   }
 
   Growth LastGrowth(int k, int64_t i) const {

@@ -91,10 +91,14 @@ OUTLIER_INLINE LanePair Log(LanePair x) {
 struct WideLanes {
   LanePair low, high;
 
-  OUTLIER_INLINE static WideLanes Of(Lanes a) { return {LanePair{a[0], a[1]}, LanePair{a[2], a[3]}}; }
-  OUTLIER_INLINE Lanes Narrow() const {
-    return Lanes{static_cast<float>(low[0]), static_cast<float>(low[1]), static_cast<float>(high[0]), static_cast<float>(high[1])};
+  OUTLIER_INLINE static WideLanes Of(Lanes a) {
+#ifdef __SSE2__
+    return {_mm_cvtps_pd(a), _mm_cvtps_pd(_mm_movehl_ps(a, a))};
+#else
+    return {LanePair{a[0], a[1]}, LanePair{a[2], a[3]}};
+#endif
   }
+  OUTLIER_INLINE Lanes Narrow() const { return models::Narrow(low, high); }
   OUTLIER_INLINE WideLanes operator+(const WideLanes& b) const { return {low + b.low, high + b.high}; }
   OUTLIER_INLINE WideLanes operator-(const WideLanes& b) const { return {low - b.low, high - b.high}; }
   OUTLIER_INLINE WideLanes operator*(double b) const { return {low * b, high * b}; }

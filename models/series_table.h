@@ -20,7 +20,7 @@ class SeriesTable {
   void Forget(int64_t series) { cells_.row(series).setZero(); }
   void Copy(int64_t from, int64_t to) { cells_.row(to) = cells_.row(from); }
 
-  double at(int field, int64_t series) const { return cells_.data()[series * fields_ + field]; }
+  const double& at(int field, int64_t series) const { return cells_.data()[series * fields_ + field]; }
   double& at(int field, int64_t series) { return cells_.data()[series * fields_ + field]; }
   int64_t bytes_per_series() const { return fields_ * static_cast<int64_t>(sizeof(double)); }
 

@@ -33,8 +33,8 @@ TEST(Special, LogarithmsOfManyAtOnceAreThoseOfOneByOne) {
   for (double v = 1e-12; v < 1e12; v *= 1.0037) x.push_back(v);
   for (int n = 0; n < 4000; ++n) x.push_back(n * 1e-3);
   x.push_back(-1.0);
-  x.push_back(1e300);  // an odd number of them, and of both ends
-  ASSERT_EQ(x.size() % 2, 1u);
+  x.push_back(1e300);
+  if (x.size() % 2 == 0) x.push_back(7.0);  // the last one is alone
   std::vector<double> out(x.size());
   for (const double times : {1.0, 0.1, 20.0}) {
     LogOfOnePlus(x, times, out.data());

@@ -154,7 +154,8 @@ void Detectors::Run(Watch& watch, const FeatureTick& tick, DetectorScores* out) 
   }
   // The models of one feature follow one another and mostly see it on the same scale.
   const Transform& transform = watch.prior.transform;
-  if (watch.feature != transformed_feature_ || transform != transformed_by_) {
+  const bool nobody = std::memchr(present.data(), true, present.size()) == nullptr;  // has it: what stands there does not matter
+  if (!nobody && (watch.feature != transformed_feature_ || transform != transformed_by_)) {
     transform.Forward(tick.values.col(watch.feature), seconds, &transformed_);
     transformed_feature_ = watch.feature;
     transformed_by_ = transform;
@@ -174,7 +175,7 @@ void Detectors::Judge(Watch& watch, const models::Values& x, const models::Serie
   const bool fact = watch.prior.warm_up_share == 0.0;
   const bool* warm = fact ? always_.data() : warm_.data();
   notable_.clear();
-  for (int begin = 0; begin < slots(); begin += models::kLanes) TellFour(begin, warm, out);
+  Tell(warm, out);
   for (const int slot : notable_) {
     out->tail_probability(slot) = a.tail_probability(slot);
     out->rate(slot) = a.rate(slot);
@@ -184,37 +185,41 @@ void Detectors::Judge(Watch& watch, const models::Values& x, const models::Serie
   }
 }
 
-// z and ready of four slots, fewer at the end; notes those that are notable.
-void Detectors::TellFour(int begin, const bool* warm, DetectorScores* out) {
+// z and ready, four slots at a time, where four are alike; notes those that are notable.
+void Detectors::Tell(const bool* warm, DetectorScores* out) {
   using models::kLanes;
   constexpr auto kNotableZ = static_cast<float>(kNotable);
-  const bool* ready = assessment_.ready.data();
+  constexpr bool kAll[kLanes] = {true, true, true, true};
   const double* z = assessment_.z.data();
-  const int end = std::min(begin + kLanes, slots());
-  uint32_t is_ready = 0, is_warm = 0;
-  if (end - begin == kLanes) {
-    std::memcpy(&is_ready, ready + begin, sizeof is_ready);
-    std::memcpy(&is_warm, warm + begin, sizeof is_warm);
-    constexpr bool kAll[kLanes] = {true, true, true, true};
+  const bool* ready = assessment_.ready.data();
+  bool* ready_out = out->ready.data();
+  float* z_out = out->z.data();
+  const int count = slots(), fours = count - count % kLanes;
+  const auto tell_one = [&](int slot) {
+    ready_out[slot] = ready[slot] && warm[slot];
+    z_out[slot] = ready_out[slot] ? static_cast<float>(z[slot]) : 0.0f;
+    if (std::abs(z_out[slot]) >= kNotableZ) notable_.push_back(slot);
+  };
+  for (int slot = 0; slot < fours; slot += kLanes) {
+    uint32_t is_ready, is_warm;
+    std::memcpy(&is_ready, ready + slot, sizeof is_ready);
+    std::memcpy(&is_warm, warm + slot, sizeof is_warm);
     const uint32_t told = is_ready & is_warm;
-    if (told == std::bit_cast<uint32_t>(kAll)) {
-      const models::Lanes four = models::Narrow(models::LanePair{z[begin], z[begin + 1]}, models::LanePair{z[begin + 2], z[begin + 3]});
-      std::memcpy(out->ready.data() + begin, &told, sizeof told);
-      std::memcpy(out->z.data() + begin, &four, sizeof four);
-      for (int bits = models::Bits(models::Abs(four) >= kNotableZ); bits != 0; bits &= bits - 1) notable_.push_back(begin + std::countr_zero(static_cast<unsigned>(bits)));
-      return;
+    if (told != 0 && told != std::bit_cast<uint32_t>(kAll)) {
+      for (int lane = 0; lane < kLanes; ++lane) tell_one(slot + lane);
+      continue;
     }
-    if (told == 0) {
-      std::memset(out->ready.data() + begin, 0, kLanes * sizeof(bool));
-      std::memset(out->z.data() + begin, 0, kLanes * sizeof(float));
-      return;
+    models::Lanes four{};
+    if (told != 0) four = models::Narrow(models::LanePair{z[slot], z[slot + 1]}, models::LanePair{z[slot + 2], z[slot + 3]});
+    std::memcpy(ready_out + slot, &told, sizeof told);
+    std::memcpy(z_out + slot, &four, sizeof four);
+    const models::LaneMask notable = models::Abs(four) >= kNotableZ;
+    if (!models::Any(notable)) continue;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      if (notable[lane] != 0) notable_.push_back(slot + lane);
     }
   }
-  for (int slot = begin; slot < end; ++slot) {
-    out->ready(slot) = ready[slot] && warm[slot];
-    out->z(slot) = out->ready(slot) ? static_cast<float>(z[slot]) : 0.0f;
-    if (std::abs(out->z(slot)) >= kNotableZ) notable_.push_back(slot);
-  }
+  for (int slot = fours; slot < count; ++slot) tell_one(slot);
 }
 
 void Detectors::Save(std::string* out) const {

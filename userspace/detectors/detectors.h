@@ -62,7 +62,7 @@ class Detectors {
   void FollowClock(int64_t wall_time_ns);
   void Run(Watch& watch, const FeatureTick& tick, DetectorScores* out);
   void Judge(Watch& watch, const models::Values& x, const models::SeriesMask& mask, double seconds, DetectorScores* out);
-  void TellFour(int begin, const bool* warm, DetectorScores* out);
+  void Tell(const bool* warm, DetectorScores* out);
 
   config::v1::Config config_;
   std::vector<FeatureSpec> specs_;
