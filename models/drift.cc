@@ -108,7 +108,7 @@ class Drift final : public SeriesModel<Drift> {
   friend SeriesModel;
   // The statistic moves only when a sub-interval closes, so a tick is judged by the windows closed before it.
   OUTLIER_INLINE void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
-    __builtin_prefetch(&at(kAge, std::min(i + kAhead, series() - 1)));
+    for (const int field : {0, 8, 16}) __builtin_prefetch(&at(kAge, std::min(i + kAhead, series() - 1)) + field);
     const bool seen = mask.data()[i] && std::isfinite(x.data()[i * x.outerStride()]);
     const double z = seen ? at(kZ, i) : 0.0;
     out->z.data()[i] = z;

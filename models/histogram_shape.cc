@@ -199,12 +199,12 @@ class HistogramShape final : public SeriesModel<HistogramShape> {
     if (!out->Wants(v.z)) return;
     out->tail_probability(i) = Probability(v);
     if (!out->wants_expected()) return;
-    const double total = state_.past.Total(i);
+    const double total = at(kTotal, i);
     out->Expect(i, Quantile(i, 0.5, total), Quantile(i, kCentral, total), Quantile(i, 1.0 - kCentral, total));
   }
 
-  // kZ to kDegrees: the verdict that stands until the next one.
-  enum Field { kAge, kWindows, kMerged, kOverdispersion, kZ, kTail, kStatistic, kDegrees, kHold, kFields };
+  // kCalls, kTotal: of the window and of the past. kZ to kDegrees: the verdict that stands until the next one.
+  enum Field { kAge, kWindows, kMerged, kCalls, kTotal, kOverdispersion, kZ, kTail, kStatistic, kDegrees, kHold, kFields };
   struct State {
     State(int width, const BaselineOptions& ticks)
         : table("histogram_shape", 2, kFields), distance("histogram_shape.distance", 1, Own(ticks)), past(width), window(width) {}
@@ -270,7 +270,7 @@ class HistogramShape final : public SeriesModel<HistogramShape> {
   // The window closed by this tick, judged; or the last verdict, while merging.
   Verdict Judge(int64_t i, const Counted& now) const {
     Verdict v;
-    const double n = (at(kMerged, i) > 0.0 ? state_.window.Total(i) : 0.0f) + now.total, merged = at(kMerged, i) + 1.0;
+    const double n = at(kCalls, i) + now.total, merged = at(kMerged, i) + 1.0;
     if (n < kEnough && (merged < kPatience || n < kFewEnough)) {
       v.z = at(kZ, i);
       v.tail = at(kTail, i);
@@ -280,9 +280,8 @@ class HistogramShape final : public SeriesModel<HistogramShape> {
     }
     v.complete = true;
     v.n = n;
-    const float total = state_.past.Total(i);
-    if (!(total > 0.0f)) return v;
-    Compare(i, now, static_cast<float>(n), total, &v);
+    if (!(at(kTotal, i) > 0.0)) return v;
+    Compare(i, now, static_cast<float>(n), static_cast<float>(at(kTotal, i)), &v);
     const Judgement j = state_.distance.Judge(i, v.octaves, v.floor);
     v.tail = j.tail_probability;
     v.z = j.z;
@@ -403,13 +402,14 @@ void HistogramShape::Learn(int64_t i, const Counted& now, const Verdict& v) {
   const bool ready = Ready(i);
   at(kAge, i) += 1;
   at(kMerged, i) += 1;
+  at(kCalls, i) += now.total;
   Lanes* window = state_.window.at(i);
   for (int block = now.used.from; block < now.used.to; ++block) window[block] += BlockOf(now.count, block);
   state_.window.Use(i, now.used);
   if (!v.complete) {
     if (at(kMerged, i) >= kTooLong) {
       state_.window.Clear(i);
-      at(kMerged, i) = 0;
+      at(kMerged, i) = at(kCalls, i) = 0;
       Stand(i, {});
     }
     return;
@@ -418,6 +418,7 @@ void HistogramShape::Learn(int64_t i, const Counted& now, const Verdict& v) {
   at(kHold, i) = suspect ? at(kHold, i) + at(kMerged, i) : 0;
   if (at(kHold, i) >= ticks_.relearn_ticks) {  // the new shape is the normal one
     state_.past.Assign(i, window, state_.window.used(i));
+    at(kTotal, i) = v.n;
     state_.distance.Forget(i);
     at(kHold, i) = 0;
     Stand(i, {});
@@ -433,7 +434,7 @@ void HistogramShape::Learn(int64_t i, const Counted& now, const Verdict& v) {
     Stand(i, ready ? v : Verdict{});
   }
   state_.window.Clear(i);
-  at(kMerged, i) = 0;
+  at(kMerged, i) = at(kCalls, i) = 0;
 }
 
 // The window becomes past.
@@ -443,6 +444,7 @@ void HistogramShape::LearnShape(int64_t i, float keeps, float weight) {
   if (weight > 0.0f) state_.past.Use(i, state_.window.used(i));
   for (int block = state_.past.used(i).from; block < state_.past.used(i).to; ++block) past[block] = keeps * past[block] + weight * window[block];
   state_.past.Tighten(i);
+  at(kTotal, i) = keeps * at(kTotal, i) + weight * at(kCalls, i);
 }
 
 bool HistogramShape::Load(std::string_view bytes) {
@@ -471,6 +473,8 @@ bool HistogramShape::LoadAsBefore(std::string_view bytes) {
     constexpr std::pair<Field, OldField> kSame[] = {{kAge, kOldAge}, {kWindows, kOldWindows}, {kMerged, kOldMerged},
                                                    {kOverdispersion, kOldOverdispersion}, {kZ, kOldZ}, {kHold, kOldHold}};
     for (const auto& [field, from] : kSame) loaded.table.at(field, i) = old.at(from, i);
+    loaded.table.at(kCalls, i) = loaded.window.Total(i);
+    loaded.table.at(kTotal, i) = loaded.past.Total(i);
     loaded.table.at(kTail, i) = std::clamp(std::exp(old.at(kOldLogP, i)), kLeastProbability, 1.0);
     loaded.table.at(kStatistic, i) = kSurely;  // p is that of both already
     loaded.table.at(kDegrees, i) = 1.0;

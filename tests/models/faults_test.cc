@@ -432,7 +432,7 @@ TEST_F(Latency, IsJudgedByWhatWasUsedAsByAllBuckets) {
 
 // What version 1 wrote: counts as doubles, and of the standing verdict the logarithm of p.
 TEST_F(Latency, IsJudgedOnFromTheStateOfVersion1) {
-  constexpr int kStanding = 4, kOld[] = {0, 1, 2, 3, 4, -1, 8};  // of the columns of version 2; -1: log p
+  constexpr int kStanding = 6, kOld[] = {0, 1, 2, 5, 6, -1, 10};  // of the columns of version 2; -1: log p
   Noise noise(15);
   const auto healthy = [&] { return 100e-6 * std::exp(0.3 * noise()); };
   const auto model = MakeModel("histogram_shape", Shape());
@@ -448,7 +448,7 @@ TEST_F(Latency, IsJudgedOnFromTheStateOfVersion1) {
   std::string now, before;
   model->Save(&now);
   std::string_view rest = now;
-  SeriesTable table("histogram_shape", 2, 9), old("histogram_shape", 1, 7);
+  SeriesTable table("histogram_shape", 2, 11), old("histogram_shape", 1, 7);
   Baseline distance("histogram_shape.distance", 1, {});
   ASSERT_TRUE(table.Load(&rest) && distance.Load(&rest));
   old.Resize(1);
@@ -470,8 +470,8 @@ TEST_F(Latency, IsJudgedOnFromTheStateOfVersion1) {
     const Eigen::ArrayXXd x = Draw(8, healthy);
     const auto [z, p_now] = tick(model.get(), x);
     const auto [z_loaded, p_loaded] = tick(loaded.get(), x);
-    ASSERT_EQ(z, z_loaded) << t;
-    ASSERT_NEAR(p_now, p_loaded, 1e-12) << t;
+    ASSERT_NEAR(z, z_loaded, 1e-5) << t;
+    ASSERT_NEAR(p_now, p_loaded, 1e-5) << t;
   }
 }
 
