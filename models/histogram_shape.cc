@@ -164,7 +164,7 @@ class HistogramShape final : public SeriesModel<HistogramShape> {
     if (now.counts) Learn(i, now, Judge(i, now));
   }
   void StepOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) {
-    constexpr int64_t kAhead = 4;
+    constexpr int64_t kAhead = 8;
     if (i + kAhead < series()) {
       state_.past.Fetch(i + kAhead);
       state_.window.Fetch(i + kAhead);

@@ -13,6 +13,7 @@
 //   void Begin(int lane, double x, Block*)
 //   void Miss(int lane, Block*, Seldom*)            of a lane without a value; keeps a fresh lane zero
 #pragma once
+#include <algorithm>
 #include <cstring>
 
 #include "models/lane_table.h"
@@ -43,6 +44,7 @@ class LaneModel : public TableModel<LaneTable<Block>> {
     const Columns columns(out);
     for (int64_t first = 0; first < table_.series(); first += kLanes) {
       Block& block = table_.block(first);
+      Fetch(table_.block(std::min(first + 2 * kLanes, table_.series() - 1)));
       const Input in = Read(x, mask, first);
       if (in.absent && columns.notable > 0.0f) {  // as the rest would do it
         Put(WideLanes{}, kLanes, columns.z + first);
@@ -77,6 +79,10 @@ class LaneModel : public TableModel<LaneTable<Block>> {
   };
   const Family& family() const { return static_cast<const Family&>(*this); }
 
+  OUTLIER_INLINE static void Fetch(const Block& block) {
+    constexpr size_t kCacheLine = 64;
+    for (size_t at = 0; at < sizeof(Block); at += kCacheLine) __builtin_prefetch(reinterpret_cast<const char*>(&block) + at);
+  }
   OUTLIER_INLINE Input Read(const Values& x, const SeriesMask& mask, int64_t first) const {
     Input in{};
     const int64_t stride = x.outerStride(), left = table_.series() - first;
