@@ -1,6 +1,5 @@
 // What of a workload departs at one tick, how rare that is, and what of it may be told.
 #include <algorithm>
-#include <limits>
 
 #include "userspace/incidents/incidents.h"
 #include "userspace/incidents/victim.h"
@@ -42,9 +41,16 @@ void Incidents::LeaveOutWarmUp(Slot slot, const WorkloadTick& tick, const ScoreT
   });
 }
 
-Incidents::Departure Incidents::DepartureOf(Slot slot, const WorkloadTick& tick, const ScoreTick& scores) {
-  Departure departure;
-  departure.per_week = std::numeric_limits<double>::infinity();
+void Incidents::FindDeparture(Slot slot, const WorkloadTick& tick, const ScoreTick& scores) {
+  Departure& departure = departures_[slot];
+  if (departure.departs) departure = {};
+  if (evidence_.Silent(static_cast<int>(slot))) {  // as nearly all are: what the rest would do
+    scores_[slot] = 0;
+    disturbance_.Rest(slot);
+    recurrences_.Rest(slot, watched_ns_);
+    return;
+  }
+  departure.departs = true;
   departure.strengths = evidence_.Of(static_cast<int>(slot), scores, IgnoredBy(slot));
   LeaveOutWarmUp(slot, tick, scores, &departure.strengths);
   if (!departure.strengths.empty()) {
@@ -65,7 +71,6 @@ Incidents::Departure Incidents::DepartureOf(Slot slot, const WorkloadTick& tick,
   if (departure.strength > 0) {
     departure.per_week = recurrences_.Issue(slot, departure.groups, Tellable(slot, departure, scores), watched_ns_);
   }
-  return departure;
 }
 
 // Who waits since a workload that is told of took a CPU is as rare as that was: neither comes by chance without the other. More than a few of
@@ -79,6 +84,7 @@ void Incidents::FindTaker(Slot slot, const WorkloadTick& tick, Departure* depart
     });
     if (!took || open.incident.recurrences_per_week() > config_.budgets().false_alarms_per_week()) continue;
     if (auto waits = WaitsSince(history_, static_cast<int>(slot), waits_feature_, open.onset_ns)) {
+      departure->departs = true;
       departure->waits = waits;
       departure->per_week = open.incident.recurrences_per_week();
       return;

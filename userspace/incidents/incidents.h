@@ -3,6 +3,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <span>
 #include <string>
@@ -55,12 +56,13 @@ class Incidents {
     std::vector<Strength> strengths;
     GroupStrengths groups;
     double strength = 0;   // combined
+    double per_week = std::numeric_limits<double>::infinity();  // recurrences of what may be told
     bool agree = false;    // two kinds of signal depart
-    double per_week = 0;   // recurrences of what may be told; infinite where nothing may
     std::optional<Peak> waits;  // of a victim of another workload that is told of
+    bool departs = false;  // something is notable: else all of this is as it was made
   };
   bool Known(Slot slot) const { return recurrences_.Known(slot, watched_ns_); }
-  Departure DepartureOf(Slot slot, const WorkloadTick& tick, const ScoreTick& scores);
+  void FindDeparture(Slot slot, const WorkloadTick& tick, const ScoreTick& scores);
   void FindTaker(Slot slot, const WorkloadTick& tick, Departure* departure);
   bool WaitsStill(const OpenIncident& open) const;
   void LeaveOutWarmUp(Slot slot, const WorkloadTick& tick, const ScoreTick& scores, std::vector<Strength>* strengths) const;

@@ -132,10 +132,13 @@ void Recurrences::ObserveFirsts(size_t slot, const GroupStrengths& now, bool agr
     first->peak = std::max(first->peak, MarkOf(own, now, group));
     CountFirst(*first, 1.0);
   }
-  std::erase_if(own.firsts, [&](First& first) {
+}
+
+void Recurrences::EndFirsts(size_t slot, bool taken, uint64_t now_ns) {
+  std::erase_if(slots_[slot].firsts, [&](First& first) {
     if (first.over) return false;
     // It takes some seconds to see who took the CPU.
-    const bool explained = first.sort == Sort::kWork && now.taken;
+    const bool explained = first.sort == Sort::kWork && taken;
     if (!explained && now_ns < first.last_ns + kGapNs) return false;
     CountFirst(first, -1.0);
     if (explained || !first.agreed || BeganWithAnother(slot, first.since_ns)) return true;
@@ -190,6 +193,12 @@ void Recurrences::Observe(size_t slot, const GroupStrengths& now, bool agree, ui
     kind->last_ns = now_ns;
     kind->peak = std::max(kind->peak, MarkOf(own, now, i));
   }
+  Settle(slot, now.taken, now_ns);
+}
+
+void Recurrences::Settle(size_t slot, bool taken, uint64_t now_ns) {
+  OfSlot& own = slots_[slot];
+  EndFirsts(slot, taken, now_ns);
   for (Excursions& kind : own.kinds) {
     if (kind.since_ns != 0 && kind.last_ns + kGapNs <= now_ns) End(slot, &kind);
   }

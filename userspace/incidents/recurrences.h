@@ -64,6 +64,8 @@ class Recurrences {
   bool Known(size_t slot, uint64_t now_ns) const { return slots_[slot].Known(now_ns); }
   // Departures of one slot at one tick, `now_ns` of any clock that only ascends. `agree`: two kinds of signal depart together.
   void Observe(size_t slot, const GroupStrengths& now, bool agree, uint64_t now_ns);
+  // The same of a slot that does not depart at all.
+  void Rest(size_t slot, uint64_t now_ns) { Settle(slot, false, now_ns); }
   // Of the rarest of these departures; `counts(index)` false leaves one out. Infinite where nothing departs. After Observe.
   double PerWeek(size_t slot, const GroupStrengths& now, const Tellable& counts, uint64_t now_ns) const;
   // The same, and remembers that it was issued: once a tick in which something of it departs.
@@ -201,6 +203,8 @@ class Recurrences {
   static bool Taken(const OfSlot& slot, const GroupStrengths& now);
   void CountFirst(const First& first, double by);
   void ObserveFirsts(size_t slot, const GroupStrengths& now, bool agree, uint64_t now_ns);
+  void EndFirsts(size_t slot, bool taken, uint64_t now_ns);
+  void Settle(size_t slot, bool taken, uint64_t now_ns);
   void CountHabit(const Excursions& kind, double by) { habits_[kind.index] += kind.number > 0.0 ? by : 0.0; }
   void FindCounts();
   bool BeganWithAnother(size_t slot, uint64_t since_ns) const;
