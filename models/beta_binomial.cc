@@ -19,6 +19,7 @@ constexpr double kExcursion = 4.0;               // z from which a share is unde
 constexpr double kForgiveSeconds = 10.0;         // an excursion shorter than this that ended was life
 constexpr double kDispersionWeight = 30.0;       // ticks that independent failures are worth at the start
 constexpr double kRelearnTicks = 60.0;           // of belief in a share that was accepted after a long hold
+constexpr double kNoneExpected = 0.5;            // failures in a tick: none then says nothing of clusters
 constexpr double kLeastShare = 1e-9, kMostCorrelation = 0.99;
 
 // P(K >= k), k whole and positive, of n calls with mean share p and correlation rho.
@@ -73,10 +74,28 @@ class BetaBinomial final : public SeriesModel<BetaBinomial, TableModel<SeriesTab
   }
   void StepOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) {
     const Seen seen = SeenIn(x, mask, i);
+    if (seen.failures == 0.0 && StepNothing(i, seen, out)) return;
     const Belief b = BeliefOf(i, seen.calls);
     const double z = seen.counted ? Z(i, seen, b) : 0.0;
     Tell(i, seen, b, z, out);
     if (seen.counted) Learn(i, seen, b, z);
+  }
+
+  // Most series never fail. To the bit what the rest would do where none has failed so far, and none is expected; false, and nothing done, where
+  // more is asked.
+  bool StepNothing(int64_t i, const Seen& seen, Assessment* out) {
+    if (out->notable <= 0.0) return false;
+    const double age = table_.at(kAge, i);
+    out->ready(i) = age >= warm_ticks_;
+    out->z(i) = 0.0;
+    if (!seen.counted) return true;
+    double& calls = table_.at(kCalls, i);
+    const double share = std::max(failures_ / (calls_ + calls), kLeastShare);
+    if (table_.at(kFailures, i) != 0.0 || table_.at(kCorrelation, i) != 0.0 || table_.at(kHigh, i) != 0.0 || seen.calls * share > kNoneExpected) return false;
+    calls = discount_ * calls + seen.calls;
+    table_.at(kAge, i) = age + 1.0;
+    table_.at(kHold, i) = 0.0;
+    return true;
   }
 
   // kFailures and kCalls are what was seen, without the prior; kCorrelation is tracked; kHigh the largest share seen.
@@ -102,6 +121,7 @@ class BetaBinomial final : public SeriesModel<BetaBinomial, TableModel<SeriesTab
     return table_.at(kAge, i) < cold_ticks_ && table_.at(kHigh, i) > 0.0 && share <= 1.5 * table_.at(kHigh, i);
   }
   double Z(int64_t i, const Seen& seen, const Belief& b) const {
+    if (seen.failures == 0.0) return 0.0;
     const double share = seen.failures / seen.calls, unit = 2.0 * std::sqrt(b.size);
     double z = unit * (Angle(share) - Angle(b.share));
     const double age = table_.at(kAge, i), high = table_.at(kHigh, i);

@@ -6,7 +6,7 @@
 // 1 / (a + b + 1), and the tracked one (failures come in clusters): variance n p (1 - p) (1 + (n - 1) rho) (Skellam 1948).
 // p = P(K >= k), one-sided: summed exactly where eight standard deviations are at most 4,096 failures, beyond that by the Beta law of the
 // same mean and variance with a continuity correction, within a tenth of the exact tail where that is above 1e-6 (tests/models/beta_binomial_test.cc).
-// z = 2 (asin sqrt(k / n) - asin sqrt(p)) sqrt(n / (1 + (n - 1) rho)) (Anscombe 1948).
+// z = 2 (asin sqrt(k / n) - asin sqrt(p)) sqrt(n / (1 + (n - 1) rho)) (Anscombe 1948), and 0 where nothing failed.
 // While young, shares inside the seen range are not surprising (rule and fading as in models/baseline.h).
 // width 2, [failures; calls] of one tick, 0 <= failures; more failures than calls count as that many calls; a tick without a call, or with a
 // negative number, is masked; z within +-1000; ready after warm_up_seconds of ticks with calls.
