@@ -1,10 +1,18 @@
 #include "models/histogram_shape.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "models/baseline.h"
+#include "models/lanes.h"
 #include "models/series_model.h"
+#include "models/series_table.h"
 #include "models/special.h"
 #include "models/tail.h"
 
@@ -15,93 +23,191 @@ constexpr double kEnough = 20.0;          // observations for a judgement at onc
 constexpr double kFewEnough = 5.0;        // and after kPatience ticks
 constexpr double kPatience = 5.0;         // ticks
 constexpr double kTooLong = 30.0;         // ticks after which an unfinished window is dropped
-constexpr double kPooled = 5.0;           // least expected count of a pooled bucket, or a quarter of a small window
-constexpr double kLastPool = 1.0;         // least expected count of the pool at the slow end
-constexpr double kOctavesPerBucket = 0.5;
+constexpr float kPooled = 5.0f;           // least expected count of a pooled bucket, or a quarter of a small window
+constexpr float kLastPool = 1.0f;         // least expected count of the pool at the slow end
+constexpr float kOctavesPerBucket = 0.5f;
 constexpr double kLeastEffect = 0.25;     // octaves: noise that needs no explanation (19 % of latency)
 constexpr double kMostWeight = 200.0;     // observations one window counts as, at most
 constexpr double kSuspect = 4.0;          // |z| beyond which a window teaches nothing, until it has held
-constexpr double kSmear = 0.02;           // pseudo-count of every bucket: nothing is impossible
+constexpr float kSmear = 0.02f;           // pseudo-count of every bucket: nothing is impossible
 constexpr double kCentral = 0.005;        // tail share outside lower and upper
 constexpr double kInside = 2.5758293035489004;
+constexpr float kMostCalls = 1e15f;       // in one tick
+constexpr double kSurely = 1e4;           // a statistic of one degree of freedom whose p is next to nothing
+constexpr int kMostWidth = 256;
+
+// Counts of every series, in single precision, in blocks of four buckets; and which blocks hold any, since a workload's calls take a few of
+// all the times there are.
+struct Extent {
+  uint16_t from = 0, to = 0;  // blocks; from = to where there is nothing
+  bool empty() const { return from == to; }
+  void Add(const Extent& other) {
+    if (other.empty()) return;
+    *this = empty() ? other : Extent{std::min(from, other.from), std::max(to, other.to)};
+  }
+};
+class Histograms {
+ public:
+  explicit Histograms(int width) : width_(width), blocks_((width + kLanes - 1) / kLanes) {}
+  void Resize(int64_t series) {
+    cells_.resize(series * blocks_, Lanes{});
+    used_.resize(series);
+  }
+  void Clear(int64_t i) {
+    std::fill(at(i) + used_[i].from, at(i) + used_[i].to, Lanes{});
+    used_[i] = {};
+  }
+  void Copy(int64_t from, int64_t to) { Assign(to, at(from), used_[from]); }
+  // `counts` may not be those of `i`.
+  void Assign(int64_t i, const Lanes* counts, const Extent& used) {
+    Clear(i);
+    std::copy(counts + used.from, counts + used.to, at(i) + used.from);
+    used_[i] = used;
+  }
+  Lanes* at(int64_t i) { return cells_.data() + i * blocks_; }
+  const Lanes* at(int64_t i) const { return cells_.data() + i * blocks_; }
+  const Extent& used(int64_t i) const { return used_[i]; }
+  void Use(int64_t i, const Extent& more) { used_[i].Add(more); }
+  // After counts became less: what is left follows from them alone, so that it is the same after a restore.
+  void Tighten(int64_t i) {
+    Extent& used = used_[i];
+    while (!used.empty() && !Any(at(i)[used.from] != 0.0f)) ++used.from;
+    while (!used.empty() && !Any(at(i)[used.to - 1] != 0.0f)) --used.to;
+    if (used.empty()) used = {};
+  }
+  // What is used of a series, which the next ticks will ask for: a cache line or two.
+  void Fetch(int64_t i) const {
+    const Lanes* used = at(i) + used_[i].from;
+    __builtin_prefetch(used);
+    __builtin_prefetch(used + 4);
+  }
+  float Total(int64_t i) const {
+    Lanes sum{};
+    for (int b = used_[i].from; b < used_[i].to; ++b) sum += at(i)[b];
+    return Sum(sum);
+  }
+  double count(int64_t i, int bucket) const { return at(i)[bucket / kLanes][bucket % kLanes]; }
+
+  void Save(std::string* out) const {
+    for (size_t i = 0; i < used_.size(); ++i) out->append(reinterpret_cast<const char*>(at(i)), width_ * sizeof(float));
+  }
+  // `in` is long enough. False where a count is none.
+  template <class Number>
+  bool Load(int64_t series, std::string_view* in) {
+    Resize(0);
+    Resize(series);
+    for (int64_t i = 0; i < series; ++i) {
+      for (int k = 0; k < width_; ++k) {
+        Number number;
+        std::memcpy(&number, in->data(), sizeof number);
+        in->remove_prefix(sizeof number);
+        if (!(number >= 0 && static_cast<float>(number) <= std::numeric_limits<float>::max())) return false;
+        at(i)[k / kLanes][k % kLanes] = static_cast<float>(number);
+      }
+      used_[i] = {0, static_cast<uint16_t>(blocks_)};
+      Tighten(i);
+    }
+    return true;
+  }
+
+ private:
+  int width_, blocks_;
+  std::vector<Lanes> cells_;
+  std::vector<Extent> used_;
+};
 
 class HistogramShape final : public SeriesModel<HistogramShape> {
  public:
   explicit HistogramShape(const Options& options)
-      : width_(std::max(options.width, 2)), ticks_(TicksOf(options)), state_(width_, ticks_) {}
+      : width_(std::clamp(options.width, 2, kMostWidth)), ticks_(TicksOf(options)), state_(width_, ticks_) {}
   std::string_view name() const override { return "histogram_shape"; }
   int width() const override { return width_; }
   int64_t series() const override { return state_.table.series(); }
   void Resize(int64_t series) override {
     state_.table.Resize(series);
     state_.distance.Resize(series);
-    const int64_t old = state_.past.cols();
-    for (Eigen::ArrayXXd* a : {&state_.past, &state_.window}) {
-      a->conservativeResize(Eigen::NoChange, series);
-      if (series > old) a->rightCols(series - old).setZero();
-    }
+    state_.past.Resize(series);
+    state_.window.Resize(series);
   }
   void Forget(int64_t i) override {
     state_.table.Forget(i);
     state_.distance.Forget(i);
-    state_.past.col(i).setZero();
-    state_.window.col(i).setZero();
+    state_.past.Clear(i);
+    state_.window.Clear(i);
   }
   void Adopt(int64_t from, int64_t to) override {
+    if (from == to) return;
     state_.table.Copy(from, to);
     state_.distance.Copy(from, to);
-    state_.past.col(to) = state_.past.col(from);
-    state_.window.col(to) = state_.window.col(from);
+    state_.past.Copy(from, to);
+    state_.window.Copy(from, to);
   }
   int64_t state_bytes_per_series() const override {
-    return state_.table.bytes_per_series() + state_.distance.bytes_per_series() + 2 * width_ * static_cast<int64_t>(sizeof(double));
+    return state_.table.bytes_per_series() + state_.distance.bytes_per_series() + 2 * width_ * static_cast<int64_t>(sizeof(float));
   }
   void Save(std::string* out) const override {
     state_.table.Save(out);
     state_.distance.Save(out);
-    for (const Eigen::ArrayXXd* a : {&state_.past, &state_.window}) {
-      out->append(reinterpret_cast<const char*>(a->data()), a->size() * sizeof(double));
-    }
+    state_.past.Save(out);
+    state_.window.Save(out);
   }
   bool Load(std::string_view bytes) override;
 
  private:
   friend SeriesModel;
   void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
-    const double counted = Ready(i) ? Counted(x, mask, i) : -1.0;
-    Tell(i, counted >= 0.0 ? Judge(i, x, counted) : Verdict{}, out);
+    const Counted now = Count(x, mask, i);
+    Tell(i, now.counts && Ready(i) ? Judge(i, now) : Verdict{}, out);
   }
   void UpdateOne(int64_t i, const Values& x, const SeriesMask& mask) {
-    const double counted = Counted(x, mask, i);
-    if (counted >= 0.0) Learn(i, x, Judge(i, x, counted));
+    const Counted now = Count(x, mask, i);
+    if (now.counts) Learn(i, now, Judge(i, now));
   }
   void StepOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) {
-    const double counted = Counted(x, mask, i);
-    const Verdict v = counted >= 0.0 ? Judge(i, x, counted) : Verdict{};
-    Tell(i, Ready(i) ? v : Verdict{}, out);
-    if (counted >= 0.0) Learn(i, x, v);
+    constexpr int64_t kAhead = 8;
+    if (i + kAhead < series()) {
+      state_.past.Fetch(i + kAhead);
+      state_.window.Fetch(i + kAhead);
+    }
+    const Counted now = Count(x, mask, i);
+    const Verdict v = now.counts ? Judge(i, now) : Verdict{};
+    Tell(i, now.counts && Ready(i) ? v : Verdict{}, out);
+    if (now.counts) Learn(i, now, v);
   }
 
+  // One tick of a series.
+  struct Counted {
+    const double* count = nullptr;
+    float total = 0.0f;
+    Extent used;
+    bool counts = false;  // there is a tick, and it can be counted
+  };
   struct Verdict {
-    double p = 1.0, z = 0.0;
+    double z = 0.0;
+    double tail = 1.0;                       // p of the distance
+    double statistic = 0.0, degrees = 0.0;   // of G
     bool complete = false;
-    double octaves = 0.0, floor = kLeastEffect, dispersion = 1.0, g_probability = 1.0;
+    double octaves = 0.0, floor = kLeastEffect, dispersion = 1.0;
     double n = 0.0;      // observations of the window
   };
+  // Where too little was seen to form two pools nothing is told.
+  static double ProbabilityOfG(const Verdict& v) { return v.degrees >= 1.0 ? ChiSquareTail(v.statistic, v.degrees) : 1.0; }
+  static double Probability(const Verdict& v) { return std::max(v.tail, std::max(ProbabilityOfG(v), kLeastProbability)); }
   void Tell(int64_t i, const Verdict& v, Assessment* out) const {
     out->z(i) = v.z;
     out->ready(i) = Ready(i);
     if (!out->Wants(v.z)) return;
-    out->tail_probability(i) = v.p;
+    out->tail_probability(i) = Probability(v);
     if (!out->wants_expected()) return;
-    const double total = state_.past.col(i).sum();
+    const double total = at(kTotal, i);
     out->Expect(i, Quantile(i, 0.5, total), Quantile(i, kCentral, total), Quantile(i, 1.0 - kCentral, total));
   }
 
-  enum Field { kAge, kWindows, kMerged, kOverdispersion, kZ, kLogP, kHold, kFields };
+  // kCalls, kTotal: of the window and of the past. kZ to kDegrees: the verdict that stands until the next one.
+  enum Field { kAge, kWindows, kMerged, kCalls, kTotal, kOverdispersion, kZ, kTail, kStatistic, kDegrees, kHold, kFields };
   struct State {
     State(int width, const BaselineOptions& ticks)
-        : table("histogram_shape", 1, kFields), distance("histogram_shape.distance", 1, Own(ticks)), past(width, 0), window(width, 0) {}
+        : table("histogram_shape", 2, kFields), distance("histogram_shape.distance", 1, Own(ticks)), past(width), window(width) {}
     static BaselineOptions Own(BaselineOptions ticks) {
       // Judged windows come slower than ticks; the model's own warm-up decides readiness.
       ticks.settle_ticks = 0;
@@ -111,96 +217,169 @@ class HistogramShape final : public SeriesModel<HistogramShape> {
     }
     SeriesTable table;
     Baseline distance;
-    Eigen::ArrayXXd past, window;  // [buckets x series]: decayed counts; the window under way
+    Histograms past, window;  // decayed counts; the window under way
   };
 
   double at(int field, int64_t i) const { return state_.table.at(field, i); }
   double& at(int field, int64_t i) { return state_.table.at(field, i); }
   bool Ready(int64_t i) const { return at(kAge, i) >= ticks_.warm_up_ticks && at(kWindows, i) >= 3; }
-  // All of a tick's observations; below 0 where there is no tick, or none that could be counted.
-  double Counted(const Values& x, const SeriesMask& mask, int64_t i) const {
-    if (!mask(i)) return -1.0;
-    double sum = 0.0;
-    bool counts = true;
-    for (int k = 0; k < width_; ++k) {
-      counts &= x(k, i) >= 0.0;
-      sum += x(k, i);
+  void Stand(int64_t i, const Verdict& v) {
+    at(kZ, i) = v.z;
+    at(kTail, i) = v.tail;
+    at(kStatistic, i) = v.statistic;
+    at(kDegrees, i) = v.degrees;
+  }
+
+  // Four buckets from here on; 0 beyond the last.
+  OUTLIER_INLINE Lanes BlockOf(const double* count, int block) const {
+    const double* four = count + block * kLanes;
+    if (block * kLanes + kLanes <= width_) [[likely]] return Narrow(LanePair{four[0], four[1]}, LanePair{four[2], four[3]});
+    Lanes out{};
+    for (int lane = 0; block * kLanes + lane < width_; ++lane) out[lane] = static_cast<float>(four[lane]);
+    return out;
+  }
+  Counted Count(const Values& x, const SeriesMask& mask, int64_t i) const {
+    Counted now;
+    if (!mask(i)) return now;
+    now.count = x.data() + x.outerStride() * i;
+    const int whole = width_ / kLanes;
+    LanePair least{};
+    Lanes sum{};
+    uint64_t used = 0;
+    for (int block = 0; block < whole; ++block) {
+      const double* four = now.count + block * kLanes;
+      const LanePair low{four[0], four[1]}, high{four[2], four[3]};
+      least = Min(least, Min(low, high));  // what is not a number is not in it, but in the sum
+      const Lanes counts = Narrow(low, high);
+      sum += counts;
+      used |= static_cast<uint64_t>(Bits(counts != 0.0f) != 0) << block;
     }
-    return counts && sum < 1e15 ? sum : -1.0;
+    bool counts = least[0] >= 0.0 && least[1] >= 0.0;
+    if (whole * kLanes < width_) {
+      for (int k = whole * kLanes; k < width_; ++k) counts &= now.count[k] >= 0.0;
+      const Lanes rest = BlockOf(now.count, whole);
+      sum += rest;
+      used |= static_cast<uint64_t>(Bits(rest != 0.0f) != 0) << whole;
+    }
+    now.total = Sum(sum);
+    now.counts = counts && now.total < kMostCalls;
+    if (used != 0) now.used = {static_cast<uint16_t>(std::countr_zero(used)), static_cast<uint16_t>(64 - std::countl_zero(used))};
+    return now;
   }
 
   // The window closed by this tick, judged; or the last verdict, while merging.
-  Verdict Judge(int64_t i, const Values& x, double counted) const {
+  Verdict Judge(int64_t i, const Counted& now) const {
     Verdict v;
-    const double n = (at(kMerged, i) > 0.0 ? Sum(state_.window, i) : 0.0) + counted, merged = at(kMerged, i) + 1.0;
+    const double n = at(kCalls, i) + now.total, merged = at(kMerged, i) + 1.0;
     if (n < kEnough && (merged < kPatience || n < kFewEnough)) {
-      v.p = std::max(std::exp(at(kLogP, i)), kLeastProbability);
       v.z = at(kZ, i);
+      v.tail = at(kTail, i);
+      v.statistic = at(kStatistic, i);
+      v.degrees = at(kDegrees, i);
       return v;
     }
     v.complete = true;
     v.n = n;
-    const double total = Sum(state_.past, i);
-    if (total <= 0.0) return v;
-    Compare(i, x, n, total, &v);
+    if (!(at(kTotal, i) > 0.0)) return v;
+    Compare(i, now, static_cast<float>(n), static_cast<float>(at(kTotal, i)), &v);
     const Judgement j = state_.distance.Judge(i, v.octaves, v.floor);
-    v.p = std::max(j.tail_probability, std::max(v.g_probability, kLeastProbability));
-    v.z = v.g_probability > 0.01 ? std::clamp(j.z, -kInside, kInside) : j.z;
+    v.tail = j.tail_probability;
+    v.z = j.z;
+    if (std::abs(j.z) > kInside && ProbabilityOfG(v) > 0.01) v.z = std::clamp(j.z, -kInside, kInside);
     return v;
   }
 
-  static double Sum(const Eigen::ArrayXXd& counts, int64_t i) {
-    const double* count = counts.data() + counts.rows() * i;
-    double sum = 0.0;
-    for (Eigen::Index k = 0; k < counts.rows(); ++k) sum += count[k];
-    return sum;
+  // Distance, its noise floor and the G statistic. Buckets below and above all that were used hold the smear and nothing else: their sums
+  // are known, and they count as one bucket each side.
+  void Compare(int64_t i, const Counted& now, float n, float total, Verdict* v) const {
+    Extent used = state_.past.used(i);
+    used.Add(state_.window.used(i));
+    used.Add(now.used);
+    const float of_whole = 1.0f / (total + kSmear * static_cast<float>(width_)), of_n = 1.0f / n, unused = kSmear * of_whole;
+    const int first = used.from * kLanes, last = std::min(used.to * kLanes, width_), length = last - first;
+    const auto below = static_cast<float>(first), above = static_cast<float>(width_ - last), span = static_cast<float>(length);
+    // Sums of the unused ones: of j, then of j squared, from the edge on.
+    const float low_sum = 0.5f * below * (below + 1.0f), low_squares = low_sum * (2.0f * below + 1.0f) / 3.0f;
+    const float high_sum = 0.5f * above * (above - 1.0f), high_squares = high_sum * (2.0f * above - 1.0f) / 3.0f;
+
+    float observed[kMostWidth], expected[kMostWidth];
+    Lanes size{}, shift{}, mean{}, square{}, bucket{0.0f, 1.0f, 2.0f, 3.0f}, difference = AllLanes(below * unused);
+    const Lanes *past = state_.past.at(i), *window = state_.window.at(i);
+    for (int block = used.from; block < used.to; ++block, bucket += 4.0f) {
+      Lanes share = (past[block] + kSmear) * of_whole;
+      if (block * kLanes + kLanes > width_) [[unlikely]] {
+        for (int lane = width_ % kLanes; lane < kLanes; ++lane) share[lane] = 0.0f;
+      }
+      const Lanes counts = window[block] + BlockOf(now.count, block);
+      const Lanes apart = RunningSum(share - counts * of_n) + difference;  // F(past) - F(now) at the upper edges: > 0 when now is slower
+      difference = AllLanes(apart[kLanes - 1]);
+      size += Abs(apart);
+      shift += apart;
+      mean += share * bucket;
+      square += share * bucket * bucket;
+      const Lanes expects = share * n;
+      std::memcpy(observed + (block - used.from) * kLanes, &counts, sizeof counts);
+      std::memcpy(expected + (block - used.from) * kLanes, &expects, sizeof expects);
+    }
+    const float all_size = Sum(size) + unused * (low_sum + high_sum), all_shift = Sum(shift) + unused * (low_sum - high_sum);
+    const float middle = Sum(mean) + unused * (above * span + high_sum - low_sum);
+    const float squares = Sum(square) + unused * (low_squares + above * span * span + 2.0f * span * high_sum + high_squares);
+    const float deviation = kOctavesPerBucket * std::sqrt(std::max(squares - middle * middle, 0.0f));
+    const float octaves = all_size * kOctavesPerBucket;
+    v->octaves = all_shift >= 0.0f ? octaves : -octaves;
+    v->floor = std::max(kLeastEffect, static_cast<double>(deviation / std::sqrt(n)));
+
+    const int pools = Pool(length, std::min(kPooled, n / 4.0f), below * unused * n, above * unused * n, observed, expected);
+    v->degrees = pools - 1.0;
+    if (pools < 2) return;
+    const double g2 = 2.0 * Divergence(pools, observed, expected);
+    v->dispersion = std::max(0.0, g2 / v->degrees);
+    v->statistic = g2 / std::max(1.0, at(kOverdispersion, i));
   }
 
-  // Distance, its noise floor and the G statistic.
-  void Compare(int64_t i, const Values& x, double n, double total, Verdict* v) const {
-    const double of_whole = 1.0 / (total + kSmear * width_), of_n = 1.0 / n;
-    double difference = 0.0, size = 0.0, shift = 0.0, mean = 0.0, square = 0.0;
-    double g = 0.0, observed = 0.0, expected = 0.0, pools = 0.0;
-    double last_observed = 0.0, last_expected = 0.0;
-    const double pooled = std::min(kPooled, n / 4.0);
-    for (int k = 0; k < width_; ++k) {
-      const double share = (state_.past(k, i) + kSmear) * of_whole;
-      const double o = state_.window(k, i) + x(k, i);
-      difference += share - o * of_n;  // F(past) - F(now) at the upper edge of bucket k: > 0 when now is slower
-      size += std::abs(difference) * kOctavesPerBucket;
-      shift += difference;
-      mean += share * k;
-      square += share * k * k;
-      observed += o;
-      expected += n * share;
-      if (expected >= pooled) {
-        g += Term(last_observed, last_expected);
-        last_observed = observed;
-        last_expected = expected;
-        observed = expected = 0.0;
-        pools += 1.0;
-      }
+  // Joins buckets until each expects `pooled`, in place; what is left at the slow end joins the last pool where it is less than kLastPool. Gives
+  // their number. `below`, `above`: expected beyond the buckets.
+  static int Pool(int buckets, float pooled, float below, float above, float* observed, float* expected) {
+    int pools = 0;
+    float o = 0.0f, e = below;
+    for (int k = 0; k < buckets; ++k) {  // without a branch, since nobody knows where a pool is full
+      o += observed[k];
+      e += expected[k];
+      const bool full = e >= pooled;
+      observed[pools] = o;
+      expected[pools] = e;
+      pools += full;
+      o = full ? 0.0f : o;
+      e = full ? 0.0f : e;
     }
-    if (expected >= kLastPool) {
-      g += Term(last_observed, last_expected) + Term(observed, expected);
-      pools += 1.0;
-    } else {  // too little is left at the slow end: it joins the last pool
-      g += Term(last_observed + observed, last_expected + expected);
+    e += above;
+    if (pools == 0) return 0;
+    if (e >= kLastPool) {
+      observed[pools] = o;
+      expected[pools] = e;
+      return pools + 1;
     }
-    const double deviation = kOctavesPerBucket * std::sqrt(std::max(square - mean * mean, 0.0));
-    v->octaves = shift >= 0.0 ? size : -size;
-    v->floor = std::max(kLeastEffect, deviation / std::sqrt(n));
-    const double degrees = pools - 1.0;
-    v->dispersion = degrees >= 1.0 ? std::max(0.0, 2.0 * g / degrees) : 1.0;
-    v->g_probability = degrees >= 1.0 ? ChiSquareTail(2.0 * g / std::max(1.0, at(kOverdispersion, i)), degrees) : 1.0;
+    observed[pools - 1] += o;
+    expected[pools - 1] += e;
+    return pools;
   }
-  static double Term(double observed, double expected) { return observed > 0.0 ? observed * std::log(observed / expected) : 0.0; }
+
+  // Sum of O ln(O/E) - (O - E), two pools at a time: both sums of counts are the same, and so rounding of E does not matter.
+  static double Divergence(int pools, const float* observed, const float* expected) {
+    LanePair sum{};
+    for (int k = 0; k < pools; k += 2) {
+      const bool pair = k + 1 < pools;
+      const LanePair o{observed[k], pair ? observed[k + 1] : 1.0}, e{expected[k], pair ? expected[k + 1] : 1.0}, ratio = o / e;
+      sum += o * Log(ratio > 0.0 ? ratio : 1.0 + LanePair{}) - (o - e);
+    }
+    return sum[0] + sum[1];
+  }
 
   double Quantile(int64_t i, double q, double total) const {
     if (total <= 0.0) return 0.0;
     double left = q * total;
     for (int k = 0; k < width_; ++k) {
-      const double count = state_.past(k, i);
+      const double count = state_.past.count(i, k);
       if (left <= count && count > 0.0) {
         const double low = BucketLowerSeconds(k), high = BucketLowerSeconds(k + 1);
         return low + (high - low) * left / count;
@@ -210,34 +389,39 @@ class HistogramShape final : public SeriesModel<HistogramShape> {
     return BucketLowerSeconds(width_);
   }
 
-  void Learn(int64_t i, const Values& x, const Verdict& v);
+  void Learn(int64_t i, const Counted& now, const Verdict& v);
+  void LearnShape(int64_t i, float keeps, float weight);
+  bool LoadAsBefore(std::string_view bytes);
 
   int width_;
   BaselineOptions ticks_;
   State state_;
 };
 
-void HistogramShape::Learn(int64_t i, const Values& x, const Verdict& v) {
+void HistogramShape::Learn(int64_t i, const Counted& now, const Verdict& v) {
   const bool ready = Ready(i);
   at(kAge, i) += 1;
-  // Where every tick is a window of its own, as of a busy service, nothing is merged.
-  const bool alone = v.complete && at(kMerged, i) == 0.0;
-  if (!alone) state_.window.col(i) += x.col(i);
   at(kMerged, i) += 1;
+  at(kCalls, i) += now.total;
+  Lanes* window = state_.window.at(i);
+  for (int block = now.used.from; block < now.used.to; ++block) window[block] += BlockOf(now.count, block);
+  state_.window.Use(i, now.used);
   if (!v.complete) {
     if (at(kMerged, i) >= kTooLong) {
-      state_.window.col(i).setZero();
-      at(kMerged, i) = at(kZ, i) = at(kLogP, i) = 0;
+      state_.window.Clear(i);
+      at(kMerged, i) = at(kCalls, i) = 0;
+      Stand(i, {});
     }
     return;
   }
   const bool suspect = ready && std::abs(v.z) > kSuspect;
   at(kHold, i) = suspect ? at(kHold, i) + at(kMerged, i) : 0;
   if (at(kHold, i) >= ticks_.relearn_ticks) {  // the new shape is the normal one
-    if (alone) state_.past.col(i) = x.col(i);
-    else state_.past.col(i) = state_.window.col(i);
+    state_.past.Assign(i, window, state_.window.used(i));
+    at(kTotal, i) = v.n;
     state_.distance.Forget(i);
-    at(kHold, i) = at(kZ, i) = at(kLogP, i) = 0;
+    at(kHold, i) = 0;
+    Stand(i, {});
     at(kAge, i) = at(kWindows, i) = 1;
   } else {
     const double windows = at(kWindows, i) += 1;
@@ -245,28 +429,55 @@ void HistogramShape::Learn(int64_t i, const Values& x, const Verdict& v) {
       state_.distance.Learn(i, v.octaves, v.floor);
       if (!suspect) at(kOverdispersion, i) += std::max(ticks_.alpha, 1.0 / windows) * (std::min(v.dispersion, 50.0) - at(kOverdispersion, i));
     }
-    const double weight = suspect ? 0.0 : std::min(1.0, kMostWeight / v.n), keeps = 1.0 - std::min(0.5, ticks_.alpha * at(kMerged, i));
-    const double* taught = alone ? x.data() + x.outerStride() * i : state_.window.data() + width_ * i;
-    double* past = state_.past.data() + width_ * i;
-    for (int k = 0; k < width_; ++k) past[k] = keeps * past[k] + weight * taught[k];
-    at(kZ, i) = ready ? v.z : 0.0;
-    at(kLogP, i) = ready && v.p < 1.0 ? std::log(v.p) : 0.0;
+    LearnShape(i, static_cast<float>(1.0 - std::min(0.5, ticks_.alpha * at(kMerged, i))),
+               suspect ? 0.0f : static_cast<float>(std::min(1.0, kMostWeight / v.n)));
+    Stand(i, ready ? v : Verdict{});
   }
-  if (!alone) state_.window.col(i).setZero();
-  at(kMerged, i) = 0;
+  state_.window.Clear(i);
+  at(kMerged, i) = at(kCalls, i) = 0;
+}
+
+// The window becomes past.
+void HistogramShape::LearnShape(int64_t i, float keeps, float weight) {
+  Lanes* past = state_.past.at(i);
+  const Lanes* window = state_.window.at(i);
+  if (weight > 0.0f) state_.past.Use(i, state_.window.used(i));
+  for (int block = state_.past.used(i).from; block < state_.past.used(i).to; ++block) past[block] = keeps * past[block] + weight * window[block];
+  state_.past.Tighten(i);
+  at(kTotal, i) = keeps * at(kTotal, i) + weight * at(kCalls, i);
 }
 
 bool HistogramShape::Load(std::string_view bytes) {
   State loaded = state_;
-  if (!loaded.table.Load(&bytes) || !loaded.distance.Load(&bytes) || loaded.distance.series() != loaded.table.series()) return false;
+  std::string_view rest = bytes;
+  if (!loaded.table.Load(&rest)) return LoadAsBefore(bytes);
+  if (!loaded.distance.Load(&rest) || loaded.distance.series() != loaded.table.series()) return false;
   const int64_t series = loaded.table.series();
-  const size_t size = static_cast<size_t>(width_ * series) * sizeof(double);
-  if (bytes.size() != 2 * size) return false;
-  for (Eigen::ArrayXXd* a : {&loaded.past, &loaded.window}) {
-    a->resize(width_, series);
-    std::copy_n(bytes.data(), size, reinterpret_cast<char*>(a->data()));
-    if (!a->isFinite().all() || (*a < 0.0).any()) return false;
-    bytes.remove_prefix(size);
+  if (rest.size() != 2 * width_ * series * sizeof(float)) return false;
+  if (!loaded.past.Load<float>(series, &rest) || !loaded.window.Load<float>(series, &rest)) return false;
+  state_ = std::move(loaded);
+  return true;
+}
+
+// Version 1: counts were doubles, and of the standing verdict the logarithm of p was kept.
+bool HistogramShape::LoadAsBefore(std::string_view bytes) {
+  enum OldField { kOldAge, kOldWindows, kOldMerged, kOldOverdispersion, kOldZ, kOldLogP, kOldHold, kOldFields };
+  State loaded(width_, ticks_);
+  SeriesTable old("histogram_shape", 1, kOldFields);
+  if (!old.Load(&bytes) || !loaded.distance.Load(&bytes) || loaded.distance.series() != old.series()) return false;
+  const int64_t series = old.series();
+  if (bytes.size() != 2 * width_ * series * sizeof(double)) return false;
+  if (!loaded.past.Load<double>(series, &bytes) || !loaded.window.Load<double>(series, &bytes)) return false;
+  loaded.table.Resize(series);
+  for (int64_t i = 0; i < series; ++i) {
+    constexpr std::pair<Field, OldField> kSame[] = {{kAge, kOldAge}, {kWindows, kOldWindows}, {kMerged, kOldMerged},
+                                                   {kOverdispersion, kOldOverdispersion}, {kZ, kOldZ}, {kHold, kOldHold}};
+    for (const auto& [field, from] : kSame) loaded.table.at(field, i) = old.at(from, i);
+    loaded.table.at(kCalls, i) = loaded.window.Total(i);
+    loaded.table.at(kTotal, i) = loaded.past.Total(i);
+    loaded.table.at(kTail, i) = std::clamp(std::exp(old.at(kOldLogP, i)), kLeastProbability, 1.0);
+    loaded.table.at(kStatistic, i) = kSurely;  // p is that of both already
+    loaded.table.at(kDegrees, i) = 1.0;
   }
   state_ = std::move(loaded);
   return true;

@@ -9,7 +9,8 @@
 //    over the degrees of freedom where that exceeds 1 (overdispersion), against chi-square.
 // p = max of both p-values: the change has to be large *and* beyond chance, hence P(p <= a) <= a: for 3 to 30 calls about .4 a at .1 and .15 a at
 // .01, for thousands nothing below .1, because chance then makes no change of a size that matters. z is that of the distance.
-// expected, lower, upper in seconds: median and central 99 % of the past. width = options.width, at least 2.
+// expected, lower, upper in seconds: median and central 99 % of the past. width = options.width, 2 to 256. Counts are single precision;
+// buckets that a series never used cost nothing, and at either end count as one. 608 bytes a series of 52 buckets.
 #pragma once
 #include <memory>
 

@@ -52,13 +52,53 @@ OUTLIER_INLINE bool Any(LaneMask mask) {
   return (halves[0] | halves[1]) != 0;
 }
 
+// One bit a lane, the first one the lowest.
+OUTLIER_INLINE int Bits(LaneMask mask) {
+#ifdef __SSE2__
+  return _mm_movemask_ps(reinterpret_cast<Lanes>(mask));
+#else
+  return (mask[0] & 1) | (mask[1] & 2) | (mask[2] & 4) | (mask[3] & 8);
+#endif
+}
+// Each lane the sum of those up to it.
+OUTLIER_INLINE Lanes RunningSum(Lanes a) {
+  const Lanes none{};
+  a += __builtin_shufflevector(a, none, 4, 0, 1, 2);
+  return a + __builtin_shufflevector(a, none, 4, 5, 0, 1);
+}
+OUTLIER_INLINE float Sum(Lanes a) { return (a[0] + a[2]) + (a[1] + a[3]); }
+OUTLIER_INLINE Lanes Narrow(LanePair low, LanePair high) {
+#ifdef __SSE2__
+  return _mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
+#else
+  return Lanes{static_cast<float>(low[0]), static_cast<float>(low[1]), static_cast<float>(high[0]), static_cast<float>(high[1])};
+#endif
+}
+// Natural logarithm of positive normal numbers, within 3e-16 of it or of 1, whichever is more: of a mantissa m in [sqrt(1/2), sqrt(2)) that
+// of (1 + s) / (1 - s), s = (m - 1) / (m + 1), is 2 (s + s^3 / 3 + ...), |s| < 0.172.
+OUTLIER_INLINE LanePair Log(LanePair x) {
+  using Words = uint64_t __attribute__((vector_size(16)));
+  constexpr uint64_t kRootHalf = 0x3fe6a09e667f3bcd, kBias = uint64_t{1024} << 52, kTwoTo52 = 0x4330000000000000;
+  const Words bits = reinterpret_cast<Words>(x), octave = (bits - kRootHalf + kBias) >> 52;
+  const LanePair octaves = reinterpret_cast<LanePair>(octave | kTwoTo52) - (4503599627370496.0 + 1024.0);
+  const LanePair m = reinterpret_cast<LanePair>(bits - (octave << 52) + kBias), s = (m - 1.0) / (m + 1.0), q = s * s;
+  const LanePair q2 = q * q, q4 = q2 * q2;
+  const LanePair low = (1.0 / 3 + q * (1.0 / 5)) + q2 * (1.0 / 7 + q * (1.0 / 9));
+  const LanePair high = (1.0 / 11 + q * (1.0 / 13)) + q2 * (1.0 / 15 + q * (1.0 / 17));
+  return octaves * M_LN2 + (2.0 * s + 2.0 * s * q * (low + q4 * high));
+}
+
 struct WideLanes {
   LanePair low, high;
 
-  OUTLIER_INLINE static WideLanes Of(Lanes a) { return {LanePair{a[0], a[1]}, LanePair{a[2], a[3]}}; }
-  OUTLIER_INLINE Lanes Narrow() const {
-    return Lanes{static_cast<float>(low[0]), static_cast<float>(low[1]), static_cast<float>(high[0]), static_cast<float>(high[1])};
+  OUTLIER_INLINE static WideLanes Of(Lanes a) {
+#ifdef __SSE2__
+    return {_mm_cvtps_pd(a), _mm_cvtps_pd(_mm_movehl_ps(a, a))};
+#else
+    return {LanePair{a[0], a[1]}, LanePair{a[2], a[3]}};
+#endif
   }
+  OUTLIER_INLINE Lanes Narrow() const { return models::Narrow(low, high); }
   OUTLIER_INLINE WideLanes operator+(const WideLanes& b) const { return {low + b.low, high + b.high}; }
   OUTLIER_INLINE WideLanes operator-(const WideLanes& b) const { return {low - b.low, high - b.high}; }
   OUTLIER_INLINE WideLanes operator*(double b) const { return {low * b, high * b}; }

@@ -14,7 +14,8 @@ void SeriesTable::Resize(int64_t series) {
 
 void SeriesTable::Save(std::string* out) const {
   PutHeader({family_, version_, static_cast<uint32_t>(cells_.cols()), static_cast<uint64_t>(cells_.rows())}, out);
-  out->append(reinterpret_cast<const char*>(cells_.data()), cells_.size() * sizeof(double));
+  const Eigen::ArrayXXd columns = cells_;
+  out->append(reinterpret_cast<const char*>(columns.data()), columns.size() * sizeof(double));
 }
 
 bool SeriesTable::Load(std::string_view* in) {
@@ -25,7 +26,7 @@ bool SeriesTable::Load(std::string_view* in) {
   std::memcpy(cells.data(), rest.data(), cells.size() * sizeof(double));
   if (!cells.isFinite().all()) return false;
   rest.remove_prefix(cells.size() * sizeof(double));
-  cells_.swap(cells);
+  cells_ = cells;
   *in = rest;
   return true;
 }

@@ -1,8 +1,14 @@
 // Planted faults are found in time, and what healthy services do is not.
 #include <gtest/gtest.h>
 
+#include <cstring>
+#include <numeric>
+#include <utility>
+
 #include "models/baseline.h"
 #include "models/histogram_shape.h"
+#include "models/series_table.h"
+#include "models/special.h"
 #include "tests/models/world.h"
 
 namespace outlier::models {
@@ -335,6 +341,138 @@ TEST_F(Latency, MixturesOfCacheHitsAndMissesAreLife) {
     worst = std::max(worst, std::abs(v.z));
   }
   EXPECT_LT(worst, kClear);
+}
+
+// The law of models/histogram_shape.h bucket by bucket, in double precision, of one series that has enough calls in every tick.
+class PlainShape {
+ public:
+  explicit PlainShape(const Options& options) : ticks_(TicksOf(options)), distance_("histogram_shape.distance", 1, Own(ticks_)), past_(options.width, 0.0) {
+    distance_.Resize(1);
+  }
+  double Tick(const Eigen::ArrayXXd& x) {
+    const double n = x.sum(), width = static_cast<double>(past_.size()), total = std::accumulate(past_.begin(), past_.end(), 0.0);
+    double z = 0, octaves = 0, floor = 0.25, dispersion = 1;
+    if (total > 0) {
+      double difference = 0, shift = 0, mean = 0, square = 0, o = 0, e = 0;
+      std::vector<std::pair<double, double>> pools;
+      for (int k = 0; k < x.rows(); ++k) {
+        const double share = (past_[k] + 0.02) / (total + 0.02 * width);
+        difference += share - x(k, 0) / n;
+        octaves += 0.5 * std::abs(difference);
+        shift += difference;
+        mean += share * k;
+        square += share * k * k;
+        o += x(k, 0);
+        e += n * share;
+        if (e < std::min(5.0, n / 4)) continue;
+        pools.push_back({o, e});
+        o = e = 0;
+      }
+      if (e >= 1) {
+        pools.push_back({o, e});
+      } else {
+        pools.back().first += o;
+        pools.back().second += e;
+      }
+      double g = 0;
+      for (const auto& [observed, expected] : pools) g += observed > 0 ? 2 * observed * std::log(observed / expected) : 0;
+      const double degrees = static_cast<double>(pools.size()) - 1;
+      octaves = shift >= 0 ? octaves : -octaves;
+      floor = std::max(floor, 0.5 * std::sqrt(std::max(square - mean * mean, 0.0)) / std::sqrt(n));
+      dispersion = degrees >= 1 ? std::max(g / degrees, 0.0) : 1;
+      z = distance_.Judge(0, octaves, floor).z;
+      const bool chance = degrees < 1 || ChiSquareTail(g / std::max(1.0, overdispersion_), degrees) > 0.01;
+      if (chance) z = std::clamp(z, -2.5758293035489004, 2.5758293035489004);
+    }
+    const bool ready = age_ >= ticks_.warm_up_ticks && windows_ >= 3, suspect = ready && std::abs(z) > 4;
+    age_ += 1;
+    windows_ += 1;
+    if (windows_ > 1) {
+      distance_.Learn(0, octaves, floor);
+      if (!suspect) overdispersion_ += std::max(ticks_.alpha, 1 / windows_) * (std::min(dispersion, 50.0) - overdispersion_);
+    }
+    for (int k = 0; k < x.rows(); ++k) past_[k] = (1 - ticks_.alpha) * past_[k] + (suspect ? 0.0 : std::min(1.0, 200 / n)) * x(k, 0);
+    return ready ? z : 0.0;
+  }
+
+ private:
+  static BaselineOptions Own(BaselineOptions ticks) {
+    ticks.settle_ticks = 0;
+    ticks.warm_up_ticks = 2;
+    ticks.teach_ticks = 1;
+    return ticks;
+  }
+  BaselineOptions ticks_;
+  Baseline distance_;
+  std::vector<double> past_;
+  double age_ = 0, windows_ = 0, overdispersion_ = 0;
+};
+
+TEST_F(Latency, IsJudgedByWhatWasUsedAsByAllBuckets) {
+  for (const int lowest : {0, 1, 14, 37}) {
+    Noise noise(14);
+    Options options = Shape();
+    options.width = 51;  // the last block is not full
+    Watch watch("histogram_shape", options);
+    PlainShape plain(options);
+    double most = 0;
+    for (int t = 0; t < 600; ++t) {
+      Eigen::ArrayXXd x = Eigen::ArrayXXd::Zero(options.width, 1);
+      for (int n = 0; n < 30 + t % 50; ++n) {
+        const double bucket = lowest + (noise.uniform() < 0.1 ? 13 : 5 + 1.5 * noise() + (t % 200 > 180 ? 4 : 0));
+        x(std::clamp(static_cast<int>(std::lround(bucket)), 0, options.width - 1), 0) += 1;
+      }
+      const double z = plain.Tick(x);
+      ASSERT_NEAR(watch.Tick(x).z, z, 1e-3 * (1 + std::abs(z))) << lowest << " " << t;
+      most = std::max(most, z);
+    }
+    EXPECT_GT(most, 5) << lowest;
+  }
+}
+
+// What version 1 wrote: counts as doubles, and of the standing verdict the logarithm of p.
+TEST_F(Latency, IsJudgedOnFromTheStateOfVersion1) {
+  constexpr int kStanding = 6, kOld[] = {0, 1, 2, 5, 6, -1, 10};  // of the columns of version 2; -1: log p
+  Noise noise(15);
+  const auto healthy = [&] { return 100e-6 * std::exp(0.3 * noise()); };
+  const auto model = MakeModel("histogram_shape", Shape());
+  model->Resize(1);
+  Assessment out;
+  out.Resize(1);
+  const Eigen::Array<bool, Eigen::Dynamic, 1> mask = Eigen::Array<bool, Eigen::Dynamic, 1>::Constant(1, true);
+  const auto tick = [&](Model* m, const Eigen::ArrayXXd& x) {
+    m->Step(x, mask, &out);
+    return std::pair(out.z(0), out.tail_probability(0));
+  };
+  for (int t = 0; t < 200; ++t) tick(model.get(), Draw(8, healthy));
+  std::string now, before;
+  model->Save(&now);
+  std::string_view rest = now;
+  SeriesTable table("histogram_shape", 2, 11), old("histogram_shape", 1, 7);
+  Baseline distance("histogram_shape.distance", 1, {});
+  ASSERT_TRUE(table.Load(&rest) && distance.Load(&rest));
+  old.Resize(1);
+  const double p = std::max(table.at(kStanding + 1, 0), ChiSquareTail(table.at(kStanding + 2, 0), table.at(kStanding + 3, 0)));
+  for (int f = 0; f < 7; ++f) old.at(f, 0) = kOld[f] < 0 ? std::log(p) : table.at(kOld[f], 0);
+  old.Save(&before);
+  distance.Save(&before);
+  ASSERT_EQ(rest.size(), 2 * kWidth * sizeof(float));
+  for (; !rest.empty(); rest.remove_prefix(sizeof(float))) {
+    float count;
+    std::memcpy(&count, rest.data(), sizeof count);
+    const double wide = count;
+    before.append(reinterpret_cast<const char*>(&wide), sizeof wide);
+  }
+  const auto loaded = MakeModel("histogram_shape", Shape());
+  ASSERT_TRUE(loaded->Load(before));
+  ASSERT_EQ(loaded->series(), 1);
+  for (int t = 0; t < 50; ++t) {
+    const Eigen::ArrayXXd x = Draw(8, healthy);
+    const auto [z, p_now] = tick(model.get(), x);
+    const auto [z_loaded, p_loaded] = tick(loaded.get(), x);
+    ASSERT_NEAR(z, z_loaded, 1e-5) << t;
+    ASSERT_NEAR(p_now, p_loaded, 1e-5) << t;
+  }
 }
 
 TEST_F(Latency, OfFewCallsIsJudgedOverSeveralTicks) {
