@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <string>
 #include <vector>
 
 #include "models/baseline.h"
+#include "models/lanes.h"
 #include "models/series_model.h"
 #include "models/tail.h"
 
@@ -15,12 +17,14 @@ namespace {
 
 constexpr int kScales = 4;
 constexpr int kSteps = 8;
+constexpr int64_t kAhead = 4;               // series whose state is fetched while one is judged
 constexpr std::array<double, kScales> kSubSeconds = {2.0, 8.0, 60.0, 600.0};
 constexpr std::array<const char*, kScales> kNames = {"drift.2s", "drift.8s", "drift.60s", "drift.600s"};
 constexpr double kAnchorSeconds = 600.0;   // half-life of the level before the growth
 constexpr double kHolds = 4.0;             // |z| from which that level stands still
 constexpr double kMargin = 0.25;           // of the range before the window: teeth are not all alike
 constexpr double kMostValue = 1e100;
+constexpr double kNothing = 1e-250;        // what fades ends here: arithmetic on denormal numbers is slow
 
 struct Growth {
   double amount = 0.0;  // over the window, signed
@@ -74,13 +78,24 @@ class Drift final : public SeriesModel<Drift> {
   int64_t state_bytes_per_series() const override {
     return state_.table.bytes_per_series() + kScales * state_.growth[0].bytes_per_series();
   }
+  // In the file one scale follows the other.
   void Save(std::string* out) const override {
-    state_.table.Save(out);
+    SeriesTable table("drift", 2, kFields);
+    table.Resize(series());
+    for (int64_t i = 0; i < series(); ++i) {
+      for (int f = 0; f < kFields; ++f) table.at(SavedAs(f), i) = at(f, i);
+    }
+    table.Save(out);
     for (const Baseline& b : state_.growth) b.Save(out);
   }
   bool Load(std::string_view bytes) override {
     State loaded = state_;
-    if (!loaded.table.Load(&bytes)) return false;
+    SeriesTable table("drift", 2, kFields);
+    if (!table.Load(&bytes)) return false;
+    loaded.table.Resize(table.series());
+    for (int64_t i = 0; i < table.series(); ++i) {
+      for (int f = 0; f < kFields; ++f) loaded.table.at(f, i) = table.at(SavedAs(f), i);
+    }
     for (Baseline& b : loaded.growth) {
       if (!b.Load(&bytes) || b.series() != loaded.table.series()) return false;
     }
@@ -92,27 +107,33 @@ class Drift final : public SeriesModel<Drift> {
  private:
   friend SeriesModel;
   // The statistic moves only when a sub-interval closes, so a tick is judged by the windows closed before it.
-  void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
-    const bool seen = mask(i) && std::isfinite(x(0, i));
-    out->z(i) = seen ? at(kZ, i) : 0.0;
-    out->ready(i) = Ready(i);
-    if (!out->Wants(out->z(i))) return;
+  OUTLIER_INLINE void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
+    for (const int field : {0, 8, 16}) __builtin_prefetch(&at(kAge, std::min(i + kAhead, series() - 1)) + field);
+    const bool seen = mask.data()[i] && std::isfinite(x.data()[i * x.outerStride()]);
+    const double z = seen ? at(kZ, i) : 0.0;
+    out->z.data()[i] = z;
+    out->ready.data()[i] = Ready(i);
+    if (out->Wants(z)) TellOne(i, seen, out);
+  }
+  [[gnu::noinline]] void TellOne(int64_t i, bool seen, Assessment* out) const {
     const double anchor = at(kAnchor, i), width = 3.0 * std::max(std::sqrt(at(kAnchorVariance, i)), Floor(i));
     out->tail_probability(i) = seen ? Probability(i) : 1.0;
     out->Expect(i, anchor, anchor - width, anchor + width, seen ? at(kRate, i) : 0.0);
   }
 
-  void UpdateOne(int64_t i, const Values& x, const SeriesMask& mask) {
-    if (mask(i) && std::isfinite(x(0, i))) Learn(i, std::clamp(x(0, i), -kMostValue, kMostValue));
+  OUTLIER_INLINE void UpdateOne(int64_t i, const Values& x, const SeriesMask& mask) {
+    const double value = x.data()[i * x.outerStride()];
+    if (mask.data()[i] && std::isfinite(value)) Learn(i, std::clamp(value, -kMostValue, kMostValue));
   }
 
   // The last judgement (kLogP = log p: a fresh row of zeros means p = 1), the level before it, then per scale:
   // sum and count of the open sub-interval, number of closed ones, what the means before the window
-  // reached, and a ring of the last kSteps + 1 means: the window.
-  enum Field { kAge, kAnchor, kAnchorVariance, kZ, kLogP, kRate, kScaleFields };
+  // reached, and a ring of the last kSteps + 1 means: the window. What every tick touches comes first.
+  enum Field { kAge, kAnchor, kAnchorVariance, kZ, kSums, kCounts = kSums + kScales, kCloseds = kCounts + kScales, kLogP = kCloseds + kScales, kRate, kRest };
   enum ScaleField { kSum, kCount, kClosed, kHigh, kLow, kRing, kPerScale = kRing + kSteps + 1 };
+  static constexpr int kFields = kRest + kScales * (kPerScale - kHigh);
   struct State {
-    explicit State(const Options& options) : table("drift", 2, kScaleFields + kScales * kPerScale) {
+    explicit State(const Options& options) : table("drift", 2, kFields) {
       BaselineOptions ticks = TicksOf(options);
       ticks.settle_ticks = 0;
       ticks.warm_up_ticks = 2;
@@ -131,9 +152,24 @@ class Drift final : public SeriesModel<Drift> {
     SeriesTable table;
     std::vector<Baseline> growth;
   };
-  double at(int field, int64_t i) const { return state_.table.at(field, i); }
+  const double& at(int field, int64_t i) const { return state_.table.at(field, i); }
   double& at(int field, int64_t i) { return state_.table.at(field, i); }
-  static int FieldOf(int scale, int field) { return kScaleFields + scale * kPerScale + field; }
+  static constexpr int FieldOf(int scale, int field) {
+    constexpr int kFirst[] = {kSums, kCounts, kCloseds};
+    return field < kHigh ? kFirst[field] + scale : kRest + scale * (kPerScale - kHigh) + field - kHigh;
+  }
+  static constexpr int SavedAs(int field) {
+    constexpr int kHead[] = {kAge, kAnchor, kAnchorVariance, kZ, kLogP, kRate}, kHeads = std::size(kHead);
+    for (int n = 0; n < kHeads; ++n) {
+      if (kHead[n] == field) return n;
+    }
+    for (int saved = 0; saved < kScales * kPerScale; ++saved) {
+      if (FieldOf(saved / kPerScale, saved % kPerScale) == field) return kHeads + saved;
+    }
+    return -1;
+  }
+  // The ring's place for the mean number `n`.
+  static int PlaceOf(double n) { return static_cast<int>(static_cast<int64_t>(std::clamp(n, 0.0, 1e15)) % (kSteps + 1)); }
   double Floor(int64_t i) const { return std::max(prior_.scale_floor, prior_.relative_floor * std::abs(at(kAnchor, i))); }
   double Probability(int64_t i) const { return std::max(std::exp(at(kLogP, i)), kLeastProbability); }
   bool Ready(int64_t i) const { return at(kAge, i) >= warm_ticks_ && at(FieldOf(0, kClosed), i) > kSteps; }
@@ -144,32 +180,39 @@ class Drift final : public SeriesModel<Drift> {
     return at(kAge, i) >= warm_ticks_ && closed >= (k == 0 ? kSteps + 3 : 2 * kSteps + 1);
   }
 
-  void Learn(int64_t i, double x) {
+  OUTLIER_INLINE void Learn(int64_t i, double x) {
     at(kAge, i) += 1;
-    bool closed = false;
+    double *sums = &at(kSums, i), *counts = &at(kCounts, i);
+    bool closes = false;
+    for (int k = 0; k < kScales; ++k) {
+      sums[k] += x;
+      counts[k] += 1;
+      closes |= counts[k] >= sub_ticks_[k];
+    }
+    if (closes) Close(i);
+    LearnAnchor(i, x);
+  }
+
+  [[gnu::noinline]] void Close(int64_t i) {
     for (int k = 0; k < kScales; ++k) {
       double& sum = at(FieldOf(k, kSum), i);
       double& count = at(FieldOf(k, kCount), i);
-      sum += x;
-      count += 1;
       if (count < sub_ticks_[k]) continue;
       double& number = at(FieldOf(k, kClosed), i);
-      double& oldest = at(FieldOf(k, kRing + static_cast<int>(std::fmod(number, kSteps + 1))), i);
+      double& oldest = at(FieldOf(k, kRing + PlaceOf(number)), i);
       LearnReach(k, i, oldest);
       oldest = sum / count;
       number += 1;
       sum = count = 0;
-      closed = true;
       if (number <= kSteps) continue;
       state_.growth[k].Learn(i, LastGrowth(k, i).amount, Floor(i));
     }
-    if (closed) Judge(i);
-    LearnAnchor(i, x);
+    Judge(i);
   }
 
   Growth LastGrowth(int k, int64_t i) const {
     std::array<double, kSteps + 1> means;
-    const int oldest = static_cast<int>(std::fmod(at(FieldOf(k, kClosed), i), kSteps + 1));
+    const int oldest = PlaceOf(at(FieldOf(k, kClosed), i));
     for (int n = 0; n <= kSteps; ++n) means[n] = at(FieldOf(k, kRing + (oldest + n) % (kSteps + 1)), i);
     return GrowthOf(means);
   }
@@ -199,7 +242,7 @@ class Drift final : public SeriesModel<Drift> {
   // Memory that is collected and grows again, or warms up after a start, goes where it was before the window.
   // By how much the newest mean is beyond that, signed; 0 inside.
   double BeyondReach(int k, int64_t i) const {
-    const double newest = at(FieldOf(k, kRing + static_cast<int>(std::fmod(at(FieldOf(k, kClosed), i) + kSteps, kSteps + 1))), i);
+    const double newest = at(FieldOf(k, kRing + PlaceOf(at(FieldOf(k, kClosed), i) + kSteps)), i);
     const double high = at(FieldOf(k, kHigh), i), low = at(FieldOf(k, kLow), i), margin = std::max(Floor(i), kMargin * (high - low));
     return std::max(newest - high - margin, 0.0) + std::min(newest - low + margin, 0.0);
   }
@@ -217,7 +260,8 @@ class Drift final : public SeriesModel<Drift> {
   }
 
   void LearnAnchor(int64_t i, double x) {
-    const double age = at(kAge, i), alpha = std::max(anchor_alpha_, age <= warm_ticks_ / 4.0 ? 1.0 / 3.0 : 1.0 / age);
+    const double age = at(kAge, i);
+    const double alpha = age <= warm_ticks_ / 4.0 ? std::max(anchor_alpha_, 1.0 / 3.0) : age * anchor_alpha_ < 1.0 ? 1.0 / age : anchor_alpha_;
     if (age == 1) {
       at(kAnchor, i) = x;
       return;
@@ -225,7 +269,8 @@ class Drift final : public SeriesModel<Drift> {
     if (std::abs(at(kZ, i)) > kHolds) return;
     const double e = x - at(kAnchor, i);
     at(kAnchor, i) += alpha * e;
-    at(kAnchorVariance, i) += alpha * ((1.0 - alpha) * e * e - at(kAnchorVariance, i));
+    const double variance = at(kAnchorVariance, i) + alpha * ((1.0 - alpha) * e * e - at(kAnchorVariance, i));
+    at(kAnchorVariance, i) = variance > kNothing ? variance : 0.0;
   }
 
   Prior prior_;

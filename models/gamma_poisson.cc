@@ -17,6 +17,8 @@ constexpr double kInside = 2.5758293035489004;  // |z| of a 1-in-100 value
 constexpr double kExcursion = 4.0;       // z from which a count is under suspicion
 constexpr double kForgiveSeconds = 10.0; // an excursion shorter than this that ended was life
 constexpr double kDispersionWeight = 30.0;  // ticks that phi = 1 is worth at the start
+constexpr double kNothing = 1e-100;      // what fades ends here: arithmetic on denormal numbers is slow
+constexpr double kMostDispersed = 1e6;   // of one count
 constexpr double kRelearnWeight = 60.0;  // seconds of belief in a rate that was accepted after a long hold
 
 class GammaPoisson final : public SeriesModel<GammaPoisson, TableModel<SeriesTable>> {
@@ -25,7 +27,8 @@ class GammaPoisson final : public SeriesModel<GammaPoisson, TableModel<SeriesTab
       : SeriesModel(SeriesTable("gamma_poisson", 1, kFields)),
         prior_(options.prior), tick_(options.tick_seconds), discount_(std::exp2(-options.tick_seconds / options.half_life_seconds)),
         warm_ticks_(options.warm_up_seconds / options.tick_seconds), cold_ticks_(options.cold_seconds / options.tick_seconds),
-        relearn_ticks_(options.relearn_seconds / options.tick_seconds) {}
+        relearn_ticks_(options.relearn_seconds / options.tick_seconds),
+        high_forgets_(cold_ticks_ > 0 ? std::min(1.0, 2.0 * M_LN2 / (cold_ticks_ + 1.0)) : 0.0) {}
 
  private:
   friend SeriesModel;
@@ -43,25 +46,32 @@ class GammaPoisson final : public SeriesModel<GammaPoisson, TableModel<SeriesTab
     Learn(i, Count(x, i), b, Z(i, Count(x, i), b));
   }
   void StepOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) {
-    if (x(0, i) == 0.0 && mask(i) && StepNothing(i, out)) return;
-    const Belief b = BeliefOf(i);
     const bool counted = Counted(x(0, i), mask(i));
+    if (!counted && out->notable > 0.0) {
+      out->ready(i) = Ready(i);
+      out->z(i) = 0.0;
+      return;
+    }
+    if (counted && x(0, i) == 0.0 && StepNothing(i, out)) return;
+    const Belief b = BeliefOf(i);
     const double z = counted ? Z(i, Count(x, i), b) : 0.0;
     Tell(i, b, counted, z, x, out);
     if (counted) Learn(i, Count(x, i), b, z);
   }
 
-  // Most counts are of what never happens: a series without an event so far, which had none again. To the bit what the rest would do.
+  // Most ticks bring no event. To the bit what the rest would do with none; false, and nothing done, where that is notable.
   bool StepNothing(int64_t i, Assessment* out) {
-    if (table_.at(kEvents, i) != 0.0 || table_.at(kDispersion, i) != 0.0 || table_.at(kHigh, i) != 0.0 || table_.at(kHold, i) != 0.0) return false;
-    const double mean = prior_.rate * prior_.weight * tick_ / (prior_.weight + table_.at(kSeconds, i));
-    const bool ready = table_.at(kAge, i) >= warm_ticks_;
-    const double z = ready ? std::max(-2.0 * std::sqrt(mean), -kMostZ) : 0.0;
-    if (mean > 1.0 || out->Wants(z)) return false;
-    out->ready(i) = ready;
+    const double age = table_.at(kAge, i), mean = MeanOf(i), phi = 1.0 + table_.at(kDispersion, i);
+    const bool warm = age >= warm_ticks_;
+    const double z = warm ? std::max(-2.0 * std::sqrt(mean) / std::sqrt(phi), -kMostZ) : 0.0;
+    if (out->Wants(z)) return false;
+    out->ready(i) = warm;
     out->z(i) = z;
+    table_.at(kEvents, i) *= discount_;
     table_.at(kSeconds, i) = discount_ * table_.at(kSeconds, i) + tick_;
-    table_.at(kAge, i) += 1.0;
+    if (warm) LearnDispersion(i, std::min(mean, kMostDispersed));
+    table_.at(kAge, i) = age + 1.0;
+    LearnHigh(i, 0.0);
     return true;
   }
 
@@ -69,7 +79,7 @@ class GammaPoisson final : public SeriesModel<GammaPoisson, TableModel<SeriesTab
   enum Field { kAge, kEvents, kSeconds, kDispersion, kHigh, kHold, kExtreme, kFields };
   static double Count(const Values& x, int64_t i) { return std::min(x(0, i), kMostCount); }
   void Tell(int64_t i, const Belief& b, bool counted, double z, const Values& x, Assessment* out) const {
-    out->ready(i) = table_.at(kAge, i) >= warm_ticks_;
+    out->ready(i) = Ready(i);
     const bool judged = counted && out->ready(i);
     out->z(i) = judged ? z : 0.0;
     if (!out->Wants(out->z(i))) return;
@@ -86,10 +96,12 @@ class GammaPoisson final : public SeriesModel<GammaPoisson, TableModel<SeriesTab
   }
   static bool Counted(double x, bool present) { return present && std::isfinite(x) && x >= 0.0; }
 
+  bool Ready(int64_t i) const { return table_.at(kAge, i) >= warm_ticks_; }
+  double MeanOf(int64_t i) const { return (prior_.rate * prior_.weight + table_.at(kEvents, i)) * tick_ / (prior_.weight + table_.at(kSeconds, i)); }
   Belief BeliefOf(int64_t i) const {
-    const double a = prior_.rate * prior_.weight + table_.at(kEvents, i), b = prior_.weight + table_.at(kSeconds, i);
+    const double b = prior_.weight + table_.at(kSeconds, i);
     Belief out;
-    out.mean = a * tick_ / b;
+    out.mean = MeanOf(i);
     out.phi = 1.0 + table_.at(kDispersion, i);
     const double extra = out.phi - 1.0 + tick_ / b;  // variance = mean (1 + extra); mean / a = tick / b
     out.size = out.mean / extra;
@@ -123,12 +135,9 @@ class GammaPoisson final : public SeriesModel<GammaPoisson, TableModel<SeriesTab
     table_.at(kEvents, i) = discount_ * table_.at(kEvents, i) + learned;
     table_.at(kSeconds, i) = discount_ * table_.at(kSeconds, i) + tick_;
     const double error = learned - b.mean;
-    const double seen = b.mean > 0 ? std::min(error * error / b.mean, 1e6) : 0.0;
+    const double seen = learned == 0.0 ? b.mean : b.mean > 0.0 ? error * error / b.mean : 0.0;
     // Not by the first counts: against a prior that they refute, all of them look dispersed, and a busy stream would be deaf for hours.
-    if (!excursion && warm) {
-      double& dispersion = table_.at(kDispersion, i);
-      dispersion = std::max(0.0, dispersion + std::max(1.0 - discount_, 1.0 / (age + kDispersionWeight)) * (seen - 1.0 - dispersion));
-    }
+    if (!excursion && warm) LearnDispersion(i, std::min(seen, kMostDispersed));
     age += 1;
     if (excursion) {
       extreme = hold == 0 ? count : std::max(extreme, count);
@@ -142,14 +151,24 @@ class GammaPoisson final : public SeriesModel<GammaPoisson, TableModel<SeriesTab
       }
       return;
     }
-    if (hold > 0 && hold * tick_ < kForgiveSeconds) high = std::max(high, extreme);
+    LearnHigh(i, count);
+  }
+  void LearnDispersion(int64_t i, double seen) {
+    double& dispersion = table_.at(kDispersion, i);
+    dispersion = std::max(0.0, dispersion + std::max(1.0 - discount_, 1.0 / (table_.at(kAge, i) + kDispersionWeight)) * (seen - 1.0 - dispersion));
+  }
+  // By a count that is no excursion, and ends one.
+  void LearnHigh(int64_t i, double count) {
+    double& high = table_.at(kHigh, i);
+    double& hold = table_.at(kHold, i);
+    if (hold > 0 && hold * tick_ < kForgiveSeconds) high = std::max(high, table_.at(kExtreme, i));
     hold = 0;
-    if (cold_ticks_ > 0) high -= high * std::min(1.0, 2.0 * M_LN2 / (cold_ticks_ + 1.0));
-    high = std::max(high, count);
+    const double kept = high - high * high_forgets_;
+    high = std::max(kept > kNothing ? kept : 0.0, count);
   }
 
   Prior prior_;
-  double tick_, discount_, warm_ticks_, cold_ticks_, relearn_ticks_;
+  double tick_, discount_, warm_ticks_, cold_ticks_, relearn_ticks_, high_forgets_;
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "models/lanes.h"
 #include "models/record_table.h"
 #include "models/series_model.h"
 #include "models/special.h"
@@ -89,7 +90,7 @@ class HeldLevel final : public SeriesModel<HeldLevel> {
  public:
   explicit HeldLevel(const Options& options)
       : prior_(options.prior),
-        warm_up_(std::ceil(options.warm_up_seconds / options.tick_seconds)),
+        warm_up_(static_cast<uint32_t>(std::clamp(std::ceil(options.warm_up_seconds / options.tick_seconds), 0.0, 4e9))),
         hours_a_tick_(options.tick_seconds / kDay * kHours) {
     double bin_seconds = options.tick_seconds;
     for (int k = 0; k < kClocks; ++k) {
@@ -148,12 +149,15 @@ class HeldLevel final : public SeriesModel<HeldLevel> {
 
  private:
   friend SeriesModel;
-  void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
+  OUTLIER_INLINE void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
     const Open& o = *open_.at(i);
-    out->ready(i) = o.seen >= warm_up_ && o.stands != 0;
-    const bool judged = out->ready(i) && mask(i) && std::isfinite(x(0, i));
-    out->z(i) = judged ? o.held : 0.0;
-    if (!out->Wants(out->z(i))) return;
+    const bool ready = o.seen >= warm_up_ && o.stands != 0, judged = ready && mask.data()[i] && std::isfinite(x.data()[i * x.outerStride()]);
+    const double z = judged ? o.held : 0.0;
+    out->ready.data()[i] = ready;
+    out->z.data()[i] = z;
+    if (out->Wants(z)) TellOne(i, o, judged, out);
+  }
+  [[gnu::noinline]] void TellOne(int64_t i, const Open& o, bool judged, Assessment* out) const {
     out->tail_probability(i) = judged ? std::max(NormalTwoSidedTail(std::abs(o.held)), kLeastProbability) : 1.0;
     if (!out->wants_expected()) return;
     const Past& p = *past_.at(i);
@@ -162,14 +166,15 @@ class HeldLevel final : public SeriesModel<HeldLevel> {
     out->Expect(i, expected, expected - width, expected + width);
   }
 
-  void UpdateOne(int64_t i, const Values& x, const SeriesMask& mask) {
+  OUTLIER_INLINE void UpdateOne(int64_t i, const Values& x, const SeriesMask& mask) {
     Open& o = *open_.at(i);
-    if (mask(i) && std::isfinite(x(0, i))) {
+    const double value = x.data()[i * x.outerStride()];
+    if (mask.data()[i] && std::isfinite(value)) {
       ++o.seen;
-      o.sum += Clamped(x(0, i));
+      o.sum += Clamped(value);
       if (++o.values >= parts_[kMinute]) EndMinute(past_.at(i), &o);
     }
-    if (o.seen > 0) ++o.age;
+    o.age += o.seen > 0 ? 1 : 0;
   }
 
   // The profile at this moment: between the hours' middles, by their weights.
@@ -197,7 +202,7 @@ class HeldLevel final : public SeriesModel<HeldLevel> {
   }
 
   // The mean of a minute is a part of the slow clock's bin.
-  void EndMinute(Past* p, Open* o) const {
+  [[gnu::noinline]] void EndMinute(Past* p, Open* o) const {
     const double mean = o->sum / o->values;
     o->sum = 0.0;
     o->values = 0;
@@ -284,7 +289,8 @@ class HeldLevel final : public SeriesModel<HeldLevel> {
   RecordTable<Open> open_{"held_level", 2};
   RecordTable<Past> past_{"held_level.past", 1};
   Prior prior_;
-  double warm_up_, hours_a_tick_, day_bins_ = 0.0, profile_gain_ = 0.0;
+  uint32_t warm_up_;
+  double hours_a_tick_, day_bins_ = 0.0, profile_gain_ = 0.0;
   std::array<uint32_t, kClocks> parts_{};          // in a bin
   std::array<double, kClocks> gain_{}, near_gain_{};
 };

@@ -13,6 +13,7 @@
 //   void Begin(int lane, double x, Block*)
 //   void Miss(int lane, Block*, Seldom*)            of a lane without a value; keeps a fresh lane zero
 #pragma once
+#include <algorithm>
 #include <cstring>
 
 #include "models/lane_table.h"
@@ -43,7 +44,14 @@ class LaneModel : public TableModel<LaneTable<Block>> {
     const Columns columns(out);
     for (int64_t first = 0; first < table_.series(); first += kLanes) {
       Block& block = table_.block(first);
+      Fetch(table_.block(std::min(first + 2 * kLanes, table_.series() - 1)));
       const Input in = Read(x, mask, first);
+      if (in.absent && columns.notable > 0.0f) {  // as the rest would do it
+        Put(WideLanes{}, kLanes, columns.z + first);
+        TellReady(family().Ready(block), kLanes, columns.ready + first);
+        for (int lane = 0; lane < kLanes; ++lane) family().Miss(lane, &block, &table_.seldom(first));
+        continue;
+      }
       const auto view = family().See(block, in.x);
       Tell(block, view, in, first, columns);
       Learn(view, in, &block, &table_.seldom(first));
@@ -67,9 +75,14 @@ class LaneModel : public TableModel<LaneTable<Block>> {
     WideLanes x;
     LaneMask present;
     bool complete;  // all present
+    bool absent;    // none of four
   };
   const Family& family() const { return static_cast<const Family&>(*this); }
 
+  OUTLIER_INLINE static void Fetch(const Block& block) {
+    constexpr size_t kCacheLine = 64;
+    for (size_t at = 0; at < sizeof(Block); at += kCacheLine) __builtin_prefetch(reinterpret_cast<const char*>(&block) + at);
+  }
   OUTLIER_INLINE Input Read(const Values& x, const SeriesMask& mask, int64_t first) const {
     Input in{};
     const int64_t stride = x.outerStride(), left = table_.series() - first;
@@ -77,12 +90,13 @@ class LaneModel : public TableModel<LaneTable<Block>> {
     const bool* wanted = mask.data() + first;
     if (left >= kLanes) [[likely]] {
       in.x = {LanePair{value[0], value[stride]}, LanePair{value[2 * stride], value[3 * stride]}};
-      constexpr bool kAll[kLanes] = {true, true, true, true};
+      constexpr bool kAll[kLanes] = {true, true, true, true}, kNone[kLanes] = {};
       in.complete = in.x.finite() && std::memcmp(wanted, kAll, sizeof kAll) == 0;
+      in.absent = std::memcmp(wanted, kNone, sizeof kNone) == 0;
     }
     if (in.complete) [[likely]] {
       in.present = LaneMask{-1, -1, -1, -1};
-    } else {
+    } else if (!in.absent) {
       for (int lane = 0; lane < kLanes && lane < left; ++lane) {
         const double v = value[lane * stride];
         in.present[lane] = wanted[lane] && std::isfinite(v) ? -1 : 0;
@@ -111,11 +125,7 @@ class LaneModel : public TableModel<LaneTable<Block>> {
     const Lanes z = Where(told, family().Z(block, view));
     const int64_t left = table_.series() - first;
     Put(WideLanes::Of(z), left, out.z + first);
-    if (left >= kLanes && !Any(~ready)) [[likely]] {
-      std::memset(out.ready + first, true, kLanes);
-    } else {
-      for (int lane = 0; lane < kLanes && lane < left; ++lane) out.ready[first + lane] = ready[lane] != 0;
-    }
+    TellReady(ready, left, out.ready + first);
     if (!Any(Abs(z) >= out.notable)) return;
     const Rarity rarity = family().RarityOf(block, view);
     const LaneMask far = told & rarity.far;
@@ -131,6 +141,13 @@ class LaneModel : public TableModel<LaneTable<Block>> {
       Put(interval.lower, left, out.lower + first);
       Put(interval.upper, left, out.upper + first);
       Put(WideLanes{}, left, out.rate + first);
+    }
+  }
+  OUTLIER_INLINE static void TellReady(LaneMask ready, int64_t left, bool* out) {
+    if (left >= kLanes && !Any(~ready)) [[likely]] {
+      std::memset(out, true, kLanes);
+    } else {
+      for (int lane = 0; lane < kLanes && lane < left; ++lane) out[lane] = ready[lane] != 0;
     }
   }
   OUTLIER_INLINE static void Put(const WideLanes& values, int64_t left, double* out) {

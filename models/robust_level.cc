@@ -117,12 +117,15 @@ class RobustLevel final : public LaneModel<RobustLevel, Block> {
     const LaneMask life = (b->hold > 0.0f) & (b->hold < forgive_);
     const Lanes calm_below = Max((life ? Max(below, -extreme) : below) * range_keeps_, -error);
     const Lanes calm_above = Max((life ? Max(above, extreme) : above) * range_keeps_, error);
-    b->below = settling ? -error : excursion ? below : calm_below;
-    b->above = settling ? error : excursion ? above : calm_above;
+    b->below = settling ? -error : excursion ? below : WithoutDust(calm_below);
+    b->above = settling ? error : excursion ? above : WithoutDust(calm_above);
     const LaneMask further = (b->hold == 0.0f) | (Abs(error) > Abs(extreme));
     b->extreme = Where(excursion, further ? error : extreme);
     b->hold = Where(excursion, b->hold + 1.0f);
   }
+
+  // The range of a series that became flat fades for ever, and arithmetic on denormal numbers is slow.
+  OUTLIER_INLINE static Lanes WithoutDust(Lanes reach) { return Where(Abs(reach) >= kLeastScale, reach); }
 
   void Begin(int lane, double x, Block* b) const {
     b->age[lane] = 1.0f;

@@ -14,13 +14,13 @@ class SeriesModel : public Base {
  public:
   using Base::Base;
   void Score(const Values& x, const SeriesMask& mask, Assessment* out) const final {
-    for (int64_t i = 0; i < this->series(); ++i) static_cast<const Family&>(*this).ScoreOne(i, x, mask, out);
+    for (int64_t i = 0, all = this->series(); i < all; ++i) static_cast<const Family&>(*this).ScoreOne(i, x, mask, out);
   }
   void Update(const Values& x, const SeriesMask& mask) final {
-    for (int64_t i = 0; i < this->series(); ++i) static_cast<Family&>(*this).UpdateOne(i, x, mask);
+    for (int64_t i = 0, all = this->series(); i < all; ++i) static_cast<Family&>(*this).UpdateOne(i, x, mask);
   }
   void Step(const Values& x, const SeriesMask& mask, Assessment* out) final {
-    for (int64_t i = 0; i < this->series(); ++i) static_cast<Family&>(*this).StepOne(i, x, mask, out);
+    for (int64_t i = 0, all = this->series(); i < all; ++i) static_cast<Family&>(*this).StepOne(i, x, mask, out);
   }
 
  private:

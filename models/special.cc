@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "models/lanes.h"
+
 namespace outlier::models {
 namespace {
 
@@ -38,6 +40,20 @@ double BetaFraction(double a, double b, double x) {
 }
 
 }  // namespace
+
+void LogOfOnePlus(std::span<const double> x, double times, double* out) {
+  const auto of = [times](LanePair v) -> LanePair {
+    const LanePair u = v > 0.0 ? v * times : LanePair{};
+    return Log(1.0 + u) + (u - u);
+  };
+  size_t i = 0;
+  for (; i + 2 <= x.size(); i += 2) {
+    const LanePair y = of(LanePair{x[i], x[i + 1]});
+    out[i] = y[0];
+    out[i + 1] = y[1];
+  }
+  if (i < x.size()) out[i] = of(LanePair{x[i], 0.0})[0];
+}
 
 double NormalTwoSidedTail(double a) { return std::erfc(a * M_SQRT1_2); }
 

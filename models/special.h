@@ -1,8 +1,11 @@
 // Special functions the tail probabilities are made of. Pure, no allocation, finite for every argument in range.
 #pragma once
+#include <span>
 
 namespace outlier::models {
 
+// ln(1 + times x) of each x > 0, else 0; of an infinity, not a number. times > 0. Within 5e-16 of it or of 1, whichever is more.
+void LogOfOnePlus(std::span<const double> x, double times, double* out);
 // P(|N(0,1)| > a), a >= 0.
 double NormalTwoSidedTail(double a);
 // x with P(N(0,1) > x) = p, p in (0, 1). Acklam (2003) rational start and one Halley step; relative error < 1e-9.

@@ -1,6 +1,8 @@
 // Closed forms against integration, and what is learned. Whether probabilities mean what they say: calibration_test.cc.
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "models/special.h"
 #include "models/tail.h"
 #include "tests/models/world.h"
@@ -24,6 +26,27 @@ TEST(Special, NormalTailEqualsItsIntegralAndQuantileInvertsIt) {
   for (const double p : {1e-200, 1e-12, 1e-3, 0.02, 0.3, 0.5, 0.9}) {
     EXPECT_NEAR(0.5 * std::erfc(NormalUpperQuantile(p) * M_SQRT1_2) / p, 1.0, 1e-6) << p;
   }
+}
+
+TEST(Special, LogarithmsOfManyAtOnceAreThoseOfOneByOne) {
+  std::vector<double> x;
+  for (double v = 1e-12; v < 1e12; v *= 1.0037) x.push_back(v);
+  for (int n = 0; n < 4000; ++n) x.push_back(n * 1e-3);
+  x.push_back(-1.0);
+  x.push_back(1e300);
+  if (x.size() % 2 == 0) x.push_back(7.0);  // the last one is alone
+  std::vector<double> out(x.size());
+  for (const double times : {1.0, 0.1, 20.0}) {
+    LogOfOnePlus(x, times, out.data());
+    for (size_t i = 0; i < x.size(); ++i) {
+      const double lawful = x[i] > 0 ? std::log1p(x[i] * times) : 0.0;
+      ASSERT_NEAR(out[i], lawful, 5e-16 * std::max(1.0, lawful)) << x[i];
+    }
+  }
+  const double odd[] = {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN(), 1.0};
+  LogOfOnePlus(odd, 1.0, out.data());
+  EXPECT_FALSE(std::isfinite(out[0]));
+  EXPECT_FALSE(std::isfinite(out[1]) && out[1] != 0.0);
 }
 
 TEST(Special, IncompleteBetaEqualsItsIntegral) {

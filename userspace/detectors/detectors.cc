@@ -1,9 +1,12 @@
 #include "userspace/detectors/detectors.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstring>
 #include <utility>
 
+#include "models/lanes.h"
 #include "userspace/base/archive.h"
 
 namespace outlier {
@@ -96,6 +99,8 @@ void Detectors::Resize(int count) {
   presence_.tail(count - old).setZero();
   transformed_.setZero(count);
   assessment_.Resize(count);
+  always_.setConstant(count, true);
+  notable_.reserve(count);
   for (Watch& watch : watches_) watch.model->Resize(count);
 }
 
@@ -132,7 +137,10 @@ void Detectors::ScoreAndUpdate(const FeatureTick& tick, ScoreTick* out) {
   transformed_feature_ = -1;
   warm_ = presence_ >= warm_up_ticks_;
   for (size_t w = 0; w < watches_.size(); ++w) Run(watches_[w], tick, &out->detectors[w]);
-  for (int slot = 0; slot < count; ++slot) presence_(slot) += tick.present.row(slot).any();
+  // One feature after the other, as they lie.
+  any_.setConstant(count, false);
+  for (Eigen::Index f = 0; f < tick.present.cols(); ++f) any_ = any_ || tick.present.col(f);
+  presence_ += any_.cast<double>();
 }
 
 void Detectors::Run(Watch& watch, const FeatureTick& tick, DetectorScores* out) {
@@ -146,7 +154,8 @@ void Detectors::Run(Watch& watch, const FeatureTick& tick, DetectorScores* out) 
   }
   // The models of one feature follow one another and mostly see it on the same scale.
   const Transform& transform = watch.prior.transform;
-  if (watch.feature != transformed_feature_ || transform != transformed_by_) {
+  const bool nobody = std::memchr(present.data(), true, present.size()) == nullptr;  // has it: what stands there does not matter
+  if (!nobody && (watch.feature != transformed_feature_ || transform != transformed_by_)) {
     transform.Forward(tick.values.col(watch.feature), seconds, &transformed_);
     transformed_feature_ = watch.feature;
     transformed_by_ = transform;
@@ -164,22 +173,53 @@ void Detectors::Judge(Watch& watch, const models::Values& x, const models::Serie
   }
   out->ready.resize(slots());
   const bool fact = watch.prior.warm_up_share == 0.0;
-  const bool *ready = a.ready.data(), *warm = warm_.data();
-  float* z = out->z.data();
-  bool notable = false;
-  for (int slot = 0; slot < slots(); ++slot) {
-    out->ready.data()[slot] = ready[slot] & (fact | warm[slot]);
-    z[slot] = out->ready.data()[slot] ? static_cast<float>(a.z.data()[slot]) : 0.0f;
-    notable |= std::abs(z[slot]) >= static_cast<float>(kNotable);
-  }
-  for (int slot = 0; notable && slot < slots(); ++slot) {
-    if (std::abs(z[slot]) < static_cast<float>(kNotable)) continue;
+  const bool* warm = fact ? always_.data() : warm_.data();
+  notable_.clear();
+  Tell(warm, out);
+  for (const int slot : notable_) {
     out->tail_probability(slot) = a.tail_probability(slot);
     out->rate(slot) = a.rate(slot);
     out->expected(slot) = transform.Inverse(a.expected(slot), seconds);
     out->lower(slot) = transform.Inverse(a.lower(slot), seconds);
     out->upper(slot) = transform.Inverse(a.upper(slot), seconds);
   }
+}
+
+// z and ready, four slots at a time, where four are alike; notes those that are notable.
+void Detectors::Tell(const bool* warm, DetectorScores* out) {
+  using models::kLanes;
+  constexpr auto kNotableZ = static_cast<float>(kNotable);
+  constexpr bool kAll[kLanes] = {true, true, true, true};
+  const double* z = assessment_.z.data();
+  const bool* ready = assessment_.ready.data();
+  bool* ready_out = out->ready.data();
+  float* z_out = out->z.data();
+  const int count = slots(), fours = count - count % kLanes;
+  const auto tell_one = [&](int slot) {
+    ready_out[slot] = ready[slot] && warm[slot];
+    z_out[slot] = ready_out[slot] ? static_cast<float>(z[slot]) : 0.0f;
+    if (std::abs(z_out[slot]) >= kNotableZ) notable_.push_back(slot);
+  };
+  for (int slot = 0; slot < fours; slot += kLanes) {
+    uint32_t is_ready, is_warm;
+    std::memcpy(&is_ready, ready + slot, sizeof is_ready);
+    std::memcpy(&is_warm, warm + slot, sizeof is_warm);
+    const uint32_t told = is_ready & is_warm;
+    if (told != 0 && told != std::bit_cast<uint32_t>(kAll)) {
+      for (int lane = 0; lane < kLanes; ++lane) tell_one(slot + lane);
+      continue;
+    }
+    models::Lanes four{};
+    if (told != 0) four = models::Narrow(models::LanePair{z[slot], z[slot + 1]}, models::LanePair{z[slot + 2], z[slot + 3]});
+    std::memcpy(ready_out + slot, &told, sizeof told);
+    std::memcpy(z_out + slot, &four, sizeof four);
+    const models::LaneMask notable = models::Abs(four) >= kNotableZ;
+    if (!models::Any(notable)) continue;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      if (notable[lane] != 0) notable_.push_back(slot + lane);
+    }
+  }
+  for (int slot = fours; slot < count; ++slot) tell_one(slot);
 }
 
 void Detectors::Save(std::string* out) const {
@@ -223,6 +263,8 @@ bool Detectors::Load(std::string_view bytes, std::vector<int>* saved_as) {
   if (saved_as != nullptr) *saved_as = std::move(from);
   loaded.transformed_.setZero(loaded.presence_.size());
   assessment_.Resize(loaded.presence_.size());
+  always_.setConstant(loaded.presence_.size(), true);
+  notable_.reserve(loaded.presence_.size());
   watches_ = std::move(loaded.watches_);
   presence_.swap(loaded.presence_);
   wall_time_ns_ = loaded.wall_time_ns_;

@@ -62,6 +62,7 @@ class Detectors {
   void FollowClock(int64_t wall_time_ns);
   void Run(Watch& watch, const FeatureTick& tick, DetectorScores* out);
   void Judge(Watch& watch, const models::Values& x, const models::SeriesMask& mask, double seconds, DetectorScores* out);
+  void Tell(const bool* warm, DetectorScores* out);
 
   config::v1::Config config_;
   std::vector<FeatureSpec> specs_;
@@ -71,6 +72,8 @@ class Detectors {
   double behind_ = 0;           // ticks that the clock of the wall is ahead of the models'
   Eigen::ArrayXd presence_;     // ticks in which the slot had any feature
   Eigen::Array<bool, Eigen::Dynamic, 1> warm_;  // scratch: that was long enough
+  Eigen::Array<bool, Eigen::Dynamic, 1> always_, any_;  // scratch: true; any feature is present
+  std::vector<int> notable_;    // scratch: slots where one detector's |z| is notable
   models::Assessment assessment_;  // scratch: one detector's of this tick
   // Scratch: one feature of this tick, -1 = none yet, on one scale.
   Eigen::ArrayXd transformed_;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "models/special.h"
+
 namespace outlier {
 namespace {
 
@@ -101,7 +103,7 @@ SignalPrior OfKind(const FeatureSpec& spec, std::string_view model) {
 void Transform::Forward(const Eigen::Ref<const Eigen::ArrayXd>& x, double seconds, Eigen::ArrayXd* out) const {
   switch (law) {
     case Law::kIdentity: *out = x; return;
-    case Law::kLog: *out = x.unaryExpr([of_knee = 1.0 / knee](double v) { return v > 0.0 ? std::log1p(v * of_knee) : 0.0; }); return;
+    case Law::kLog: models::LogOfOnePlus({x.data(), static_cast<size_t>(x.size())}, 1.0 / knee, out->data()); return;
     case Law::kSqrt: *out = x.max(0.0).sqrt(); return;
     case Law::kPerTick: *out = x.max(0.0) * seconds; return;
   }
