@@ -1,6 +1,5 @@
 // What of a workload departs at one tick, how rare that is, and what of it may be told.
 #include <algorithm>
-#include <limits>
 
 #include "userspace/incidents/incidents.h"
 
@@ -33,10 +32,17 @@ void Incidents::LeaveOutWarmUp(Slot slot, const WorkloadTick& tick, const ScoreT
   });
 }
 
-Incidents::Departure Incidents::DepartureOf(Slot slot, const WorkloadTick& tick, const ScoreTick& scores) {
-  Departure departure;
+void Incidents::FindDeparture(Slot slot, const WorkloadTick& tick, const ScoreTick& scores) {
+  Departure& departure = departures_[slot];
+  if (departure.departs) departure = {};
+  if (evidence_.Silent(static_cast<int>(slot))) {  // as nearly all are: what the rest would do
+    scores_[slot] = 0;
+    disturbance_.Rest(slot);
+    recurrences_.Rest(slot, watched_ns_);
+    return;
+  }
+  departure.departs = true;
   bool taken = false;
-  departure.per_week = std::numeric_limits<double>::infinity();
   departure.strengths = evidence_.Of(static_cast<int>(slot), scores, IgnoredBy(slot));
   LeaveOutWarmUp(slot, tick, scores, &departure.strengths);
   if (!departure.strengths.empty()) {
@@ -57,7 +63,6 @@ Incidents::Departure Incidents::DepartureOf(Slot slot, const WorkloadTick& tick,
   if (departure.strength > 0) {
     departure.per_week = recurrences_.PerWeek(slot, departure.groups, Tellable(slot, departure, scores), watched_ns_);
   }
-  return departure;
 }
 
 // What may open an incident. Of a workload that is not known yet: failures, latencies and steady growth, which need no day to be

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <type_traits>
 
 namespace outlier {
@@ -105,10 +106,20 @@ void Evidence::Append(const FeatureTick& tick, const ScoreTick& scores) {
     }
   }
   for (int d = 0; d < static_cast<int>(scores.detectors.size()); ++d) {
-    const float* z = scores.detectors[d].z.data();
-    uint8_t* runs = runs_[d].data();
-    for (Eigen::Index slot = 0; slot < slots; ++slot) {
-      if (runs[slot] != 0 || std::abs(z[slot]) >= kRuns) Append(d, slot, z[slot], tick.present(slot, scores.detectors[d].feature));
+    const Eigen::ArrayXf& z = scores.detectors[d].z;
+    const uint8_t* runs = runs_[d].data();
+    // Where nothing runs and nothing begins there is nothing to do: eight slots at a time.
+    constexpr Eigen::Index kTogether = 8;
+    for (Eigen::Index begin = 0; begin < slots; begin += kTogether) {
+      const Eigen::Index end = std::min(begin + kTogether, slots);
+      if (end - begin == kTogether) {
+        uint64_t running;
+        std::memcpy(&running, runs + begin, sizeof running);
+        if (running == 0 && z.segment<kTogether>(begin).abs().maxCoeff() < kRuns) continue;
+      }
+      for (Eigen::Index slot = begin; slot < end; ++slot) {
+        if (runs[slot] != 0 || std::abs(z(slot)) >= kRuns) Append(d, slot, z(slot), tick.present(slot, scores.detectors[d].feature));
+      }
     }
   }
 }

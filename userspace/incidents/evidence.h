@@ -52,6 +52,8 @@ class Evidence {
   void Append(const FeatureTick& tick, const ScoreTick& scores);
   // After a state was read that a build with other detectors may have written: `saved_as` as Detectors::Load gives it.
   void Rearrange(std::span<const int> saved_as);
+  // Whether none of the slot's detectors has anything notable to say now.
+  bool Silent(int slot) const { return first_noticed_[slot] < 0; }
   // Of one slot, now: every detector with a strength > 0 and a feature that is not ignored, strongest first.
   std::vector<Strength> Of(int slot, const ScoreTick& scores, const std::vector<bool>& ignored) const;
   GroupStrengths Groups(std::span<const Strength> strengths, const ScoreTick& scores) const;

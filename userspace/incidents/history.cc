@@ -1,6 +1,8 @@
 #include "userspace/incidents/history.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 namespace outlier {
@@ -17,8 +19,18 @@ void History::Append(const FeatureTick& tick, uint64_t boot_time_ns, int64_t wal
       if (slot < values.rows()) values.row(slot).setConstant(kAbsent);
     }
   }
-  // A NaN means absent, so a value is one only where it is present; an absent value is 0.
-  ring_[next_] = tick.values.cast<float>() + tick.present.select(Eigen::ArrayXXf::Zero(tick.values.rows(), tick.values.cols()), kAbsent);
+  Eigen::ArrayXXf& values = ring_[next_];
+  values = tick.values.cast<float>();
+  // Eight flags at a time, since nearly all of a feature are alike.
+  constexpr Eigen::Index kFlags = 8;
+  constexpr bool kAll[kFlags] = {true, true, true, true, true, true, true, true};
+  const Eigen::Index cells = values.size();
+  const bool* present = tick.present.data();
+  for (Eigen::Index begin = 0; begin < cells; begin += kFlags) {
+    const Eigen::Index end = std::min(begin + kFlags, cells);
+    if (end - begin == kFlags && std::memcmp(present + begin, kAll, kFlags) == 0) continue;
+    for (Eigen::Index cell = begin; cell < end; ++cell) values.data()[cell] = present[cell] ? values.data()[cell] : kAbsent;
+  }
   next_ = (next_ + 1) % kTicks;
   times_.push_back(boot_time_ns);
   walls_.push_back(wall_time_ns);

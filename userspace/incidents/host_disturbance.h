@@ -26,6 +26,8 @@ class HostDisturbance {
   std::optional<v1::Contribution> Interruption(const WorkloadTick& tick);
   // How one workload departs now; `now_ns` is what was watched so far. `known`: for a day.
   void Observe(Slot slot, const GroupStrengths& groups, bool known, uint64_t now_ns);
+  // The same of one that does not depart at all.
+  void Rest(Slot slot) { departing_[slot].now = 0; }
   // The workloads that departed as this one does and began about when it did, if they are too many for chance; else none.
   std::vector<Slot> Together(Slot slot, bool known, uint64_t now_ns) const;
   static v1::Contribution Of(int together);

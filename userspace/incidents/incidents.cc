@@ -93,15 +93,19 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
   for (const RestartFact& fact : tick.restarts) facts[fact.slot].push_back(&fact);
   const std::vector<const RestartFact*> none;
   double rarest = std::numeric_limits<double>::infinity();
+  size_t active = 0;
   for (Slot slot = 0; slot < slots; ++slot) {
+    // Two flags of a large record each: far ahead, so that the waits coincide.
+    constexpr Slot kAhead = 16;
+    if (slot + kAhead < slots) __builtin_prefetch(&tick.totals[slot + kAhead]);
+    active += tick.totals[slot].observed ? 1 : 0;
     if (tick.totals[slot].born) Begin(slot, tick, &changes);
-    departures_[slot] = DepartureOf(slot, tick, scores);
+    FindDeparture(slot, tick, scores);
     rarest = std::min(rarest, departures_[slot].per_week);
     warm_[slot] = std::any_of(scores.detectors.begin(), scores.detectors.end(), [&](const DetectorScores& d) {
       return features_[d.feature].kind == FeatureKind::kBytes && d.ready(slot);
     });
   }
-  const auto active = static_cast<size_t>(std::count_if(tick.totals.begin(), tick.totals.end(), [](const WorkloadTotals& t) { return t.observed; }));
   disturbance_.SetWorkloads(active);
   std::optional<v1::Contribution> disturbed = disturbance_.Interruption(tick);
   double disturbed_per_week = 0;  // of a clock: a fact
@@ -116,7 +120,7 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
       if (open->second.incident.state() == v1::Incident::RESOLVED) open_.erase(open);
       continue;
     }
-    const bool told = !IgnoredBy(slot)[restarts_feature_] && std::any_of(own_facts.begin(), own_facts.end(), [](const auto* f) { return f->told; });
+    const bool told = !own_facts.empty() && !IgnoredBy(slot)[restarts_feature_] && std::any_of(own_facts.begin(), own_facts.end(), [](const auto* f) { return f->told; });
     const bool departs = departure.per_week <= config_.budgets().false_alarms_per_week();
     std::vector<Slot> together;
     if (departs && !told) together = disturbance_.Together(slot, Known(slot), watched_ns_);

@@ -3,6 +3,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <span>
 #include <string>
@@ -55,11 +56,12 @@ class Incidents {
     std::vector<Strength> strengths;
     GroupStrengths groups;
     double strength = 0;   // combined
+    double per_week = std::numeric_limits<double>::infinity();  // recurrences of what may be told
     bool agree = false;    // two kinds of signal depart
-    double per_week = 0;   // recurrences of what may be told; infinite where nothing may
+    bool departs = false;  // something is notable: else all of this is as it was made
   };
   bool Known(Slot slot) const { return recurrences_.Known(slot, watched_ns_); }
-  Departure DepartureOf(Slot slot, const WorkloadTick& tick, const ScoreTick& scores);
+  void FindDeparture(Slot slot, const WorkloadTick& tick, const ScoreTick& scores);
   void LeaveOutWarmUp(Slot slot, const WorkloadTick& tick, const ScoreTick& scores, std::vector<Strength>* strengths) const;
   std::array<bool, 2 * kEvidenceGroups> Tellable(Slot slot, const Departure& departure, const ScoreTick& scores) const;
   void Remember(std::span<const Strength> strengths, const FeatureTick& features, const ScoreTick& scores, OpenIncident* open);

@@ -126,7 +126,11 @@ void Recurrences::Observe(size_t slot, const GroupStrengths& now, bool agree, ui
     kind->peak = std::max(kind->peak, Mark(Led(now, i)));
     CountFirst(*kind, 1.0);
   }
-  for (Excursions& kind : own.kinds) {
+  Rest(slot, now_ns);
+}
+
+void Recurrences::Rest(size_t slot, uint64_t now_ns) {
+  for (Excursions& kind : slots_[slot].kinds) {
     if (kind.since_ns != 0 && kind.last_ns + kGapNs <= now_ns) End(&kind);
   }
 }

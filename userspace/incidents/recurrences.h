@@ -55,6 +55,8 @@ class Recurrences {
   bool Known(size_t slot, uint64_t now_ns) const { return slots_[slot].Known(now_ns); }
   // Departures of one slot at one tick, `now_ns` of any clock that only ascends. `agree`: two kinds of signal depart together.
   void Observe(size_t slot, const GroupStrengths& now, bool agree, uint64_t now_ns);
+  // The same of a slot that does not depart at all.
+  void Rest(size_t slot, uint64_t now_ns);
   // Of the rarest of these departures; `counts(index)` false leaves one out. Infinite where nothing departs. After Observe.
   double PerWeek(size_t slot, const GroupStrengths& now, const std::array<bool, 2 * kEvidenceGroups>& counts, uint64_t now_ns) const;
   // What a person's word has multiplied that by: the most of what departs now. At least 1.
