@@ -24,7 +24,7 @@ constexpr double kAnchorSeconds = 600.0;   // half-life of the level before the 
 constexpr double kHolds = 4.0;             // |z| from which that level stands still
 constexpr double kMargin = 0.25;           // of the range before the window: teeth are not all alike
 constexpr double kMostValue = 1e100;
-constexpr double kNothing = 1e-250;        // what fades ends here: denormal numbers take a hundred times as long
+constexpr double kNothing = 1e-250;        // what fades ends here: arithmetic on denormal numbers is slow
 
 struct Growth {
   double amount = 0.0;  // over the window, signed

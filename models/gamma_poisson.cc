@@ -17,7 +17,7 @@ constexpr double kInside = 2.5758293035489004;  // |z| of a 1-in-100 value
 constexpr double kExcursion = 4.0;       // z from which a count is under suspicion
 constexpr double kForgiveSeconds = 10.0; // an excursion shorter than this that ended was life
 constexpr double kDispersionWeight = 30.0;  // ticks that phi = 1 is worth at the start
-constexpr double kNothing = 1e-100;      // what fades ends here: denormal numbers take a hundred times as long
+constexpr double kNothing = 1e-100;      // what fades ends here: arithmetic on denormal numbers is slow
 constexpr double kMostDispersed = 1e6;   // of one count
 constexpr double kRelearnWeight = 60.0;  // seconds of belief in a rate that was accepted after a long hold
 

@@ -124,7 +124,7 @@ class RobustLevel final : public LaneModel<RobustLevel, Block> {
     b->hold = Where(excursion, b->hold + 1.0f);
   }
 
-  // The range of a series that became flat fades for ever, and denormal numbers take a hundred times as long.
+  // The range of a series that became flat fades for ever, and arithmetic on denormal numbers is slow.
   OUTLIER_INLINE static Lanes WithoutDust(Lanes reach) { return Where(Abs(reach) >= kLeastScale, reach); }
 
   void Begin(int lane, double x, Block* b) const {
