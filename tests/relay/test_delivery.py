@@ -1,72 +1,22 @@
-"""outlier-relay from a source's journal to each real server and each vendor's stand-in: one incident opens, gets worse, resolves."""
+"""outlier-relay from a source's journal to each real server: one incident opens, gets worse, resolves. Vendors: test_vendors.py."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import Incident, Json, Relay, Source
+from programs import Incident, Json, Street
 from saas.client import Saas
 from saas.fixtures import saas, saas_server  # noqa: F401
 from servers.alertmanager import Alertmanager
 from servers.base import wait_for
-from servers.cloudwatch import CloudWatch
 from servers.collector import Collector
 from servers.elasticsearch import Elasticsearch
 from servers.opensearch import OpenSearch
 from servers.prometheus import Prometheus
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Iterator[Source]:
-    source = Source(tmp_path / "source").start()
-    yield source
-    source.stop()
-
-
-@dataclass
-class Street:
-    """One source and one relay."""
-
-    source: Source
-    folder: Path
-    relay: Relay | None = None
-
-    def carry(self, *sinks: Json, extra: Json | None = None) -> Relay:
-        self.relay = Relay(self.folder / "relay", [self.source], sinks, extra)
-        return self.relay
-
-    def key_file(self, name: str, content: str) -> str:
-        file = self.folder / name
-        file.write_text(content + "\n")
-        file.chmod(0o600)
-        return str(file)
-
-    def story(self) -> Incident:
-        """An incident that opens as MAJOR, becomes CRITICAL and resolves; each told to the end before the next."""
-        assert self.relay is not None
-        incident = Incident("story-1")
-        for kind in ("OPENED", "UPDATED", "RESOLVED"):
-            if kind == "UPDATED":
-                incident.severity, incident.score = "CRITICAL", 91.0
-            sequence = self.source.append(incident.change(kind))
-            for sink in self.relay.configuration["sinks"]:
-                self.relay.wait_until_delivered(sink["name"], sequence)
-            wait_for("nothing under way", lambda: all(s["state"] == "DELIVERING" for s in self.relay.ctl_json("sinks")))
-        return incident
-
-
-@pytest.fixture
-def street(source: Source, tmp_path: Path) -> Iterator[Street]:
-    street = Street(source, tmp_path)
-    yield street
-    if street.relay is not None:
-        street.relay.stop()
 
 
 def search_sink(server: Elasticsearch | OpenSearch, street: Street, namespace: str) -> Json:
@@ -162,41 +112,6 @@ def test_prometheus_scrapes_and_receives_what_is_open(street: Street, tmp_path: 
         assert text.rstrip().endswith("# EOF")
     finally:
         with_writes.close()
-
-
-@dataclass(frozen=True)
-class Vendor:
-    name: str  # of the stand-in
-    sink: Callable[[Saas, Street], Json]
-    told: Callable[[Saas], list[str]]  # what the vendor was told, in order
-
-
-def words(vendor: str, path: Callable[[Any], str]) -> Callable[[Saas], list[str]]:
-    return lambda server: [path(body) for body in server.accepted(vendor)]
-
-
-VENDORS = [
-    Vendor("pagerduty", lambda s, st: {"pagerduty": {"routing_key_file": st.key_file("pd", s.key("pagerduty")), "url": s.url("pagerduty")}},
-           words("pagerduty", lambda body: body["event_action"])),
-    Vendor("victorops", lambda s, st: {"splunk_on_call": {"api_key_file": st.key_file("vo", s.key("victorops").split("/")[0]), "routing_key": "ops", "url": s.url("victorops")}},
-           words("victorops", lambda body: body["message_type"])),
-    Vendor("slack", lambda s, st: {"slack": {"webhook_url_file": st.key_file("slack", s.url("slack", s.key("slack") if s.key("slack").startswith("/") else f"/services/{s.key('slack')}"))}},
-           words("slack", lambda body: "message")),
-    Vendor("datadog", lambda s, st: {"datadog": {"api_key_file": st.key_file("dd", s.key("datadog")), "events_url": s.url("datadog"), "metrics_url": s.url("datadog")}},
-           words("datadog", lambda body: body["data"]["attributes"]["attributes"]["status"])),
-    Vendor("new_relic", lambda s, st: {"new_relic": {"account_id": "1234567", "license_key_file": st.key_file("nr", s.key("new_relic")), "url": s.url("new_relic")}},
-           words("new_relic", lambda body: "event")),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("vendor", VENDORS, ids=lambda vendor: vendor.name)
-def test_a_vendor_is_told_the_whole_story_as_its_contract_wants_it(street: Street, saas: Saas, vendor: Vendor) -> None:  # noqa: F811
-    street.carry({"name": vendor.name, **vendor.sink(saas, street)}).start()
-    wait_for("connected", lambda: street.relay is not None and street.relay.sink(vendor.name)["sources"][0]["connected"])
-    street.story()
-    wait_for("three requests", lambda: saas.count(vendor.name) >= 2)
-    assert saas.violations(vendor.name) == []
-    assert vendor.told(saas)
 
 
 def test_a_relay_stops_within_two_seconds_while_a_sink_hangs(street: Street, saas: Saas) -> None:  # noqa: F811

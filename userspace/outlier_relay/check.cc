@@ -60,7 +60,7 @@ absl::Status CheckSource(const std::string& address, const config::v1::SourceTls
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
   v1::Status status;
   const grpc::Status answer = v1::OutlierFeed::NewStub(*channel)->GetStatus(&context, {}, &status);
-  if (!answer.ok()) return absl::UnavailableError(fmt::format("does not answer: {}", Printable(answer.error_message(), 300)));
+  if (!answer.ok()) return absl::UnavailableError(fmt::format("does not answer: {}", Printable(WhyNot(answer, address, tls), 300)));
   *words = fmt::format("outlierd {} on {}, {} changes, {} incidents open", Printable(status.version(), 40), Printable(status.source().host_name(), 200), status.last_sequence(),
                        status.open_incidents());
   return absl::OkStatus();
