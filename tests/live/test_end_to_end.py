@@ -34,7 +34,7 @@ def street(ground: Ground) -> Iterator[WholeStreet]:
         pytest.skip("outlier-relay is not built")
     for kind in (Elasticsearch, Alertmanager, Collector):
         obtain(kind)
-    street = WholeStreet(ground.folder / "street", f"detection.warm_up={WARM_UP}s")
+    street = WholeStreet(ground.folder / "street", f"detection.warm_up={WARM_UP}s", quick=True)
     try:
         if street.daemon.status()["mode"] != "ebpf":
             pytest.skip(f"the daemon runs without BPF here: {street.daemon.status()['messages']}")
@@ -64,7 +64,7 @@ def test_a_burn_is_searchable_alerted_and_in_the_collectors_file_as_the_same_inc
     wait_for("in the collector's file", lambda: "outlier.incident.opened" in street.events(incident), timeout=60)
     assert wait_for("in the index of what is current", lambda: street.state_in_search(incident), timeout=60) == "OPEN"
     assert alert["labels"]["workload"] == "far-burner"
-    assert alert["labels"]["incident"] == f"{opened.incident['source']['feed_id']}:{incident}"
+    assert alert["labels"]["incident"] == f"outlier/{opened.incident['source']['feed_id']}:{incident}"
 
     burner.order("healthy")
     wait_for("it is over at its source", lambda: change("RESOLVED"), timeout=RESOLVED_WITHIN)

@@ -113,10 +113,11 @@ class SearchEye:
 class WholeStreet:
     """Start in the main thread. `settings` are outlierd's."""
 
-    def __init__(self, folder: Path, *settings: str) -> None:
+    def __init__(self, folder: Path, *settings: str, quick: bool = False) -> None:
+        """`quick`: Elasticsearch starts sooner and works slower."""
         self.folder = folder
         self.daemon = Daemon(folder / "outlierd", *settings).start()
-        self.elasticsearch, self.alertmanager, self.collector = Elasticsearch(quick=False), Alertmanager(), Collector()
+        self.elasticsearch, self.alertmanager, self.collector = Elasticsearch(quick=quick), Alertmanager(), Collector()
         self._servers = (self.elasticsearch, self.alertmanager, self.collector)
         self.relay: Relay | None = None
         self.eye: SearchEye | None = None
