@@ -13,7 +13,7 @@ from saas.client import Saas
 from saas.fixtures import saas, saas_server  # noqa: F401
 from servers.alertmanager import Alertmanager
 from servers.base import wait_for
-from servers.collector import Collector
+from servers.collector import Collector, attributes
 from servers.elasticsearch import Elasticsearch
 from servers.opensearch import OpenSearch
 from servers.prometheus import Prometheus
@@ -29,7 +29,7 @@ def search_sink(server: Elasticsearch | OpenSearch, street: Street, namespace: s
 
 
 def test_a_search_engine_holds_every_change_once_and_the_current_state(street: Street, search: Any, unique: str) -> None:
-    relay = street.carry(search_sink(search, street, unique))
+    relay = street.carry(search_sink(search, street, unique), extra={"labels": [f"env={unique}", "a.b=c"]})
     done = relay.run("setup", "search")
     assert done.returncode == 0, done.stderr
     again = relay.run("setup", "search")
@@ -42,6 +42,7 @@ def test_a_search_engine_holds_every_change_once_and_the_current_state(street: S
     current = [hit for hit in search.documents("outlier-incidents") if hit["_id"].startswith(street.source.feed_id)]
     assert [hit["_source"]["outlier"]["incident"]["state"] for hit in current] == ["RESOLVED"]
     assert current[0]["_source"]["outlier"]["incident"]["severity"] == "CRITICAL"
+    assert len(search.documents(f"logs-outlier.change-{unique}", {"term": {"labels.env": unique}})) == 3, "labels of relay.yaml can be searched for"
 
 
 def test_samples_of_a_troubled_workload_become_documents(street: Street, search: Any, unique: str) -> None:
@@ -68,15 +69,16 @@ def test_samples_of_a_troubled_workload_become_documents(street: Street, search:
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_the_collector_receives_every_change_as_an_event(street: Street, collector: Collector, protocol: str) -> None:
     endpoint = collector.rest.url if protocol == "http" else f"http://{collector.grpc_target}"
-    street.carry({"name": "otel", "otlp": {"endpoint": endpoint, "protocol": protocol}}).start()
+    street.carry({"name": "otel", "otlp": {"endpoint": endpoint, "protocol": protocol}}, extra={"labels": ["env=test"]}).start()
     before = len(collector.log_records())
     street.story()
     records = wait_for("records in the collector's file", lambda: (all_records := collector.log_records()[before:]) and len(all_records) >= 3 and all_records)
     assert [record.get("eventName") for record in records] == ["outlier.incident.opened", "outlier.incident.updated", "outlier.incident.resolved"]
+    assert [attributes(record["resource"])["env"] for record in records] == ["test"] * 3
 
 
 def test_alertmanager_holds_the_alert_while_it_is_open_and_not_after(street: Street, alertmanager: Alertmanager) -> None:
-    relay = street.carry({"name": "am", "alertmanager": {"urls": [alertmanager.rest.url]}}).start()
+    relay = street.carry({"name": "am", "alertmanager": {"urls": [alertmanager.rest.url]}}, extra={"labels": ["env=test"]}).start()
     incident = Incident("am-" + street.source.feed_id[:8])
 
     def held() -> list[Json]:
@@ -85,7 +87,7 @@ def test_alertmanager_holds_the_alert_while_it_is_open_and_not_after(street: Str
     wait_for("caught up", lambda: relay.sink("am")["sources"][0]["connected"])
     street.source.append(incident.change("OPENED"))
     alerts = wait_for("alert", held)
-    assert len(alerts) == 1
+    assert [alert["labels"]["env"] for alert in alerts] == ["test"]
     incident.severity, incident.score = "CRITICAL", 91.0
     relay.wait_until_delivered("am", street.source.append(incident.change("UPDATED")))
     wait_for("one alert still", lambda: len(held()) == 1)

@@ -79,7 +79,7 @@ def declared_columns() -> dict[str, str]:
 
 def carry(street: Street, vendor: Vendor, server: Saas) -> Relay:
     sink = {"name": "sink", **sink_of(vendor.name, server, street.key_file), "delivery": QUICK}
-    relay = street.carry(sink, extra={"labels": ["env=test"]}).start()
+    relay = street.carry(sink, extra={"labels": ["env=the-label-of-relay-yaml"]}).start()
     street.connected()
     return relay
 
@@ -103,6 +103,7 @@ def test_a_vendor_is_told_the_whole_story_in_its_own_words_and_as_its_contract_w
             assert len(vendor.open_now(saas.state(vendor.name))) == (0 if kind == "RESOLVED" else 1), kind
     wait_for("the whole story", lambda: len(said(saas, vendor)) >= len(vendor.story))
     assert said(saas, vendor) == vendor.story
+    assert "the-label-of-relay-yaml" in json.dumps(saas.accepted(vendor.name)[0])
     assert saas.violations() == []
 
 
@@ -149,7 +150,7 @@ def test_a_token_of_entra_that_was_withdrawn_is_asked_for_anew_and_nothing_is_lo
     street.tell(incident, "RESOLVED")
     assert saas.count("entra") == tokens + 1
     assert [word for words in said(saas, vendor) for word in words] == ["opened", "updated", "resolved"]
-    assert [row["Labels"] for row in saas.state("azure")["rows"]["Custom-OutlierIncidents"]] == [{"env": "test"}] * 3
+    assert [row["Labels"] for row in saas.state("azure")["rows"]["Custom-OutlierIncidents"]] == [{"env": "the-label-of-relay-yaml"}] * 3
 
 
 def test_an_unknown_client_of_entra_suspends_azure_with_the_words_of_the_refusal(street: Street, saas: Saas) -> None:  # noqa: F811

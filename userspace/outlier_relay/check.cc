@@ -115,7 +115,12 @@ absl::Status SetUpSink(const config::v1::Relay& config, const std::string& name,
         std::cout << fmt::format("would   {} {}\n", step.request.method, step.what);
         continue;
       }
-      const Response response = (*transport)->Send(step.request);
+      Response response = (*transport)->Send(step.request);
+      if (response.answered() && response.status == 409 && step.look) {
+        response = (*transport)->Send(*step.look);
+        const auto instead = response.answered() && response.status == 200 ? step.instead(response) : std::nullopt;
+        if (instead) response = (*transport)->Send(*instead);
+      }
       const Outcome outcome = JudgeHttp(response, 0);
       const bool good = outcome.kind == Outcome::Kind::kItems;
       const bool there = step.fine_if_conflict && response.answered() && (response.status == 409 || response.status == 400);
