@@ -146,7 +146,8 @@ def test_a_certificate_of_another_name_is_told_with_both_names_and_server_name_s
 def test_a_server_of_an_authority_that_is_not_ours_is_not_believed(proxy: Nginx, source: Source, tmp_path: Path, authority: Authority, saas: Saas) -> None:  # noqa: F811
     far = Far(proxy, tmp_path, authority, saas)
     place(Authority(tmp_path / "foreign", "foreign").server(), proxy.folder, "server")
-    proxy.reload()
+    proxy.stop()
+    proxy.start()
     far.relay.start()
     far.wait_for_words("not trusted", str(authority.ca))
     place(authority.server("ours"), proxy.folder, "server")

@@ -20,7 +20,7 @@ constexpr size_t kMostBytes = 64 << 20;  // both take 100 MB
 constexpr size_t kBatchOfSamples = 1 << 20;
 constexpr size_t kLeastPerFinding = 4 << 10, kMostPerFinding = 32 << 10;  // bytes to make room for
 constexpr size_t kMostOfNamespace = 100;
-constexpr auto kPruneEvery = std::chrono::hours(1);
+constexpr auto kPruneEvery = std::chrono::minutes(60), kFirstPrune = std::chrono::minutes(15);
 constexpr size_t kPrunedAtOnce = 10'000;
 constexpr std::string_view kCurrent = "outlier-incidents";
 constexpr std::string_view kTemplateOfChanges = "logs-outlier.change";
@@ -253,7 +253,7 @@ class SearchSink : public StreamSink {
   // The index of current incidents ages by nothing else: what is open has to stay. Some at a time; the rest an hour later.
   std::optional<Preparation> Prune(WallTime now) {
     if (settings_.resolved_kept.count() <= 0) return std::nullopt;
-    if (!prune_at_) prune_at_ = now + kPruneEvery / 4;  // a relay that is being started has better things to do
+    if (!prune_at_) prune_at_ = now + kFirstPrune;  // a relay that is being started has better things to do
     if (now < *prune_at_) return std::nullopt;
     prune_at_ = now + kPruneEvery;
     absl::StatusOr<Request> request = RequestTo("POST", fmt::format("{}/_delete_by_query?conflicts=proceed&ignore_unavailable=true&max_docs={}", kCurrent, kPrunedAtOnce), &api_key_);
