@@ -1,6 +1,6 @@
-"""Every quick start of docs/sinks.md, taken from the page and run: check, start, and an incident arrives. Replaced are names of hosts that are not a vendor's own,
-accounts, and the folder of keys. A vendor's own names lead, within the relay's mount namespace, to the stand-in: by /etc/hosts, port 443 and an authority of the
-test's, so that the addresses which the relay has built in are looked at, too."""
+"""Every quick start of docs/sinks.md, taken from the page and run: check, start, and an incident arrives. Replaced are names of hosts that are
+not a vendor's own, accounts, and the folder of keys. A vendor's own names lead, within the relay's mount namespace, to the stand-in: by
+/etc/hosts, port 443 and an authority of the test's, so that the addresses which the relay has built in are looked at, too."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SINKS = ROOT / "userspace" / "sinks" / "sinks.def"
 MOST_LINES = 10
 KEYS = "/etc/outlierd/"
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="takes root: the relay gets a list of hosts of its own in a mount namespace, and port 443 is served")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="takes root: serves port 443, and gives the relay a list of hosts of its own")
 
 
 @dataclass

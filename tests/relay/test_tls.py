@@ -37,6 +37,14 @@ def key_file(folder: Path) -> object:
 
 
 @pytest.fixture
+def relays() -> Iterator[list[Relay]]:
+    started: list[Relay] = []
+    yield started
+    for relay in started:
+        relay.stop()
+
+
+@pytest.fixture
 def proxy(source: Source, tmp_path: Path, authority: Authority) -> Iterator[Nginx]:  # noqa: F811
     obtain(Nginx)
     proxy = Nginx(source.folder / "feed.sock", tmp_path / "nginx")
@@ -128,32 +136,32 @@ def test_an_expired_certificate_of_the_source_is_told_as_that_and_a_new_one_goes
 
 
 def test_a_certificate_of_another_name_is_told_with_both_names_and_server_name_settles_it(
-    proxy: Nginx, source: Source, tmp_path: Path, authority: Authority, saas: Saas  # noqa: F811
+    proxy: Nginx, source: Source, relays: list[Relay], tmp_path: Path, authority: Authority, saas: Saas  # noqa: F811
 ) -> None:
     last = source.append(Incident("named").change("OPENED"))
     wrong = Far(proxy, tmp_path, authority, saas, server_name="db-1.example")
-    wrong.relay.start()
+    relays.append(wrong.relay.start())
     wrong.wait_for_words("is for 127.0.0.1, localhost, not for db-1.example", "server_name")
     wrong.relay.stop()
     right = Far(proxy, tmp_path, authority, saas, address=f"127.0.0.2:{proxy.port}", server_name="localhost")
     assert right.relay.run("check").returncode == 1, "nobody listens there: the name is of the certificate, not of the way"
     right = Far(proxy, tmp_path, authority, saas, server_name="localhost")
-    right.relay.start()
+    relays.append(right.relay.start())
     right.relay.wait_until_delivered("hook", last)
-    right.relay.stop()
 
 
-def test_a_server_of_an_authority_that_is_not_ours_is_not_believed(proxy: Nginx, source: Source, tmp_path: Path, authority: Authority, saas: Saas) -> None:  # noqa: F811
+def test_a_server_of_an_authority_that_is_not_ours_is_not_believed(
+    proxy: Nginx, source: Source, relays: list[Relay], tmp_path: Path, authority: Authority, saas: Saas  # noqa: F811
+) -> None:
     far = Far(proxy, tmp_path, authority, saas)
     place(Authority(tmp_path / "foreign", "foreign").server(), proxy.folder, "server")
     proxy.stop()
     proxy.start()
-    far.relay.start()
+    relays.append(far.relay.start())
     far.wait_for_words("not trusted", str(authority.ca))
     place(authority.server("ours"), proxy.folder, "server")
     proxy.reload()
     far.relay.wait_until_delivered("hook", source.append(Incident("believed").change("OPENED")))
-    far.relay.stop()
 
 
 def test_a_proxy_whose_outlierd_is_gone_says_so(far: Far, source: Source) -> None:
@@ -166,14 +174,6 @@ def test_a_proxy_whose_outlierd_is_gone_says_so(far: Far, source: Source) -> Non
 
 
 # Sinks.
-
-
-@pytest.fixture
-def relays() -> Iterator[list[Relay]]:
-    started: list[Relay] = []
-    yield started
-    for relay in started:
-        relay.stop()
 
 
 @pytest.mark.parametrize("vendor", ["webhook", "pagerduty"])
