@@ -118,7 +118,7 @@ Json Do(const Json& command, AnySink& any) {
     if (!steps.ok()) return error(steps.status());
     Json told = Json::array();
     for (const Sink::SetupStep& step : *steps) {
-      told.push_back({{"request", ToJson(step.request)}, {"what", step.what}, {"fine_if_conflict", step.fine_if_conflict}, {"optional", step.optional}});
+      told.push_back({{"request", ToJson(step.request)}, {"what", step.what}, {"optional", step.optional}});
     }
     return {{"steps", told}};
   }

@@ -123,10 +123,9 @@ absl::Status SetUpSink(const config::v1::Relay& config, const std::string& name,
       }
       const Outcome outcome = JudgeHttp(response, 0);
       const bool good = outcome.kind == Outcome::Kind::kItems;
-      const bool there = step.fine_if_conflict && response.answered() && (response.status == 409 || response.status == 400);
-      const bool spared = step.optional && response.answered() && response.status >= 400 && response.status < 500 && response.status != 401 && response.status != 403;
-      if (!good && !there && !spared) return absl::UnavailableError(fmt::format("cannot {}: {}", step.what, outcome.reason));
-      std::cout << fmt::format("{:<8}{}\n", good ? "done" : there ? "there" : "without", step.what) << std::flush;
+      const bool spared = step.optional && response.answered() && response.status >= 400 && response.status < 500 && response.status != 401 && response.status != 403 && response.status != 409;
+      if (!good && !spared) return absl::UnavailableError(fmt::format("cannot {}: {}", step.what, outcome.reason));
+      std::cout << fmt::format("{:<8}{}\n", good ? "done" : "without", step.what) << std::flush;
     }
     return absl::OkStatus();
   }
