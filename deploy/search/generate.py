@@ -19,7 +19,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 # Of everything installed. A server tells with it which of two templates is the newer: raise it with every change.
-VERSION = 1
+VERSION = 2
 PRIORITY = 200  # above the 100 of the built-in templates for logs-*-* and metrics-*-*
 # Longer strings stay in _source but are not indexed. A path or a process' name is the choice of whoever runs it; Lucene refuses
 # a whole document for one term above 32766 bytes, and 1024 characters are at most 4096.
@@ -227,7 +227,10 @@ class Dialect:
         self.files: dict[str, Json | list[Json]] = {}
         self.requests: list[Json] = []
         self.ilm_requests: list[Json] = []
-        self.mappings: Json = {"dynamic": False, "properties": properties_of(FIELDS, name)}
+        # The only names that are not ours: those of relay.yaml.
+        labels: Json = {"labels": {"path_match": "labels.*", "mapping": {"type": "keyword", "ignore_above": MOST_CHARACTERS}}}
+        properties = properties_of(FIELDS, name) | {"labels": {"type": "object", "dynamic": True}}
+        self.mappings: Json = {"dynamic": False, "dynamic_templates": [labels], "properties": properties}
 
     def add(self, path: str, body: Json, what: str, file: str = "", optional: bool = False, requests: list[Json] | None = None) -> None:
         file = (file or path.rsplit("/", 1)[1]) + ".json"

@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from programs import Source, Street  # noqa: E402
 from servers.alertmanager import Alertmanager  # noqa: E402
 from servers.cloudwatch import CloudWatch  # noqa: E402
 from servers.collector import Collector  # noqa: E402
@@ -84,3 +85,18 @@ def cloudwatch(pool: Pool) -> CloudWatch:
 def unique() -> str:
     """A name that no other test uses: servers are shared, and what one test writes stays."""
     return f"t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Iterator[Source]:
+    source = Source(tmp_path / "source").start()
+    yield source
+    source.stop()
+
+
+@pytest.fixture
+def street(source: Source, tmp_path: Path) -> Iterator[Street]:
+    street = Street(source, tmp_path)
+    yield street
+    if street.relay is not None:
+        street.relay.stop()

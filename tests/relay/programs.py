@@ -40,6 +40,8 @@ class Incident:
     state: str = "OPEN"
     resolved: float | None = None
     related: Sequence[str] = ()
+    life: list[Json] = field(default_factory=list)
+    _told_severity: str = ""
 
     def change(self, kind: str, at: float | None = None) -> Json:
         at = time.time() if at is None else at
@@ -47,6 +49,11 @@ class Incident:
             self.state, self.resolved = "RESOLVED", at
         if kind == "ACKNOWLEDGED":
             self.acknowledged = True
+        word, detail = kind.lower(), self.summary
+        if kind == "UPDATED" and self.severity != self._told_severity:
+            word, detail = "severity", f"severity rose to {self.severity}"
+        self._told_severity = self.severity
+        self.life.append({"kind": word, "time": timestamp(at), "detail": detail})
         incident: Json = {
             "id": self.id,
             "state": self.state,
@@ -67,6 +74,7 @@ class Incident:
             "suspects": [{"workload": {"name": "backup.service", "kind": "SYSTEMD_UNIT"}, "process": {"pid": 4242, "executable": "/usr/bin/rsync"},
                           "share": 0.7, "evidence": ["began 1 s before the onset"]}],
             "related_incident_ids": list(self.related),
+            "changes": list(self.life),
             "acknowledged": self.acknowledged,
             "coverage": {"sampled_share": 1.0},
         }  # fmt: skip
@@ -131,6 +139,13 @@ class Source:
             file.unlink()
 
 
+class Plain(yaml.SafeDumper):
+    """Writes out what is there twice: outlier-relay takes no aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 class Relay:
     """outlier-relay with a configuration of the test's; state and log live in `folder`."""
 
@@ -146,6 +161,7 @@ class Relay:
             "sinks": list(sinks),
             **(extra or {}),
         }
+        self.wrapper: Sequence[str] = ()  # runs before it on the command line, and ends by exec
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -158,7 +174,7 @@ class Relay:
         return self._process.pid
 
     def write_configuration(self) -> None:
-        self.config_file.write_text(yaml.safe_dump(self.configuration, sort_keys=False))
+        self.config_file.write_text(yaml.dump(self.configuration, Dumper=Plain, sort_keys=False))
 
     def command(self, *words: str | Path) -> list[str | Path]:
         return [BUILD / "bin" / "outlier-relay", "--config", self.config_file, "--state-dir", self.folder / "state", "--relay-address", self.admin, *words]
@@ -166,7 +182,7 @@ class Relay:
     def start(self, ready: bool = True) -> Relay:
         self.write_configuration()
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(self.command(), stderr=log)
+            self._process = subprocess.Popen([*self.wrapper, *self.command()], stderr=log)
         if ready:
             wait_for("relay ready", self.is_ready, timeout=20)
         return self
@@ -223,3 +239,46 @@ class Relay:
         code = self._process.wait(timeout=20)
         self._process = None
         return code
+
+
+@dataclass
+class Street:
+    """One source and one relay."""
+
+    source: Source
+    folder: Path
+    relay: Relay | None = None
+
+    def carry(self, *sinks: Json, extra: Json | None = None) -> Relay:
+        self.relay = Relay(self.folder / "relay", [self.source], sinks, extra)
+        return self.relay
+
+    def key_file(self, name: str, content: str) -> str:
+        file = self.folder / name
+        file.write_text(content + "\n")
+        file.chmod(0o600)
+        return str(file)
+
+    def connected(self) -> None:
+        """Until every sink follows the source: pagers are told of what opens from now on."""
+        assert self.relay is not None
+        relay = self.relay
+        wait_for("connected", lambda: all(sink["sources"] and sink["sources"][0]["connected"] for sink in relay.ctl_json("sinks")))
+
+    def tell(self, incident: Incident, kind: str) -> int:
+        """One change, dealt with by every sink before it returns."""
+        assert self.relay is not None
+        relay, sequence = self.relay, self.source.append(incident.change(kind))
+        for sink in relay.configuration["sinks"]:
+            relay.wait_until_delivered(sink["name"], sequence)
+        wait_for("nothing under way", lambda: all(sink["state"] == "DELIVERING" for sink in relay.ctl_json("sinks")))
+        return sequence
+
+    def story(self) -> Incident:
+        """An incident that opens as MAJOR, becomes CRITICAL and resolves; each told to the end before the next."""
+        incident = Incident("story-1")
+        for kind in ("OPENED", "UPDATED", "RESOLVED"):
+            if kind == "UPDATED":
+                incident.severity, incident.score = "CRITICAL", 91.0
+            self.tell(incident, kind)
+        return incident

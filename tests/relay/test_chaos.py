@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
-import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from killing import account, file_with, kill_again_and_again
 from programs import Incident, Json, Relay, Source
 from saas.client import Saas
 from saas.fixtures import saas, saas_server  # noqa: F401
@@ -25,24 +23,11 @@ SEED = int(os.environ.get("OUTLIER_RELAY_SEED", "20240229"))
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Iterator[Source]:
-    source = Source(tmp_path / "source").start()
-    yield source
-    source.stop()
-
-
-@pytest.fixture
 def relays() -> Iterator[list[Relay]]:
     started: list[Relay] = []
     yield started
     for relay in started:
         relay.stop()
-
-
-def file_with(folder: Path, name: str, content: str) -> str:
-    path = folder / name
-    path.write_text(content + "\n")
-    return str(path)
 
 
 def search_sink(server: Elasticsearch, folder: Path, namespace: str) -> Json:
@@ -78,61 +63,14 @@ def change_documents(server: Elasticsearch, namespace: str) -> list[Json]:
 def test_nothing_is_lost_and_nobody_paged_twice_when_the_relay_is_killed_again_and_again(
     source: Source, relays: list[Relay], tmp_path: Path, saas: Saas, elasticsearch: Elasticsearch, unique: str  # noqa: F811
 ) -> None:
-    moments = random.Random(SEED)
-    relay = Relay(tmp_path / "relay", [source], [search_sink(elasticsearch, tmp_path, unique), pager_sink(saas, tmp_path)])
+    relay = Relay(tmp_path / "relay", [source], [search_sink(elasticsearch, tmp_path, unique), pager_sink(saas, tmp_path), webhook_sink(saas, tmp_path)])
     relays.append(relay)
     assert relay.run("setup", "search").returncode == 0
     relay.start()
-    stop = threading.Event()
-    told: list[tuple[str, str]] = []
-
-    def tell() -> None:
-        open_now: list[Incident] = []
-        number = 0
-        while not stop.is_set():
-            if open_now and moments.random() < 0.45:
-                incident = open_now.pop(moments.randrange(len(open_now)))
-                kind = "RESOLVED"
-            elif open_now and moments.random() < 0.3:
-                incident = moments.choice(open_now)
-                incident.severity, kind = "CRITICAL", "UPDATED"
-            else:
-                number += 1
-                incident = Incident(f"inc-{number}", workload=f"service-{number}.service")
-                open_now.append(incident)
-                kind = "OPENED"
-            source.append(incident.change(kind))
-            told.append((incident.id, kind))
-            time.sleep(0.01)
-        for incident in open_now:
-            source.append(incident.change("RESOLVED"))
-            told.append((incident.id, "RESOLVED"))
-
-    teller = threading.Thread(target=tell)
-    teller.start()
-    for _ in range(KILLS):
-        time.sleep(moments.uniform(0.05, 0.8))
-        relay.stop(9)
-        relay.start(ready=False)
-    stop.set()
-    teller.join()
-    wait_for("relay ready", relay.is_ready)
-    sequence = len(told)
-    relay.wait_until_delivered("search", sequence, timeout=60)
-    relay.wait_until_delivered("pager", sequence, timeout=60)
-    documents = change_documents(elasticsearch, unique)
-    assert sorted((d["outlier"]["incident"]["id"], d["outlier"]["change"]["kind"]) for d in documents) == sorted(told), f"seed {SEED}"
-    assert relay.sink("search")["dead_letters"] == relay.sink("pager")["dead_letters"] == "0"
-    # Of the pager: never a trigger after its resolve, and whoever was triggered is resolved.
-    assert saas.violations("pagerduty") == []
-    actions: dict[str, list[str]] = defaultdict(list)
-    for body in saas.accepted("pagerduty"):
-        actions[body["dedup_key"]].append(body["event_action"])
-    paged = {key: list_ for key, list_ in actions.items() if "digest" not in key}
-    assert paged
-    for key, list_ in paged.items():
-        assert list_[0] == "trigger" and list_[-1] == "resolve", f"{key}: {list_}, seed {SEED}"
-        assert "trigger" not in list_[list_.index("resolve") :], f"{key}: {list_}, seed {SEED}"
+    told = kill_again_and_again(relay, source, KILLS, SEED)
+    result = account(told, KILLS, relay, saas, change_documents(elasticsearch, unique))
+    assert result.paged > 0
+    assert not any(result.faults().values()), f"seed {SEED}: {result}"
 
 
 def test_elasticsearch_killed_in_mid_bulk_comes_back_and_holds_everything_once(

@@ -251,3 +251,38 @@ def test_too_much_at_once_is_split_or_tried_again(search: SearchServer, make_sin
     too_large["compress"] = False
     answer = sink.send(too_large)
     assert answer.status == 413
+
+
+def test_incidents_that_were_resolved_long_ago_leave_the_index_of_current_ones_and_those_that_are_open_stay(
+    search: SearchServer, make_sink: MakeSink
+) -> None:
+    rights = {"names": ["outlier-incidents"], "privileges": ["auto_configure", "index", "read", "delete"]}
+    sink = make_sink({**WRITER, "indices": [WRITER["indices"][0], rights]}, resolved_retention=30 * 86_400 * 10**9)
+    for step, answer in sink.set_up():
+        assert answer.status in (200, 400), step
+    sink.prepare()
+    assert all_delivered(sink.deliver("opened"))
+    assert all_delivered(sink.deliver("resolved"))
+    assert all_delivered(sink.deliver("restart_loop"))  # another, which stays open
+
+    def states() -> list[str]:
+        return sorted(hit["_source"]["outlier"]["incident"]["state"] for hit in search.documents("outlier-incidents"))
+
+    def prune(after_seconds: int) -> Json:
+        preparation = sink.do("prepare", after_seconds=after_seconds)
+        assert preparation and "_delete_by_query" in preparation["request"]["url"]
+        outcome: Json = sink.do("prepared", response=as_json(sink.send(preparation["request"])), after_seconds=after_seconds)
+        return outcome
+
+    day = 86_400
+    assert states() == ["OPEN", "RESOLVED"]
+    assert sink.do("prepare", after_seconds=600) is None, "a relay that is being started has better things to do"
+    outcome = prune(29 * day)
+    assert outcome["kind"] == "items"
+    assert states() == ["OPEN", "RESOLVED"]
+    outcome = prune(31 * day)
+    assert outcome["kind"] == "items", "whatever the server says, the next batch goes"
+    if isinstance(search, Elasticsearch):  # its distribution for tests knows no deletion by query
+        assert "outlier-incidents" in outcome["warning"] and states() == ["OPEN", "RESOLVED"]
+    else:
+        assert outcome["warning"] == "" and states() == ["OPEN"]

@@ -311,5 +311,54 @@ TEST_F(SearchTest, RefusesAConfigurationThatCannotWork) {
   EXPECT_THAT(Complaint(), HasSubstr("OK"));
 }
 
+TEST_F(SearchTest, IncidentsResolvedLongAgoAreRemovedOnceAnHourAndNothingWaitsForThat) {
+  elasticsearch().set_resolved_retention(std::chrono::nanoseconds(std::chrono::hours(30 * 24)).count());
+  Make();
+  Prepare(Answer(200, kElasticsearch8));
+  EXPECT_FALSE(sink().Prepare(Now()).has_value()) << "not while a relay is being started";
+  WallTime now = Now() + std::chrono::hours(1);
+  const auto first = sink().Prepare(now);
+  ASSERT_TRUE(first.has_value());
+  EXPECT_EQ(first->request.method, "POST");
+  EXPECT_THAT(first->request.url, HasSubstr("outlier-incidents/_delete_by_query?conflicts=proceed"));
+  EXPECT_EQ(ParseJson(first->request.body),
+            ParseJson(fmt::format(R"({{"query":{{"bool":{{"filter":[{{"term":{{"outlier.incident.state":"RESOLVED"}}}},{{"range":{{"outlier.incident.resolved_time":{{"lt":"{}"}}}}}}]}}}}}})",
+                                  Rfc3339(now - std::chrono::hours(30 * 24)))));
+  const Outcome refused = sink().Prepared(Answer(403, R"({"error":{"type":"security_exception","reason":"no"}})"), now);
+  EXPECT_EQ(refused.kind, Kind::kItems) << "the next batch goes all the same";
+  EXPECT_THAT(refused.warning, AllOf(HasSubstr("outlier-incidents"), HasSubstr("resolved_retention")));
+  EXPECT_FALSE(sink().Prepare(now + std::chrono::minutes(59)).has_value());
+  EXPECT_TRUE(sink().Prepare(now + std::chrono::minutes(61)).has_value());
+  EXPECT_EQ(sink().Prepared(Answer(200, R"({"deleted":3})"), now).warning, "");
+
+  elasticsearch().set_resolved_retention(0);
+  Make();
+  Prepare(Answer(200, kElasticsearch8));
+  EXPECT_FALSE(sink().Prepare(now + std::chrono::hours(10)).has_value()) << "kept for ever";
+}
+
+TEST_F(SearchTest, APolicyThatIsThereIsReplacedByItsOwnNumbers) {
+  MakeOpenSearch();
+  const auto steps = sink().Setup();
+  ASSERT_TRUE(steps.ok()) << steps.status();
+  int policies = 0;
+  for (const Sink::SetupStep& step : *steps) {
+    if (step.request.url.find("/_ism/") == std::string::npos) {
+      EXPECT_FALSE(step.look) << step.what;
+      continue;
+    }
+    ++policies;
+    ASSERT_TRUE(step.look && step.instead) << step.what;
+    EXPECT_EQ(step.look->method + step.look->url, "GET" + step.request.url);
+    const auto instead = step.instead(Answer(200, R"({"_id":"x","_version":7,"_seq_no":12,"_primary_term":3,"policy":{}})"));
+    ASSERT_TRUE(instead.has_value());
+    EXPECT_EQ(instead->method, "PUT");
+    EXPECT_EQ(instead->url, step.request.url + "?if_seq_no=12&if_primary_term=3");
+    EXPECT_EQ(instead->body, step.request.body);
+    EXPECT_FALSE(step.instead(Answer(200, "{}")).has_value()) << "nothing is put blindly";
+  }
+  EXPECT_EQ(policies, 4);
+}
+
 }  // namespace
 }  // namespace outlier

@@ -105,8 +105,9 @@ Json Do(const Json& command, AnySink& any) {
   const std::string what = command.at("do");
   StreamSink& sink = *any.stream;
   const auto error = [](const absl::Status& status) { return Json{{"error", status.ToString()}}; };
-  if (what == "prepare") return ToJson(sink.Prepare(Now()));
-  if (what == "prepared") return ToJson(sink.Prepared(ResponseOf(command.at("response")), Now()));
+  const WallTime now = Now() + std::chrono::seconds(command.value("after_seconds", 0));
+  if (what == "prepare") return ToJson(sink.Prepare(now));
+  if (what == "prepared") return ToJson(sink.Prepared(ResponseOf(command.at("response")), now));
   if (what == "check") return ToJson(sink.Check());
   if (what == "checked") {
     const absl::Status status = sink.Checked(ResponseOf(command.at("response")));
@@ -117,7 +118,7 @@ Json Do(const Json& command, AnySink& any) {
     if (!steps.ok()) return error(steps.status());
     Json told = Json::array();
     for (const Sink::SetupStep& step : *steps) {
-      told.push_back({{"request", ToJson(step.request)}, {"what", step.what}, {"fine_if_conflict", step.fine_if_conflict}, {"optional", step.optional}});
+      told.push_back({{"request", ToJson(step.request)}, {"what", step.what}, {"optional", step.optional}});
     }
     return {{"steps", told}};
   }

@@ -19,6 +19,7 @@
 #include <thread>
 
 #include "tests/transport/certificates.h"
+#include "userspace/delivery/tls_reason.h"
 #include "userspace/transport/gzip.h"
 #include "userspace/transport/redact.h"
 #include "userspace/transport/transport.h"
@@ -453,6 +454,39 @@ TEST_F(TlsTest, TrustsItsOwnAuthorityAndNoOther) {
   EXPECT_EQ(Ask(server, missing).failure, Failure::kTls);
 }
 
+TEST_F(TlsTest, AServerNameIsWhatTheCertificateIsHeldToAndWhatTheServerIsAskedFor) {
+  Server server(Always(Plain(200)), ServerTls(leaf_, {}));
+  config::v1::Connection connection = Trusting(authority_);
+  connection.set_server_name("localhost");
+  EXPECT_EQ(Ask(server, connection, "127.0.0.1").status, 200);
+  ASSERT_EQ(server.seen().size(), 1u);
+  EXPECT_TRUE(server.seen().front().headers.at("host").starts_with("localhost")) << server.seen().front().headers.at("host");
+  connection.set_server_name("another.example");  // nobody resolves that: the connection goes where it went
+  const Response response = Ask(server, connection, "127.0.0.1");
+  EXPECT_EQ(response.failure, Failure::kTls) << response.failure_text;
+  EXPECT_NE(response.failure_text.find("another.example"), std::string::npos) << response.failure_text;
+  Server plain(Always(Plain(200)));
+  EXPECT_EQ(Ask(plain, connection, "127.0.0.1").status, 200) << "without TLS there is nothing to name";
+}
+
+TEST_F(TlsTest, TheReasonOfAHandshakeThatFailsIsTold) {
+  const auto reason = [&](const Server& server, const std::string& name = "", const Certificate* authority = nullptr) {
+    const std::string address = server.url("", "localhost").substr(8);
+    return TlsReason({address, name, folder_.Write("ca.pem", (authority == nullptr ? authority_ : *authority).Pem()), "", ""});
+  };
+  Server good(Always(Plain(200)), ServerTls(leaf_, {}));
+  EXPECT_EQ(reason(good), "");
+  EXPECT_NE(reason(good, "db-1.example").find("is for localhost, not for db-1.example"), std::string::npos) << reason(good, "db-1.example");
+  EXPECT_NE(reason(good, "", &other_authority_).find("not trusted"), std::string::npos) << reason(good, "", &other_authority_);
+  const Certificate expired = MakeCertificate({.from_seconds = -7200, .to_seconds = -3600}, &authority_);
+  Server late(Always(Plain(200)), ServerTls(expired, {}));
+  EXPECT_NE(reason(late).find("expired"), std::string::npos) << reason(late);
+  const Certificate early = MakeCertificate({.from_seconds = 3600, .to_seconds = 7200}, &authority_);
+  Server soon(Always(Plain(200)), ServerTls(early, {}));
+  EXPECT_NE(reason(soon).find("clocks"), std::string::npos) << reason(soon);
+  EXPECT_EQ(TlsReason({"localhost:1", "", "", "", ""}), "") << "nobody is there";
+}
+
 TEST_F(TlsTest, AnAuthorityFileThatIsReplacedCountsAtTheNextConnection) {
   config::v1::Connection connection = Trusting(other_authority_);
   HttpTransport transport(connection, "t");
@@ -623,6 +657,9 @@ TEST(MakeTransportTest, SaysWhatIsWrongWithAConfiguration) {
   }
   EXPECT_NE(wrong([](auto* c) { c->set_ca_trusted_fingerprint("abc"); }), "");
   EXPECT_NE(wrong([](auto* c) { c->set_certificate_file("x"); }), "");
+  for (const char* name : {"https://db", "db:443", "a b", "[::1]"}) {
+    EXPECT_NE(wrong([&](auto* c) { c->set_server_name(name); }), "") << name;
+  }
 }
 
 }  // namespace

@@ -60,7 +60,7 @@ absl::Status CheckSource(const std::string& address, const config::v1::SourceTls
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
   v1::Status status;
   const grpc::Status answer = v1::OutlierFeed::NewStub(*channel)->GetStatus(&context, {}, &status);
-  if (!answer.ok()) return absl::UnavailableError(fmt::format("does not answer: {}", Printable(answer.error_message(), 300)));
+  if (!answer.ok()) return absl::UnavailableError(fmt::format("does not answer: {}", Printable(WhyNot(answer, address, tls), 300)));
   *words = fmt::format("outlierd {} on {}, {} changes, {} incidents open", Printable(status.version(), 40), Printable(status.source().host_name(), 200), status.last_sequence(),
                        status.open_incidents());
   return absl::OkStatus();
@@ -115,13 +115,17 @@ absl::Status SetUpSink(const config::v1::Relay& config, const std::string& name,
         std::cout << fmt::format("would   {} {}\n", step.request.method, step.what);
         continue;
       }
-      const Response response = (*transport)->Send(step.request);
+      Response response = (*transport)->Send(step.request);
+      if (response.answered() && response.status == 409 && step.look) {
+        response = (*transport)->Send(*step.look);
+        const auto instead = response.answered() && response.status == 200 ? step.instead(response) : std::nullopt;
+        if (instead) response = (*transport)->Send(*instead);
+      }
       const Outcome outcome = JudgeHttp(response, 0);
       const bool good = outcome.kind == Outcome::Kind::kItems;
-      const bool there = step.fine_if_conflict && response.answered() && (response.status == 409 || response.status == 400);
-      const bool spared = step.optional && response.answered() && response.status >= 400 && response.status < 500 && response.status != 401 && response.status != 403;
-      if (!good && !there && !spared) return absl::UnavailableError(fmt::format("cannot {}: {}", step.what, outcome.reason));
-      std::cout << fmt::format("{:<8}{}\n", good ? "done" : there ? "there" : "without", step.what) << std::flush;
+      const bool spared = step.optional && response.answered() && response.status >= 400 && response.status < 500 && response.status != 401 && response.status != 403 && response.status != 409;
+      if (!good && !spared) return absl::UnavailableError(fmt::format("cannot {}: {}", step.what, outcome.reason));
+      std::cout << fmt::format("{:<8}{}\n", good ? "done" : "without", step.what) << std::flush;
     }
     return absl::OkStatus();
   }

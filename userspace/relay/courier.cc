@@ -118,6 +118,7 @@ void Courier::Receive(const Response& response, WallTime wall) {
   if (!preparing_) return ReceiveOfKind(response, now);
   preparing_ = false;
   const Outcome outcome = sink().Prepared(response, wall);
+  if (!outcome.warning.empty()) warning_ = outcome.warning;
   switch (outcome.kind) {
     case Outcome::Kind::kItems: return;  // what it was for goes next
     case Outcome::Kind::kRetry: return retry_.Failed(now, outcome.reason, outcome.retry_after);

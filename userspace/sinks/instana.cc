@@ -43,6 +43,7 @@ Json EventOf(const Finding& finding) {
   if (severity == kChange && SpeaksOfPresence(title)) title = fmt::format("{}: outlier incident", word);
   std::string text = fmt::format("{}\n{}", headline, DetailText(finding));
   if (!finding.gap) text += fmt::format("\nincident {}", Printable(IncidentKey(finding.incident()), 200));
+  for (const auto& [name, value] : *finding.labels) text += fmt::format("\n{}: {}", Printable(name, 128), Printable(value, 256));
   Json event = {{"title", title}, {"text", Truncate(text, kText)}, {"severity", severity}, {"timestamp", Milliseconds(finding.change.time())}};
   if (!finding.gap && finding.change.kind() == v1::IncidentChange::RESOLVED) {
     const v1::Incident& incident = finding.incident();

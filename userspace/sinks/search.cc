@@ -20,6 +20,9 @@ constexpr size_t kMostBytes = 64 << 20;  // both take 100 MB
 constexpr size_t kBatchOfSamples = 1 << 20;
 constexpr size_t kLeastPerFinding = 4 << 10, kMostPerFinding = 32 << 10;  // bytes to make room for
 constexpr size_t kMostOfNamespace = 100;
+constexpr auto kPruneEvery = std::chrono::minutes(60), kFirstPrune = std::chrono::minutes(15);
+constexpr size_t kPrunedAtOnce = 10'000;
+constexpr std::string_view kCurrent = "outlier-incidents";
 constexpr std::string_view kTemplateOfChanges = "logs-outlier.change";
 
 enum class Dialect { kElasticsearch, kOpenSearch };
@@ -33,6 +36,7 @@ struct Settings {
   std::vector<std::string> urls;
   std::string api_key_file, setup_api_key_file, username, password_file, stream_namespace, retention_by;
   std::chrono::nanoseconds retention{0};
+  std::chrono::nanoseconds resolved_kept{0};  // in the index of current incidents; 0 = for ever
   bool compress = true;
   size_t most_bytes_of_samples = kBatchOfSamples;
 };
@@ -45,6 +49,7 @@ void Take(const Config& config, Settings* settings) {
   settings->password_file = config.password_file();
   settings->stream_namespace = config.namespace_().empty() ? "default" : config.namespace_();
   settings->retention_by = config.retention_by();
+  settings->resolved_kept = std::chrono::nanoseconds(config.resolved_retention());
   settings->retention = config.retention() > 0 ? std::chrono::nanoseconds(config.retention()) : std::chrono::hours(30 * 24);
 }
 
@@ -114,8 +119,8 @@ class SearchSink : public StreamSink {
     return limits;
   }
 
-  std::optional<Preparation> Prepare(WallTime) override {
-    if (stage_ == Stage::kReady) return std::nullopt;
+  std::optional<Preparation> Prepare(WallTime now) override {
+    if (stage_ == Stage::kReady) return Prune(now);
     const bool version = stage_ == Stage::kAskVersion;
     const std::string path = version ? "" : fmt::format("_index_template/{}?filter_path=index_templates.name", kTemplateOfChanges);
     absl::StatusOr<Request> request = RequestTo("GET", path, &api_key_);
@@ -123,7 +128,10 @@ class SearchSink : public StreamSink {
     return Preparation{std::move(*request), version ? fmt::format("ask {} for its version", url()) : fmt::format("ask {} whether it is set up", url())};
   }
 
-  Outcome Prepared(const Response& response, WallTime) override { return stage_ == Stage::kAskTemplate ? TemplateTold(response) : VersionTold(response); }
+  Outcome Prepared(const Response& response, WallTime) override {
+    if (std::exchange(pruning_, false)) return Pruned(response);
+    return stage_ == Stage::kAskTemplate ? TemplateTold(response) : VersionTold(response);
+  }
 
   absl::StatusOr<Request> Encode(std::span<const Finding> findings, WallTime now) override {
     absl::StatusOr<Request> request = BulkRequest();
@@ -185,7 +193,20 @@ class SearchSink : public StreamSink {
       step.request = std::move(*request);
       step.what = installation.what;
       step.optional = installation.optional;
-      step.fine_if_conflict = installation.path.find("/_ism/") != std::string::npos;  // there already, and to be changed by its own sequence number only
+      if (installation.path.find("/_ism/") != std::string::npos) {  // one that is there is changed by its own sequence number only
+        Request look = step.request;
+        look.method = "GET";
+        look.body.clear();
+        step.look = std::move(look);
+        step.instead = [put = step.request](const Response& there) -> std::optional<Request> {
+          const Json json = ParseJson(there.body);
+          const auto number = [&](const char* key) { return json.is_object() && json.contains(key) && json[key].is_number_integer() ? json[key].get<int64_t>() : -1; };
+          if (number("_seq_no") < 0 || number("_primary_term") < 0) return std::nullopt;
+          Request request = put;
+          request.url += fmt::format("?if_seq_no={}&if_primary_term={}", number("_seq_no"), number("_primary_term"));
+          return request;
+        };
+      }
       steps.push_back(std::move(step));
     }
     return steps;
@@ -227,6 +248,32 @@ class SearchSink : public StreamSink {
     request->headers.emplace_back("Content-Type", "application/x-ndjson");
     request->compress = settings_.compress;
     return request;
+  }
+
+  // The index of current incidents ages by nothing else: what is open has to stay. Some at a time; the rest an hour later.
+  std::optional<Preparation> Prune(WallTime now) {
+    if (settings_.resolved_kept.count() <= 0) return std::nullopt;
+    if (!prune_at_) prune_at_ = now + kFirstPrune;  // a relay that is being started has better things to do
+    if (now < *prune_at_) return std::nullopt;
+    prune_at_ = now + kPruneEvery;
+    absl::StatusOr<Request> request = RequestTo("POST", fmt::format("{}/_delete_by_query?conflicts=proceed&ignore_unavailable=true&max_docs={}", kCurrent, kPrunedAtOnce), &api_key_);
+    if (!request.ok()) return std::nullopt;
+    request->headers.emplace_back("Content-Type", "application/json");
+    const Json resolved = {{"term", {{"outlier.incident.state", "RESOLVED"}}}};
+    const Json old = {{"range", {{"outlier.incident.resolved_time", {{"lt", Rfc3339(now - settings_.resolved_kept)}}}}}};
+    request->body = Dump(Json{{"query", {{"bool", {{"filter", Json::array({resolved, old})}}}}}});
+    pruning_ = true;
+    return Preparation{std::move(*request), fmt::format("remove incidents that were resolved long ago from {}", kCurrent)};
+  }
+
+  // Nothing waits for it: it is tried again in an hour.
+  Outcome Pruned(const Response& response) {
+    Outcome outcome = JudgeHttp(response, 0);
+    if (outcome.kind == Outcome::Kind::kItems || (response.answered() && response.status == 404)) return Outcome::Delivered(0);
+    const std::string why = outcome.reason;
+    outcome = Outcome::Delivered(0);
+    outcome.warning = fmt::format("cannot remove incidents that were resolved long ago from {}: {}; allow the key `read` and `delete` there, or set resolved_retention: 0", kCurrent, why);
+    return outcome;
   }
 
   // A server that cannot be reached, or answers that it is broken, is left for the next; whoever that is, it is asked who it is.
@@ -289,6 +336,8 @@ class SearchSink : public StreamSink {
   SecretFile api_key_, setup_api_key_, password_;
   size_t url_ = 0;
   Stage stage_ = Stage::kAskVersion;
+  std::optional<WallTime> prune_at_;
+  bool pruning_ = false;
   size_t bytes_per_finding_ = kLeastPerFinding;  // of the last body, and some
 };
 

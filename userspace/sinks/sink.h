@@ -6,6 +6,7 @@
 //
 // To add one: a message in relay.proto, a pair of files here, one line in sinks.def.
 #pragma once
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -48,8 +49,9 @@ class Sink {
   struct SetupStep {
     Request request;
     std::string what;
-    bool fine_if_conflict = false;  // exists already
     bool optional = false;          // a server that lacks the feature refuses it (4xx), and the rest works without
+    std::optional<Request> look = std::nullopt;  // where it exists: asked, and from its answer made what puts ours in its place
+    std::function<std::optional<Request>(const Response& there)> instead = nullptr;  // nothing = that answer does not say enough
   };
   virtual absl::StatusOr<std::vector<SetupStep>> Setup() { return std::vector<SetupStep>{}; }
 };

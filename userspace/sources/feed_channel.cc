@@ -1,10 +1,10 @@
 #include "userspace/sources/feed_channel.h"
 
-
 #include <fmt/format.h>
 
 #include "userspace/base/file.h"
 #include "userspace/base/text.h"
+#include "userspace/delivery/tls_reason.h"
 
 namespace outlier {
 namespace {
@@ -48,6 +48,12 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenFeedChannel(const std::string
     *to = *std::move(pem);
   }
   return grpc::CreateCustomChannel(address, grpc::SslCredentials(options), arguments);
+}
+
+std::string WhyNot(const grpc::Status& status, const std::string& address, const config::v1::SourceTls& tls) {
+  if (status.error_code() != grpc::StatusCode::UNAVAILABLE || IsUnix(address)) return status.error_message();
+  const std::string reason = TlsReason({address, tls.server_name(), tls.ca_file(), tls.certificate_file(), tls.key_file()});
+  return reason.empty() ? status.error_message() : reason;
 }
 
 }  // namespace outlier

@@ -14,6 +14,8 @@ namespace outlier {
 // INVALID_ARGUMENT for an address that is neither unix:///path nor host:port, and for host:port without certificates; certificates that
 // cannot be read keep their own status.
 absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenFeedChannel(const std::string& address, const config::v1::SourceTls& tls);
+// What a call there ended with, for a person: of certificates gRPC does not tell the reason, so it is looked for.
+std::string WhyNot(const grpc::Status& status, const std::string& address, const config::v1::SourceTls& tls);
 absl::Status CheckFeedAddress(const std::string& address, const config::v1::SourceTls& tls);
 
 }  // namespace outlier

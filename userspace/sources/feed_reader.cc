@@ -94,7 +94,7 @@ void FeedReader::Run() {
     } else {
       const grpc::Status status = Follow(v1::OutlierFeed::NewStub(*channel).get());
       if (stopping_) return;
-      why = status.error_code() == grpc::StatusCode::OK ? "the stream ended" : status.error_message();
+      why = status.error_code() == grpc::StatusCode::OK ? "the stream ended" : WhyNot(status, options_.address, options_.tls);
     }
     FeedEvent event;
     event.kind = FeedEvent::Kind::kDisconnected;

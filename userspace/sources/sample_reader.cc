@@ -65,7 +65,7 @@ void SampleReader::Run() {
     const auto channel = OpenFeedChannel(options_.address, options_.tls);
     if (channel.ok()) {
       const grpc::Status status = ReadOnce(v1::OutlierFeed::NewStub(*channel).get());
-      why = status.ok() ? "the stream ended" : status.error_message();
+      why = status.ok() ? "the stream ended" : WhyNot(status, options_.address, options_.tls);
     } else {
       why = MessageOf(channel.status());
     }

@@ -12,6 +12,7 @@
 #include "userspace/base/file.h"
 #include "userspace/base/status.h"
 #include "userspace/base/text.h"
+#include "userspace/delivery/tls_reason.h"
 #include "userspace/transport/redact.h"
 #include "userspace/transport/transport.h"
 
@@ -179,7 +180,9 @@ Response GrpcTransport::Send(const Request& request) {
   // A certificate that does not do is no passing trouble, though gRPC calls it UNAVAILABLE.
   const std::string why = status.error_message();
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE && (Has(why, "SSL_ERROR_SSL") || Has(why, "certificate") || Has(why, "Peer name"))) {
-    return failed(Response::Failure::kTls, Printable(why, 500));
+    const std::string target = request.url.substr(request.url.starts_with("https://") ? 8 : 0);
+    const std::string reason = !connection_.proxy().empty() ? "" : TlsReason({target, connection_.server_name(), connection_.ca_file(), connection_.certificate_file(), connection_.key_file()});
+    return failed(Response::Failure::kTls, Printable(reason.empty() ? why : reason, 500));
   }
   response.status = static_cast<int>(status.error_code());
   response.body = BytesOf(answer);

@@ -26,6 +26,9 @@ struct ListFree {
   void operator()(curl_slist* list) const { curl_slist_free_all(list); }
 };
 using List = std::unique_ptr<curl_slist, ListFree>;
+struct UrlFree {
+  void operator()(CURLU* url) const { curl_url_cleanup(url); }
+};
 
 void Append(List* list, const std::string& line) {
   curl_slist* longer = curl_slist_append(list->get(), line.c_str());
@@ -68,6 +71,25 @@ Response::Failure FailureOf(CURLcode code, std::string_view why) {
     case CURLE_OUT_OF_MEMORY: return Response::Failure::kLocal;
     default: return Response::Failure::kReset;
   }
+}
+
+// An https address gets another host, for the certificate, for SNI and for Host, as gRPC has it; the connection goes where it went. False: no address.
+bool Rename(const std::string& name, std::string* url, std::string* connect_to) {
+  const std::unique_ptr<CURLU, UrlFree> parts(curl_url());
+  const auto get = [&](CURLUPart part, unsigned flags) {
+    char* text = nullptr;
+    std::string out;
+    if (curl_url_get(parts.get(), part, &text, flags) == CURLUE_OK) out = text;
+    curl_free(text);
+    return out;
+  };
+  if (curl_url_set(parts.get(), CURLUPART_URL, url->c_str(), 0) != CURLUE_OK) return false;
+  if (get(CURLUPART_SCHEME, 0) != "https") return true;
+  const std::string port = get(CURLUPART_PORT, CURLU_DEFAULT_PORT);
+  *connect_to = fmt::format("{}:{}:{}:{}", name, port, get(CURLUPART_HOST, 0), port);
+  if (curl_url_set(parts.get(), CURLUPART_HOST, name.c_str(), 0) != CURLUE_OK) return false;
+  *url = get(CURLUPART_URL, 0);
+  return true;
 }
 
 std::string Lower(std::string_view text) {
@@ -166,11 +188,16 @@ Response HttpTransport::Send(const Request& request) {
   if (curl_ == nullptr) return failed(Response::Failure::kLocal, "libcurl could not be made ready");
   if (aborted_) return failed(Response::Failure::kReset, "stopping");
   curl_easy_reset(curl_);  // options only: connections stay
+  std::string url = request.url, connect_to;
+  if (!connection_.server_name().empty() && !Rename(connection_.server_name(), &url, &connect_to)) return failed(Response::Failure::kLocal, "is no address");
+  List connections;
+  if (!connect_to.empty()) Append(&connections, connect_to);
   const auto set = [&](CURLoption option, auto value) { curl_easy_setopt(curl_, option, value); };
   const auto set_text = [&](CURLoption option, const std::string& value) {
     if (!value.empty()) curl_easy_setopt(curl_, option, value.c_str());
   };
-  set(CURLOPT_URL, request.url.c_str());
+  set(CURLOPT_URL, url.c_str());
+  set(CURLOPT_CONNECT_TO, connections.get());
   set(CURLOPT_PROTOCOLS_STR, "http,https");
   set(CURLOPT_FOLLOWLOCATION, 0L);
   set(CURLOPT_NOSIGNAL, 1L);
@@ -246,7 +273,11 @@ Response HttpTransport::Send(const Request& request) {
     return exchange.response;
   }
   if (code == CURLE_ABORTED_BY_CALLBACK) return failed(Response::Failure::kReset, "stopping");
-  const std::string why = fmt::format("{}{}{}", curl_easy_strerror(code), *error == '\0' ? "" : ": ", error);
+  std::string why = fmt::format("{}{}{}", curl_easy_strerror(code), *error == '\0' ? "" : ": ", error);
+  // What is wrong with a certificate is overwritten where the server has gone before it could be told so.
+  long verified = X509_V_OK;
+  curl_easy_getinfo(curl_, CURLINFO_SSL_VERIFYRESULT, &verified);
+  if (const std::string reason = X509_verify_cert_error_string(verified); verified != X509_V_OK && !Has(why, reason)) why += fmt::format(" ({})", reason);
   return failed(FailureOf(code, why), Printable(why, 500));
 }
 

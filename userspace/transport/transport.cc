@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "userspace/base/text.h"
 #include "userspace/transport/grpc.h"
 #include "userspace/transport/http.h"
 
@@ -45,6 +46,10 @@ bool IsFingerprint(std::string_view text) {
   return digits == 64;
 }
 
+bool IsHostName(std::string_view text) {
+  return text.size() <= 253 && std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '.' || c == '_'; });
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Transport>> MakeTransport(const config::v1::Connection& connection, const std::string& user_agent) {
@@ -56,6 +61,9 @@ absl::StatusOr<std::unique_ptr<Transport>> MakeTransport(const config::v1::Conne
   }
   if (connection.certificate_file().empty() != connection.key_file().empty()) {
     return absl::InvalidArgumentError("connection: certificate_file and key_file go together");
+  }
+  if (!IsHostName(connection.server_name())) {
+    return absl::InvalidArgumentError(fmt::format("connection.server_name: \"{}\" is no name of a host; give the one that the certificate has, without port", Printable(connection.server_name(), 100)));
   }
   return std::make_unique<BothTransports>(connection, user_agent);
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +28,10 @@ class Authority:
             "keyUsage=keyCertSign",
         )  # fmt: skip
 
-    def server(self, name: str = "server") -> Certificate:
-        return self._issue(name, "subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth\n")
+    def server(self, name: str = "server", names: Sequence[str] = ()) -> Certificate:
+        """`names`: of other hosts that it is for."""
+        more = "".join(f",DNS:{host}" for host in names)
+        return self._issue(name, f"subjectAltName=IP:127.0.0.1,DNS:localhost{more}\nextendedKeyUsage=serverAuth\n")
 
     def expired(self, name: str = "expired") -> Certificate:
         """Ended an hour or more ago: a certificate of minus one day."""

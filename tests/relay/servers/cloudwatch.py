@@ -35,14 +35,15 @@ READER_ACTIONS = [
 
 
 class CloudWatch(Server):
-    """Holds its state in memory only. `writer` may do what a relay needs, `reader` only read."""
+    """Holds its state in memory only. `writer` may do what a relay needs, `reader` only read, `janitor` only
+    delete log groups."""
 
     name = "cloudwatch"
 
     def __init__(self, folder: Path | None = None) -> None:
         super().__init__(folder)
         self.port = free_port()
-        self.writer = self.reader = Credentials("", "")
+        self.writer = self.reader = self.janitor = Credentials("", "")
 
     @classmethod
     def install(cls) -> Path:
@@ -56,6 +57,7 @@ class CloudWatch(Server):
         super().start()
         self.writer = self._create_user("writer", WRITER_ACTIONS)
         self.reader = self._create_user("reader", READER_ACTIONS)
+        self.janitor = self._create_user("janitor", ["logs:DeleteLogGroup"])
         return self
 
     def call(self, service: str, credentials: Credentials, body: bytes, headers: dict[str, str]) -> Answer:
@@ -137,7 +139,7 @@ def client(service):
         # The first actions, which create the users, are not checked; all later ones are.
         self._spawn(
             [self.install(), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
-            environment={"INITIAL_NO_AUTH_ACTION_COUNT": "6"},
+            environment={"INITIAL_NO_AUTH_ACTION_COUNT": "9"},
         )
 
     def _ready(self) -> bool:
