@@ -2,8 +2,10 @@
 
 #include <fnmatch.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #include <fmt/format.h>
 
@@ -41,21 +43,40 @@ size_t Utf8Length(std::string_view s, size_t i) {
   return length;
 }
 
+// How many bytes from `from` on are printable ASCII.
+size_t PlainRun(std::string_view text, size_t from) {
+  constexpr uint64_t kOnes = 0x0101010101010101, kHigh = 0x8080808080808080;
+  size_t i = from;
+  for (; i + sizeof(uint64_t) <= text.size(); i += sizeof(uint64_t)) {
+    uint64_t word = 0;
+    std::memcpy(&word, text.data() + i, sizeof word);
+    // Eight bytes at once: the highest bit is set, or a subtraction borrows into it where a byte is below 0x20 or is 0x7f. A borrow may also spill into
+    // the next byte: then the loop below looks again.
+    if (((word | (word - kOnes * 0x20) | ((word ^ (kOnes * 0x7f)) - kOnes)) & kHigh) != 0) break;
+  }
+  const auto plain = [](unsigned char c) { return c >= 0x20 && c < 0x7f; };
+  while (i < text.size() && plain(static_cast<unsigned char>(text[i]))) ++i;
+  return i - from;
+}
+
 }  // namespace
 
 std::string Printable(std::string_view bytes, size_t max_bytes) {
   std::string out;
   for (size_t i = 0; i < bytes.size();) {
+    // What needs no second look goes at once: nearly all of nearly every text.
+    if (const size_t plain = PlainRun(bytes, i); plain > 0) {
+      if (out.size() + plain > max_bytes) return out.append(bytes, i, max_bytes - out.size()).append("…");
+      out.append(bytes, i, plain);
+      i += plain;
+      continue;
+    }
     const size_t length = Utf8Length(bytes, i);
     const uint8_t first = static_cast<uint8_t>(bytes[i]);
-    std::string piece;
-    if (length == 0 || first < 0x20 || first == 0x7F) {
-      piece = fmt::format("\\x{:02x}", first);
-      i += 1;
-    } else {
-      piece = std::string(bytes.substr(i, length));
-      i += length;
-    }
+    std::string escaped;
+    std::string_view piece = bytes.substr(i, std::max<size_t>(length, 1));
+    i += piece.size();
+    if (length == 0 || first < 0x20 || first == 0x7F) piece = escaped = fmt::format("\\x{:02x}", first);
     if (out.size() + piece.size() > max_bytes) return out + "…";
     out += piece;
   }
@@ -63,7 +84,8 @@ std::string Printable(std::string_view bytes, size_t max_bytes) {
 }
 
 bool GlobMatch(std::string_view glob, std::string_view text) {
-  if (glob.empty()) return true;
+  if (glob.empty() || glob == "*") return true;
+  if (glob.find_first_of("*?[\\") == std::string_view::npos) return glob == text;
   return fnmatch(std::string(glob).c_str(), std::string(text).c_str(), 0) == 0;
 }
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "userspace/transport/grpc.h"
+#include "userspace/transport/gzip.h"
 #include "userspace/transport/http.h"
 
 namespace outlier {
@@ -46,6 +47,13 @@ bool IsFingerprint(std::string_view text) {
 }
 
 }  // namespace
+
+void CompressAhead(Request* request) {
+  if (!request->compress || request->protocol != Request::Protocol::kHttp || request->body.empty()) return;
+  request->body = Gzip(request->body);
+  request->headers.emplace_back("Content-Encoding", "gzip");
+  request->compress = false;
+}
 
 absl::StatusOr<std::unique_ptr<Transport>> MakeTransport(const config::v1::Connection& connection, const std::string& user_agent) {
   for (int i = 0; i < connection.headers_size(); ++i) {
