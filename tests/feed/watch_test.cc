@@ -36,7 +36,7 @@ TEST_F(Watch, ResumedAtAnySequenceItGivesTheSameSuffix) {
 TEST_F(Watch, ChangesArriveAsTheyWereWrittenHoweverManyAndHowLarge) {
   std::vector<v1::IncidentChange> written;
   for (int i = 0; i < 700; ++i) {
-    v1::IncidentChange change = MakeChange(fmt::format("id-{}", i), v1::IncidentChange::OPENED, 1);
+    v1::IncidentChange change = MakeChange("id-" + std::to_string(i), v1::IncidentChange::OPENED, 1);
     change.mutable_incident()->set_summary(std::string(static_cast<size_t>(i % 100 == 99 ? 600'000 : i * 7), 's'));
     Append(change);
     change.set_sequence(static_cast<uint64_t>(i) + 1);

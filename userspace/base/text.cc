@@ -3,6 +3,7 @@
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -41,6 +42,12 @@ size_t Utf8Length(std::string_view s, size_t i) {
   // C1 controls, line and paragraph separators, and the bidirectional overrides that make text lie about itself.
   if ((code >= 0x80 && code <= 0x9F) || (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069)) return 0;
   return length;
+}
+
+// Three digits that count, as "%.3g" has them.
+std::string Significant(double value) {
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof text, value, std::chars_format::general, 3).ptr};
 }
 
 // How many bytes from `from` on are printable ASCII.
@@ -105,12 +112,11 @@ std::string HumanValue(double value, std::string_view unit) {
     return fmt::format("{:.{}f} {}{}", std::copysign(scaled, value), k == 0 || scaled >= 100 ? 0 : 1, kUnits[k], suffix);
   }
   if (base == "s") {
-    if (magnitude != 0 && magnitude < 1e-3) return fmt::format("{:.3g} µs{}", value * 1e6, suffix);
-    if (magnitude != 0 && magnitude < 1) return fmt::format("{:.3g} ms{}", value * 1e3, suffix);
-    return fmt::format("{:.3g} s{}", value, suffix);
+    if (magnitude != 0 && magnitude < 1e-3) return Significant(value * 1e6) + " µs" + suffix;
+    if (magnitude != 0 && magnitude < 1) return Significant(value * 1e3) + " ms" + suffix;
+    return Significant(value) + " s" + suffix;
   }
-  std::string number = magnitude >= 1000 ? fmt::format("{:.0f}", value) : fmt::format("{:.3g}", value);
-  return number + suffix;
+  return (magnitude >= 1000 ? fmt::format("{:.0f}", value) : Significant(value)) + suffix;
 }
 
 std::string HumanDuration(double seconds) {

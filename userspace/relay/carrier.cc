@@ -10,7 +10,7 @@
 namespace outlier {
 namespace {
 
-constexpr size_t kMostEvents = 128;                          // taken at once
+constexpr size_t kMostEvents = 16;                           // taken at once: so many more than there is room for
 constexpr auto kLongestWait = std::chrono::seconds(5);       // the wall clock may be set
 constexpr auto kLeastWait = std::chrono::milliseconds(1);
 constexpr size_t kMostSamples = 8;

@@ -15,10 +15,10 @@ namespace {
 
 constexpr size_t kSpooledAtOnce = 500;
 // What all sinks together hold of what was read and not yet taken by a courier.
-constexpr size_t kAllMailboxBytes = 6 << 20;
+constexpr size_t kAllMailboxBytes = 3 << 20;
 constexpr size_t kLeastMailboxBytes = 128 << 10;  // dozens of changes
 // And of what a courier makes a batch of: message bytes, of which there may be two batches, and each byte takes three.
-constexpr size_t kAllBatchBytes = 2 << 20, kMostBatchBytes = 1 << 20, kLeastBatchBytes = 64 << 10;
+constexpr size_t kAllBatchBytes = 5 << 18, kMostBatchBytes = 1 << 20, kLeastBatchBytes = 64 << 10;
 
 absl::Status At(const std::string& where, const absl::Status& status) {
   return status.ok() ? status : absl::Status(status.code(), fmt::format("{}: {}", where, MessageOf(status)));

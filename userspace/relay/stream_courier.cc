@@ -8,7 +8,7 @@
 namespace outlier {
 namespace {
 
-constexpr size_t kMostBesideABatch = 128 << 10;     // bytes of messages, three times that in memory
+constexpr size_t kMostBesideABatch = 8;             // of what a batch may hold, one part in so many
 constexpr size_t kMostSeen = 100'000;               // of a gap
 constexpr size_t kMostSamples = 4;                  // ticks
 
@@ -47,7 +47,7 @@ StreamCourier::StreamCourier(CourierContext given, std::unique_ptr<StreamSink> s
 // For one batch; while one is under way and well, for the next, where that can be made ready; else for its beginning: what one sink may hold of a backlog.
 bool StreamCourier::HasRoom() const {
   const bool next = work_.empty() ? !next_ : works_ahead() && !next_ && retry_.state() == Retry::State::kDelivering;
-  return !stalled() && waiting_.size() < kMostWaiting && !FillsABatch() && (next || bytes_waiting_ < kMostBesideABatch);
+  return !stalled() && waiting_.size() < kMostWaiting && !FillsABatch() && (next || bytes_waiting_ < context().most_message_bytes / kMostBesideABatch);
 }
 
 void StreamCourier::TakeEvent(FeedEvent event, WallTime now) {
