@@ -512,6 +512,7 @@ class Bench {
     for (int idle = 0;;) {
       bool did = Read();
       while (Send()) did = true;
+      if (!did) did = Read();  // there may be room again, as after a write that failed before
       if (meanwhile) meanwhile();
       if (did) {
         idle = 0;

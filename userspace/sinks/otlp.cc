@@ -24,7 +24,8 @@ using Key = OtlpPreset::Key;
 
 constexpr std::string_view kLogsMethod = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 constexpr std::string_view kMetricsMethod = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
-constexpr size_t kMostHead = 16;           // tag and length of a message
+constexpr size_t kMostHead = 4 << 10;      // a resource, and the like, to make room for
+constexpr size_t kMostPerFinding = 16 << 10;
 constexpr size_t kGrpcMaxBytes = 3 << 20;  // servers often take 4 MiB, headers included
 
 bool IsToken(std::string_view name) {
@@ -133,17 +134,24 @@ class OtlpSink final : public StreamSink {
     using collector::logs::v1::ExportLogsServiceRequest;
     using opentelemetry::proto::logs::v1::ResourceLogs, opentelemetry::proto::logs::v1::ScopeLogs;
     std::string body, scope_logs, record;
+    scope_logs.reserve(findings.size() * bytes_per_finding_ + kMostHead);  // else much of the time goes into making room and copying
     // Changes of one source in a row share a resource; order stays.
     const Finding* last = nullptr;
     const auto close = [&] {
       if (last == nullptr) return;
       const std::string resource = OtlpResource(last->incident().source(), last->labels.get());
-      const size_t size = ProtoWire::SizeOfBytes(resource.size()) + ProtoWire::SizeOfBytes(scope_logs.size());
-      body.reserve(body.size() + size + kMostHead);
-      ProtoWire wire(&body);
-      wire.Head(ExportLogsServiceRequest::kResourceLogsFieldNumber, size);
+      std::string head;
+      ProtoWire wire(&head);
+      wire.Head(ExportLogsServiceRequest::kResourceLogsFieldNumber, ProtoWire::SizeOfBytes(resource.size()) + ProtoWire::SizeOfBytes(scope_logs.size()));
       wire.Bytes(ResourceLogs::kResourceFieldNumber, resource);
-      wire.Bytes(ResourceLogs::kScopeLogsFieldNumber, scope_logs);
+      wire.Head(ResourceLogs::kScopeLogsFieldNumber, scope_logs.size());
+      if (body.empty()) {  // nearly always all of it: no second MiB is made
+        scope_logs.insert(0, head);
+        body.swap(scope_logs);
+      } else {
+        body += head;
+        body += scope_logs;
+      }
     };
     for (const Finding& finding : findings) {
       const bool same = last != nullptr && last->labels == finding.labels && IsSame(last->incident().source(), finding.incident().source());
@@ -158,6 +166,7 @@ class OtlpSink final : public StreamSink {
       last = &finding;
     }
     close();
+    if (!findings.empty()) bytes_per_finding_ = std::min(body.size() / findings.size() * 9 / 8, kMostPerFinding);
     return RequestFor(/*logs=*/true, std::move(body), now);
   }
 
@@ -337,6 +346,7 @@ class OtlpSink final : public StreamSink {
   bool token_proven_ = false;                 // the last answer was not that it is none
   const size_t max_bytes_;
   OtlpMetrics metrics_;
+  size_t bytes_per_finding_ = 1 << 10;        // of the last body, and some
 };
 
 struct Addresses {

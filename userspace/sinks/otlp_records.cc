@@ -27,8 +27,9 @@ constexpr uint64_t kMost = INT64_MAX;
 
 // As Printable() says it: the text itself, where that is what it says, else `escaped`.
 std::string_view Plain(std::string_view text, size_t max_bytes, std::string* escaped) {
-  const bool plain = text.size() <= max_bytes && std::all_of(text.begin(), text.end(), [](unsigned char c) { return c >= 0x20 && c < 0x7f; });
-  return plain ? text : *escaped = Printable(text, max_bytes);
+  unsigned char odd = text.size() > max_bytes;
+  for (const unsigned char c : text) odd |= static_cast<unsigned char>(c - 0x20) >= 0x7f - 0x20;  // without a way out: many bytes at once
+  return odd == 0 ? text : *escaped = Printable(text, max_bytes);
 }
 
 int64_t Signed(uint64_t value) { return static_cast<int64_t>(std::min(value, kMost)); }

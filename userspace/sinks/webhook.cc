@@ -18,6 +18,7 @@ namespace outlier {
 namespace sinks {
 namespace {
 
+constexpr size_t kMostToReserve = 32 << 10;  // bytes of a finding
 constexpr size_t kMostAtOnce = 1000, kMostExtension = 1000;
 constexpr int64_t kLastSecond = 253'402'300'799;  // of the year 9999: RFC 3339 goes no further
 
@@ -115,6 +116,7 @@ class Webhook : public StreamSink {
   absl::StatusOr<Request> Encode(std::span<const Finding> findings, WallTime now) override {
     absl::StatusOr<Request> request = To();
     if (!request.ok()) return request.status();
+    request->body.reserve(findings.size() * bytes_per_finding_);
     std::string keys;  // of all events, so that the id stands for just these
     for (const Finding& finding : findings) {
       request->body += request->body.empty() ? batch_ ? "[" : "" : ",";
@@ -122,6 +124,7 @@ class Webhook : public StreamSink {
       keys += FindingKey(finding) + "\n";
     }
     if (batch_) request->body += "]";
+    if (!findings.empty()) bytes_per_finding_ = std::min<size_t>(request->body.size() / findings.size() * 9 / 8, kMostToReserve);
     request->headers.emplace_back("Content-Type", fmt::format("application/cloudevents{}+json; charset=utf-8", batch_ ? "-batch" : ""));
     if (absl::Status status = Sign(keys, now, &*request); !status.ok()) return status;
     return request;
@@ -192,6 +195,7 @@ class Webhook : public StreamSink {
   SecretFile url_file_, secret_, token_;
   const std::string relay_host_;
   const std::pair<std::string, std::string> agent_;
+  size_t bytes_per_finding_ = 2 << 10;        // of the last body, and some
 };
 
 }  // namespace
