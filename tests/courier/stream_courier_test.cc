@@ -546,6 +546,33 @@ TEST_F(StreamCourierTest, WorkingAheadADaysOutageUnderLoadLosesNothing) {
   EXPECT_EQ(bench_.Status().delivered(), feed().journal().size());
 }
 
+// A synchronous write a batch is what delays the next one most. A crash repeats what was not written, which such a sink knows.
+TEST_F(StreamCourierTest, BatchesInARowToASinkThatKnowsRepeatsAreWrittenTogetherAndTheLastAtOnce) {
+  bench_.works_ahead = true;
+  bench_.kind = "elasticsearch";
+  bench_.config().mutable_delivery()->set_max_items(10);
+  Fill(95);
+  uint64_t taken = 0, written = 0;
+  std::set<uint64_t> places;
+  bench_.on_request = [&] { places.insert(bench_.Status().sources(0).sequence()); };
+  bench_.Run(seconds(10));
+  EXPECT_LT(places.size(), 9u) << "ten batches";
+  EXPECT_EQ(bench_.Status().sources(0).sequence(), 95u);
+  ExpectAllOnceInOrder();
+  // What was dealt with is written before a wait for the sink begins.
+  Fill(40);
+  bench_.on_request = {};
+  bench_.Read();
+  ASSERT_TRUE(bench_.Send());
+  ASSERT_TRUE(bench_.Send());
+  taken = server().times.size();
+  EXPECT_LT(bench_.Status().sources(0).sequence(), taken);
+  server().says = [](const auto&, WallTime) { return Says::kUnavailable; };
+  ASSERT_TRUE(bench_.Send());
+  written = bench_.Status().sources(0).sequence();
+  EXPECT_EQ(written, taken);
+}
+
 // A body that turns out too large is written again, in halves.
 TEST_F(StreamCourierTest, BodiesOfChangesOfDifferentSizesAreHardlyEverWrittenTwice) {
   for (int i = 0; i < 5000; ++i) {

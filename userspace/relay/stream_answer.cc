@@ -7,7 +7,11 @@
 namespace outlier {
 
 void StreamCourier::ReceiveOfKind(const Response& response, WallTime now) {
-  if (!sending_samples_) return Settle(sink_->Judge(response, work_.front().findings), now);
+  if (!sending_samples_) {
+    Settle(sink_->Judge(response, work_.front().findings), now);
+    if (retry_.state() != Retry::State::kDelivering && !finished_.empty()) WriteFinished(now);  // it may take days
+    return;
+  }
   sending_samples_ = false;
   const Outcome outcome = sink_->JudgeSamples(response);
   if (outcome.kind == Outcome::Kind::kItems) {

@@ -1,5 +1,6 @@
 // What a stream courier sends next: batches out of what waits, and when each is finished.
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include <fmt/format.h>
@@ -15,6 +16,24 @@ constexpr auto kIdleWrite = std::chrono::seconds(1);  // cursors over what is no
 constexpr double kAim = 0.9;  // of what a request may hold: bodies differ, and one that is too large is written a second time, in halves
 
 constexpr auto kStale = std::chrono::seconds(2);  // a request that was made ahead longer ago is made anew: a key may be another by now
+
+constexpr auto kWriteTogether = std::chrono::milliseconds(500);
+
+void Append(Entry from, Entry* to) {
+  for (const Cursor& cursor : from.cursors) {
+    const auto same = std::find_if(to->cursors.begin(), to->cursors.end(), [&](const Cursor& one) { return one.source == cursor.source && one.feed_id == cursor.feed_id; });
+    same == to->cursors.end() ? to->cursors.push_back(cursor) : void(same->sequence = std::max(same->sequence, cursor.sequence));
+  }
+  const auto append = [](auto* more, auto* all) { std::move(more->begin(), more->end(), std::back_inserter(*all)); };
+  append(&from.followed, &to->followed);
+  append(&from.unfollowed, &to->unfollowed);
+  append(&from.refused, &to->refused);
+  append(&from.buried, &to->buried);
+  for (const auto counter : {&Counters::delivered, &Counters::retried, &Counters::refused, &Counters::expired, &Counters::withheld, &Counters::samples_delivered,
+                             &Counters::samples_lost, &Counters::letters_dropped}) {
+    to->counted.*counter += from.counted.*counter;
+  }
+}
 
 }  // namespace
 
@@ -225,13 +244,22 @@ void StreamCourier::FinishBatch(WallTime now) {
     row.mutable_change()->ParseFromString(slim);
   }
   begun_.clear();
-  Write(std::move(entry), now);
+  Append(std::move(entry), &finished_);
+  // Only where the next batch goes at once: what comes of that writes both.
+  const bool later = knows_repeats() && next_ && now < written_ + kWriteTogether && finished_.refused.empty() && finished_.buried.empty();
+  if (!later) WriteFinished(now);
   for (SourceState& source : sources_) source.oldest_waiting.reset();
   for (size_t i = 0; next_ && i < sources_.size(); ++i) sources_[i].oldest_waiting = next_->oldest[i];
   for (const Waiting& waiting : waiting_) {
     auto& oldest = sources_[waiting.source].oldest_waiting;
     if (waiting.finding && !oldest) oldest = TimeOf(waiting.finding->change.time());
   }
+}
+
+void StreamCourier::WriteFinished(WallTime now) {
+  if (stalled()) return;  // it is written with the batch after that
+  written_ = now;
+  Write(std::exchange(finished_, {}), now);
 }
 
 WallTime StreamCourier::WakeOfKind() const {

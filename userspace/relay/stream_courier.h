@@ -1,5 +1,6 @@
 // StreamCourier: carries every change that its route admits to a stream sink, in order, in batches, one batch under way. Where the sink lets it, the next
-// one is written meanwhile.
+// one is written meanwhile. Where the sink knows a change that it had before (search engines, by its id), several batches in a row are
+// written to the ledger at once: a crash repeats them, and nothing comes of it.
 //
 // A batch is dealt with when each of its findings is delivered, a dead letter, or expired; only then do the cursors move. Findings that the
 // server wants again go again, alone. What it refuses as a whole is halved until the one at fault is found. When kAllRefused in a row are refused and
@@ -98,6 +99,8 @@ class StreamCourier : public Courier {
   void DropExpired(WallTime now);
   void LoseSamples(uint64_t samples);
   void FinishBatch(WallTime now);
+  void WriteFinished(WallTime now);
+  bool knows_repeats() const { return context().kind == "elasticsearch" || context().kind == "opensearch"; }
   void Rank(const Cursor& cursor);                     // into entry_.cursors
   size_t MostItems() const;
 
@@ -109,6 +112,8 @@ class StreamCourier : public Courier {
   size_t findings_waiting_ = 0, bytes_waiting_ = 0;
   std::deque<Work> work_;            // of the batch under way, the front first
   Entry entry_;                      // what finishing it will write
+  Entry finished_;                   // of batches that were dealt with, and are to be written with the next
+  WallTime written_;
   std::map<std::string, std::string> begun_;  // of followed_, those that begin with this batch and do not end with it
   std::optional<NextBatch> next_;
   std::optional<Request> ready_;     // of the whole front, made ahead
