@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""What outlier-relay costs: measure.py [--kind otlp|webhook|elasticsearch]... [--changes N] [--rounds N] [--shape burst|day], or measure.py --day.
+"""What outlier-relay costs: measure.py [--kind otlp|webhook|elasticsearch]... [--changes N] [--shape burst|day], or measure.py --day.
 
-From a journal that holds N changes to a local server that takes everything (`null_sink`): changes a second from the relay's start to the last
-body, processor time of relay, source and server for a change, and the relay's highest resident set. Bodies are gzipped (level 1) where the
-sink does so, cursors are durable. What arrived is unpacked and counted afterwards: every change, once, in order.
+From a journal that holds N changes to a local server that takes everything (`null_sink`): changes a second from the relay's start to
+the last body, processor time of relay, source and server for a change, and the relay's highest resident set. Bodies are gzipped
+(level 1) where the sink does so, cursors are durable. What arrived is unpacked and counted afterwards: every change, once, in order.
 
---day: five sinks of three kinds at different places of a day's backlog (50,000 changes of 3 to 7 kB), one of them at a server that never answers.
+--day: five sinks of three kinds at different places of a day's backlog (50,000 changes of 3 to 7 kB), one of them at a server that
+never answers.
 
 Prints one line of JSON a run. Needs `ninja -C build outlier-relay outlierctl feed_source null_sink`.
 """
@@ -88,7 +89,11 @@ def peak_mib(pid: int) -> float:
 
 def sink_of(kind: str, name: str, port: int) -> Json:
     url = f"http://127.0.0.1:{port}"
-    settings: dict[str, Json] = {"otlp": {"endpoint": url}, "webhook": {"url": f"{url}/hook", "mode": "batch"}, "elasticsearch": {"urls": [url]}}
+    settings: dict[str, Json] = {
+        "otlp": {"endpoint": url},
+        "webhook": {"url": f"{url}/hook", "mode": "batch"},
+        "elasticsearch": {"urls": [url]},
+    }
     return {"name": name, kind: settings[kind]}
 
 
@@ -117,7 +122,8 @@ def measure(kind: str, changes: int, sinks: int, shape: str) -> Json:
         ends.callback(relay.stop)
         took = wait_until_quiet(servers) - began
         carried = last * sinks
-        cost = {"relay": seconds_of(relay.pid), "source": seconds_of(source.pid) - before, "server": sum(seconds_of(s.pid) for s in servers)}
+        served = sum(seconds_of(server.pid) for server in servers)
+        cost = {"relay": seconds_of(relay.pid), "source": seconds_of(source.pid) - before, "server": served}
         peak = peak_mib(relay.pid)
         cursors = [int(sink["sources"][0]["sequence"]) for sink in relay.ctl_json("sinks")]
         size = 0
@@ -126,10 +132,16 @@ def measure(kind: str, changes: int, sinks: int, shape: str) -> Json:
             assert sequences == list(range(1, last + 1)), f"{len(sequences)} of {last} changes arrived, or out of order"
         assert cursors == [last] * sinks, f"cursors stand at {cursors}, not at {last}"
         return {
-            "kind": kind, "shape": shape, "sinks": sinks, "changes": last, "body_bytes_per_change": round(size / last), "seconds": round(took, 2),
-            "changes_per_second": round(carried / took), **{f"{who}_us_per_change": round(1e6 * spent / carried, 1) for who, spent in cost.items()},
+            "kind": kind,
+            "shape": shape,
+            "sinks": sinks,
+            "changes": last,
+            "body_bytes_per_change": round(size / last),
+            "seconds": round(took, 2),
+            "changes_per_second": round(carried / took),
+            **{f"{who}_us_per_change": round(1e6 * spent / carried, 1) for who, spent in cost.items()},
             "relay_peak_mib": round(peak, 1),
-        }  # fmt: skip
+        }
 
 
 def measure_day(changes: int) -> Json:

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""How fast outlier-relay fills Elasticsearch, beside a loader that has nothing to do but send: measure_search.py [--changes N] [--rounds N].
+"""How fast outlier-relay fills Elasticsearch, beside a loader that only sends: measure_search.py [--changes N] [--rounds N].
 
-Both bring the same changes as the same bulk bodies (those that the relay makes, caught beforehand, packed), over one TLS connection, to the same
-server, in turns, each into a fresh stream and a fresh index of incidents. The relay reads them from a source's journal, writes and packs them, and
-keeps its cursors. Afterwards both must hold every change once.
+Both bring the same changes as the same bulk bodies (those that the relay makes, caught beforehand, packed), over one TLS connection,
+to the same server, in turns, each into a fresh stream and a fresh index of incidents. The relay reads them from a source's journal,
+writes and packs them, and keeps its cursors. Afterwards both must hold every change once.
 
 Prints one line of JSON a round, and the ratio. Needs `ninja -C build outlier-relay outlierctl feed_source null_sink`.
 """
