@@ -39,8 +39,10 @@ std::vector<FeedEvent> Mailbox::Take(size_t max_events, std::chrono::steady_cloc
     taken.push_back(std::move(events_.front().first));
     events_.pop_front();
   }
+  // Not for each handful: a writer that is woken for the room of a few events is asleep again in a moment.
+  const bool room = bytes_ <= max_bytes_ / 2;
   lock.unlock();
-  room_.notify_all();
+  if (room) room_.notify_all();
   return taken;
 }
 
