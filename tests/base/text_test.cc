@@ -33,12 +33,39 @@ TEST(Printable, IsIdempotentOnAnyBytes) {
   }
 }
 
+// Long runs of plain text are taken at once; what comes of it must be the same as character by character, wherever it is cut.
+TEST(Printable, SaysTheSameOfAWholeTextAsOfItsPiecesWhereverItIsCut) {
+  std::mt19937 random(6);
+  for (int i = 0; i < 5000; ++i) {
+    std::string pieces, bytes;
+    size_t fits = 0;  // bytes of output that come whole
+    const size_t most = random() % 60;
+    bool cut = false;
+    for (int k = 0, n = static_cast<int>(random() % 50); k < n; ++k) {
+      static const std::string kPieces[] = {"a", "~", " ", "\\", "é", "✓", std::string(1, '\0'), "\x1f", "\x7f", "\x1b", "\xff"};
+      const std::string& piece = kPieces[random() % 5 == 0 ? random() % std::size(kPieces) : random() % 4];
+      bytes += piece;
+      const std::string shown = Printable(piece);
+      cut = cut || fits + shown.size() > most;
+      if (!cut) fits += shown.size();
+      pieces += shown;
+    }
+    EXPECT_EQ(Printable(bytes), pieces);
+    EXPECT_EQ(Printable(bytes, most), pieces.substr(0, fits) + (cut ? "…" : ""));
+  }
+}
+
 TEST(GlobMatch, MatchesTheWholeTextAndAStarAlsoSlashes) {
   EXPECT_TRUE(GlobMatch("", "anything"));
   EXPECT_TRUE(GlobMatch("/usr/bin/backup*", "/usr/bin/backup-db/x"));
   EXPECT_FALSE(GlobMatch("backup", "/usr/bin/backup"));
   EXPECT_TRUE(GlobMatch("[a-c]?", "bz"));
   EXPECT_FALSE(GlobMatch("[a-c]?", "dz"));
+  EXPECT_TRUE(GlobMatch("*", "any/thing") && GlobMatch("*", ""));
+  EXPECT_TRUE(GlobMatch("plain", "plain"));
+  EXPECT_FALSE(GlobMatch("plain", "plainer") || GlobMatch("plainer", "plain") || GlobMatch("plain", ""));
+  EXPECT_TRUE(GlobMatch("a\\*", "a*"));
+  EXPECT_FALSE(GlobMatch("a\\*", "ab"));
 }
 
 TEST(HumanValue, WritesValuesAsPeopleDo) {

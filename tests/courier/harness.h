@@ -463,7 +463,7 @@ class Bench {
     } else {
       sink.stream = std::make_unique<ScriptedStream>(&stream);
     }
-    courier_ = MakeCourier({config_, "scripted", *route, addresses_, labels_, silences_.get(), ledger_.get()}, std::move(sink));
+    courier_ = MakeCourier({config_, kind, *route, addresses_, labels_, silences_.get(), ledger_.get(), works_ahead}, std::move(sink));
     const auto cursors = ledger_->Cursors(config_.name());
     ASSERT_TRUE(cursors.ok());
     for (size_t i = 0; i < feeds_.size(); ++i) feeds_[i]->Resume(*cursors, addresses_[i], state_);
@@ -497,6 +497,10 @@ class Bench {
   bool Send(bool answered = true) {
     auto request = courier().Next(now);
     if (!request) return false;
+    if (courier().works_ahead()) {  // meanwhile
+      Read();
+      courier().Ready(now);
+    }
     const Response response = state_ ? pager.Receive(*request, now) : stream.Receive(*request, now);
     if (on_request) on_request();
     if (answered) courier().Receive(response, now);
@@ -508,6 +512,7 @@ class Bench {
     for (int idle = 0;;) {
       bool did = Read();
       while (Send()) did = true;
+      if (!did) did = Read();  // there may be room again, as after a write that failed before
       if (meanwhile) meanwhile();
       if (did) {
         idle = 0;
@@ -535,6 +540,8 @@ class Bench {
   WallTime now = kStart;
   StreamServer stream;
   PagerServer pager;
+  bool works_ahead = false;
+  std::string kind = "scripted";
   std::function<void()> on_request;
   uint64_t wakes = 0;
   std::string database() const { return folder_ / "relay.db"; }

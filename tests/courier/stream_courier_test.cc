@@ -100,6 +100,42 @@ TEST_F(StreamCourierTest, FollowsAnAdmittedIncidentToItsEndOverACrash) {
   EXPECT_TRUE(bench_.ledger().Followed("oncall")->empty());
 }
 
+TEST_F(StreamCourierTest, AnIncidentWhoseEndIsInALaterBatchIsFollowedThereOverACrash) {
+  bench_.config().mutable_route()->set_min_severity("major");
+  bench_.config().mutable_delivery()->set_max_items(2);
+  for (const char* id : {"a", "b", "c"}) feed().Open(id, bench_.now);
+  feed().Resolve("a", bench_.now);
+  for (const char* id : {"b", "c"}) feed().Add(v1::IncidentChange::RESOLVED, id, bench_.now, v1::Incident::WARNING);  // the route alone would not let it through
+  for (int sent = 0; sent < 2; ++sent) {
+    bench_.Read();
+    bench_.now += seconds(1);
+    ASSERT_TRUE(bench_.Send());
+    bench_.Restart();
+  }
+  bench_.Run(seconds(5));
+  ExpectAllOnceInOrder();
+  EXPECT_TRUE(bench_.ledger().Followed("oncall")->empty());
+}
+
+// Of a backlog most incidents have begun and ended within a batch: of those the ledger need not hear.
+TEST_F(StreamCourierTest, AnIncidentThatBeginsAndEndsWithinABatchCostsTheLedgerNothing) {
+  const auto written = [&](int incidents) {
+    for (int i = 0; i < incidents; ++i) {
+      feed().Open(fmt::format("{}-{}", incidents, i), bench_.now);
+      feed().Resolve(fmt::format("{}-{}", incidents, i), bench_.now);
+    }
+    const auto before = std::filesystem::file_size(bench_.database() + "-wal");
+    bench_.Run(seconds(5));
+    return std::filesystem::file_size(bench_.database() + "-wal") - before;
+  };
+  feed().Open("first", bench_.now);
+  bench_.Run(seconds(5));
+  const auto one = written(1), five_hundred = written(500);
+  EXPECT_EQ(server().requests.size(), 3u);
+  EXPECT_LE(five_hundred, one + (16u << 10));
+  ExpectAllOnceInOrder();
+}
+
 TEST_F(StreamCourierTest, AnEndThatWasCompactedAwayIsToldAllTheSame) {
   for (int i = 0; i < 5; ++i) feed().Open(fmt::format("i{}", i), bench_.now);
   bench_.Run(seconds(5));
@@ -414,6 +450,138 @@ TEST_F(StreamCourierTest, HoldsLittleOfABacklog) {
   bench_.Run(minutes(10));
   EXPECT_FALSE(bench_.courier().HasRoom()) << "20 MB of changes wait at their source, not here";
   EXPECT_EQ(bench_.Status().sources(0).sequence(), 0u);
+}
+
+TEST_F(StreamCourierTest, HoldsAtMostABatchAndABitOfABacklog) {
+  constexpr size_t kBytes = 2000;
+  const auto big = [](v1::Incident* incident) { incident->set_summary(std::string(kBytes, 's')); };
+  for (int i = 0; i < 5000; ++i) feed().Open(fmt::format("i{}", i), bench_.now, v1::Incident::MAJOR, big);
+  uint64_t most = 0;
+  const auto held = [&] {  // read, and neither taken by the server nor on its way there
+    most = std::max(most, bench_.Status().sources(0).last_sequence() - server().times.size());
+  };
+  bench_.Run(seconds(30), held);
+  bench_.Read();
+  held();
+  EXPECT_LE(most * kBytes, (1u << 20) + (512u << 10));
+  server().says = [](const auto&, WallTime) { return Says::kUnavailable; };
+  for (int i = 0; i < 5000; ++i) feed().Open(fmt::format("k{}", i), bench_.now, v1::Incident::MAJOR, big);
+  bench_.Run(hours(1), held);
+  EXPECT_LE(most * kBytes, (1u << 20) + (512u << 10));
+  server().says = [](const auto&, WallTime) { return Says::kTakes; };
+  bench_.Run(minutes(10));
+  ExpectAllOnceInOrder();
+}
+
+TEST_F(StreamCourierTest, TheNextBatchIsWrittenWhileOneIsUnderWayAndCountsOnlyWhenItIsTaken) {
+  bench_.works_ahead = true;
+  bench_.config().mutable_delivery()->set_max_items(10);
+  Fill(100);
+  bench_.Read();
+  auto first = bench_.courier().Next(bench_.now);
+  ASSERT_TRUE(first);
+  bench_.Read();
+  const Request* ready = bench_.courier().Ready(bench_.now);
+  ASSERT_NE(ready, nullptr);
+  const std::string body = ready->body;
+  EXPECT_EQ(bench_.courier().Ready(bench_.now), ready) << "once";
+  EXPECT_EQ(server().sent.size(), 2u);
+  bench_.courier().Receive(server().Receive(*first, bench_.now), bench_.now);
+  EXPECT_EQ(bench_.Status().sources(0).sequence(), 10u);
+  const auto second = bench_.courier().Next(bench_.now);
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->body, body) << "not written again";
+  bench_.Restart();  // before its answer
+  EXPECT_EQ(bench_.Status().sources(0).sequence(), 10u);
+  bench_.Run(minutes(1));
+  ExpectAllOnceInOrder();
+}
+
+// An address, a key, the order may be another by then.
+TEST_F(StreamCourierTest, WhatWasWrittenAheadIsWrittenAnewAfterAFailureOrAWhile) {
+  bench_.works_ahead = true;
+  bench_.config().mutable_delivery()->set_max_items(10);
+  Fill(100);
+  const auto next = [&](Says says, std::chrono::nanoseconds passes) {
+    bench_.Read();
+    const auto request = bench_.courier().Next(bench_.now);
+    ASSERT_TRUE(request);
+    bench_.Read();
+    ASSERT_NE(bench_.courier().Ready(bench_.now), nullptr);
+    const size_t written = server().sent.size();
+    bench_.now += passes;
+    if (says == Says::kTakes) {
+      bench_.courier().Receive(server().Receive(*request, bench_.now), bench_.now);
+    } else {
+      bench_.courier().Receive(Answer(says), bench_.now);
+      bench_.now += minutes(10);
+      const auto again = bench_.courier().Next(bench_.now);
+      ASSERT_TRUE(again);
+      bench_.courier().Receive(server().Receive(*again, bench_.now), bench_.now);
+    }
+    const size_t before = server().sent.size();
+    EXPECT_EQ(before, written + (says == Says::kTakes ? 0 : 1));
+    ASSERT_TRUE(bench_.Send());
+    EXPECT_GE(server().sent.size(), before + 1) << "the one made ahead, anew";
+  };
+  next(Says::kUnavailable, seconds(0));
+  bench_.Restart();
+  next(Says::kTakes, minutes(1));
+  bench_.Run(minutes(10));
+  ExpectAllOnceInOrder();
+}
+
+TEST_F(StreamCourierTest, WorkingAheadADaysOutageUnderLoadLosesNothing) {
+  bench_.works_ahead = true;
+  bench_.config().mutable_delivery()->set_max_items(100);
+  for (int hour = 0; hour < 24; ++hour) {
+    server().says = [hour](const auto&, WallTime) { return hour % 3 == 0 ? Says::kTakes : Says::kUnavailable; };
+    Fill(2000);
+    bench_.Run(hours(1));
+    EXPECT_EQ(bench_.Status().sources(0).lag().seconds() > 0, hour % 3 != 0) << hour;
+  }
+  server().says = [](const auto&, WallTime) { return Says::kTakes; };
+  bench_.Run(hours(1));
+  ExpectAllOnceInOrder();
+  EXPECT_EQ(bench_.Status().delivered(), feed().journal().size());
+}
+
+// A synchronous write a batch is what delays the next one most. A crash repeats what was not written, which such a sink knows.
+TEST_F(StreamCourierTest, BatchesInARowToASinkThatKnowsRepeatsAreWrittenTogetherAndTheLastAtOnce) {
+  bench_.works_ahead = true;
+  bench_.kind = "elasticsearch";
+  bench_.config().mutable_delivery()->set_max_items(10);
+  Fill(95);
+  uint64_t taken = 0, written = 0;
+  std::set<uint64_t> places;
+  bench_.on_request = [&] { places.insert(bench_.Status().sources(0).sequence()); };
+  bench_.Run(seconds(10));
+  EXPECT_LT(places.size(), 9u) << "ten batches";
+  EXPECT_EQ(bench_.Status().sources(0).sequence(), 95u);
+  ExpectAllOnceInOrder();
+  // What was dealt with is written before a wait for the sink begins.
+  Fill(40);
+  bench_.on_request = {};
+  bench_.Read();
+  ASSERT_TRUE(bench_.Send());
+  ASSERT_TRUE(bench_.Send());
+  taken = server().times.size();
+  EXPECT_LT(bench_.Status().sources(0).sequence(), taken);
+  server().says = [](const auto&, WallTime) { return Says::kUnavailable; };
+  ASSERT_TRUE(bench_.Send());
+  written = bench_.Status().sources(0).sequence();
+  EXPECT_EQ(written, taken);
+}
+
+// A body that turns out too large is written again, in halves.
+TEST_F(StreamCourierTest, BodiesOfChangesOfDifferentSizesAreHardlyEverWrittenTwice) {
+  for (int i = 0; i < 5000; ++i) {
+    feed().Open(fmt::format("i{}", i), bench_.now, v1::Incident::MAJOR, [&](v1::Incident* incident) { incident->set_summary(std::string(1000 + i * 7919 % 4000, 's')); });
+  }
+  bench_.Run(minutes(1));
+  ExpectAllOnceInOrder();
+  EXPECT_GT(server().requests.size(), 10u);
+  EXPECT_LE(server().sent.size(), server().requests.size() + 2);
 }
 
 TEST_F(StreamCourierTest, AnIdleCourierWritesNothingAndSleeps) {

@@ -32,6 +32,21 @@ TEST_F(Watch, ResumedAtAnySequenceItGivesTheSameSuffix) {
   }
 }
 
+// Changes are sent as they lie in the journal, many in one go.
+TEST_F(Watch, ChangesArriveAsTheyWereWrittenHoweverManyAndHowLarge) {
+  std::vector<v1::IncidentChange> written;
+  for (int i = 0; i < 700; ++i) {
+    v1::IncidentChange change = MakeChange("id-" + std::to_string(i), v1::IncidentChange::OPENED, 1);
+    change.mutable_incident()->set_summary(std::string(static_cast<size_t>(i % 100 == 99 ? 600'000 : i * 7), 's'));
+    Append(change);
+    change.set_sequence(static_cast<uint64_t>(i) + 1);
+    written.push_back(std::move(change));
+  }
+  const auto all = UntilHeartbeat({});
+  ASSERT_EQ(all.size(), written.size() + 2) << "the feed's id first, a heartbeat last";
+  for (size_t i = 0; i < written.size(); ++i) EXPECT_EQ(all[i + 1].change().SerializeAsString(), written[i].SerializeAsString()) << i;
+}
+
 TEST_F(Watch, ALiveChangeArrivesWithoutWaitingForAHeartbeat) {
   options_.heartbeat = absl::Seconds(1000);
   Restart();

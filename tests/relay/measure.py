@@ -1,46 +1,81 @@
 #!/usr/bin/env python3
-"""What outlier-relay costs: measure.py [--changes N] [--sinks N] [--kind otlp|webhook]
+"""What outlier-relay costs: measure.py [--kind otlp|webhook|elasticsearch]... [--changes N] [--shape burst|day], or measure.py --day.
 
-From a journal that holds N changes of about 2 KB to a local HTTP server that takes everything and keeps nothing: changes a second through each
-sink, processor time of the relay and of the source for a change, and the relay's highest resident set. Bodies are gzipped (level 1) where the
-sink does so, cursors are durable. Prints one line of JSON.
+From a journal that holds N changes to a local server that takes everything (`null_sink`): changes a second from the relay's start to
+the last body, processor time of relay, source and server for a change, and the relay's highest resident set. Bodies are gzipped
+(level 1) where the sink does so, cursors are durable. What arrived is unpacked and counted afterwards: every change, once, in order.
+
+--day: five sinks of three kinds at different places of a day's backlog (50,000 changes of 3 to 7 kB), one of them at a server that
+never answers.
+
+Prints one line of JSON a run. Needs `ninja -C build outlier-relay outlierctl feed_source null_sink`.
 """
 
 from __future__ import annotations
 
 import argparse
-import http.server
+import contextlib
 import json
-import multiprocessing
 import os
+import re
+import socket
+import subprocess
 import sys
 import tempfile
 import time
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from programs import Json, Relay, Source  # noqa: E402
+from programs import BUILD, Json, Relay, Source  # noqa: E402
+
+KINDS = ("otlp", "webhook", "elasticsearch")
+# Where a body says the sequence of a change: once for each change, twice in Elasticsearch's two documents.
+SEQUENCE = {
+    "otlp": re.compile(rb"outlier\.change\.sequence\x12.\x18([\x80-\xff]*[\x00-\x7f])", re.DOTALL),
+    "webhook": re.compile(rb'"data":\{"sequence":"(\d+)"'),
+    "elasticsearch": re.compile(rb'"change":\{"sequence":(\d+)'),
+}
+QUIET_SECONDS = 1.5  # without a body: nothing more comes
 
 
-class Null(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class NullSink:
+    """Keeps what it is sent in a file."""
 
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.send_response(200)
-        self.send_header("Content-Type", self.headers.get("Content-Type", "text/plain"))
-        self.send_header("Content-Length", "0")
-        self.end_headers()
+    def __init__(self, kept: Path) -> None:
+        self.kept = kept
+        self._process = subprocess.Popen([BUILD / "tests" / "null_sink", kept], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline().split()[1])
 
-    def log_message(self, *_: object) -> None:
-        pass
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def bodies(self) -> Iterator[bytes]:
+        with self.kept.open("rb") as file:
+            while length := file.read(8):
+                body = file.read(int.from_bytes(length, "little"))
+                yield zlib.decompress(body, 31) if body.startswith(b"\x1f\x8b") else body
+
+    def stop(self) -> None:
+        self._process.communicate()
 
 
-def serve(port: multiprocessing.Queue[int]) -> None:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Null)
-    port.put(server.server_port)
-    server.serve_forever()
+def varint(data: bytes) -> int:
+    return sum((byte & 0x7F) << (7 * i) for i, byte in enumerate(data))
+
+
+def arrived(server: NullSink, kind: str) -> tuple[list[int], int]:
+    """The sequences in the order they came, and the bytes before compression."""
+    sequences, size = [], 0
+    for body in server.bodies():
+        size += len(body)
+        found = SEQUENCE[kind].findall(body)
+        sequences += [varint(one) for one in found] if kind == "otlp" else [int(one) for one in found]
+    return sequences[::2] if kind == "elasticsearch" else sequences, size
 
 
 def seconds_of(pid: int) -> float:
@@ -48,43 +83,112 @@ def seconds_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def peak_mib(pid: int) -> float:
+    return next(int(line.split()[1]) / 1024 for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
+
+
+def sink_of(kind: str, name: str, port: int) -> Json:
+    url = f"http://127.0.0.1:{port}"
+    settings: dict[str, Json] = {
+        "otlp": {"endpoint": url},
+        "webhook": {"url": f"{url}/hook", "mode": "batch"},
+        "elasticsearch": {"urls": [url]},
+    }
+    return {"name": name, kind: settings[kind]}
+
+
+def wait_until_quiet(servers: list[NullSink]) -> float:
+    """The time of the last body; looks at files only, so that it costs nothing."""
+    while True:
+        last = max((server.kept.stat().st_mtime for server in servers if server.kept.stat().st_size > 0), default=0.0)
+        if last and time.time() - last > QUIET_SECONDS:
+            return last
+        time.sleep(0.1)
+
+
+def measure(kind: str, changes: int, sinks: int, shape: str) -> Json:
+    with tempfile.TemporaryDirectory(prefix="outlier-measure-") as name, contextlib.ExitStack() as ends:
+        folder = Path(name)
+        source = Source(folder / "source").start()
+        ends.callback(source.stop)
+        last = source.say(f"burst {changes // 2}" if shape == "burst" else f"day {changes}")
+        servers = [NullSink(folder / f"kept-{i}") for i in range(sinks)]
+        for server in servers:
+            ends.callback(server.stop)
+        relay = Relay(folder / "relay", [source], [sink_of(kind, f"sink-{i}", server.port) for i, server in enumerate(servers)])
+        before = seconds_of(source.pid)
+        began = time.time()
+        relay.start(ready=False)
+        ends.callback(relay.stop)
+        took = wait_until_quiet(servers) - began
+        carried = last * sinks
+        served = sum(seconds_of(server.pid) for server in servers)
+        cost = {"relay": seconds_of(relay.pid), "source": seconds_of(source.pid) - before, "server": served}
+        peak = peak_mib(relay.pid)
+        cursors = [int(sink["sources"][0]["sequence"]) for sink in relay.ctl_json("sinks")]
+        size = 0
+        for server in servers:
+            sequences, size = arrived(server, kind)
+            assert sequences == list(range(1, last + 1)), f"{len(sequences)} of {last} changes arrived, or out of order"
+        assert cursors == [last] * sinks, f"cursors stand at {cursors}, not at {last}"
+        return {
+            "kind": kind,
+            "shape": shape,
+            "sinks": sinks,
+            "changes": last,
+            "body_bytes_per_change": round(size / last),
+            "seconds": round(took, 2),
+            "changes_per_second": round(carried / took),
+            **{f"{who}_us_per_change": round(1e6 * spent / carried, 1) for who, spent in cost.items()},
+            "relay_peak_mib": round(peak, 1),
+        }
+
+
+def measure_day(changes: int) -> Json:
+    """Two sinks begin alone, with a third of the day; then all five, one of which hears nothing from its server."""
+    kinds = ["otlp", "elasticsearch", "webhook", "otlp"]
+    with tempfile.TemporaryDirectory(prefix="outlier-measure-") as name, contextlib.ExitStack() as ends:
+        folder = Path(name)
+        source = Source(folder / "source").start()
+        ends.callback(source.stop)
+        servers = [NullSink(folder / f"kept-{i}") for i in range(len(kinds))]
+        for server in servers:
+            ends.callback(server.stop)
+        silent = ends.enter_context(socket.create_server(("127.0.0.1", 0), backlog=64))
+        sinks = [sink_of(kind, f"{kind}-{i}", server.port) for i, (kind, server) in enumerate(zip(kinds, servers))]
+        sinks.append(sink_of("elasticsearch", "stuck", silent.getsockname()[1]))
+        source.say(f"day {changes // 3}")
+        early = Relay(folder / "relay", [source], sinks[:2]).start(ready=False)
+        wait_until_quiet(servers[:2])
+        early.stop()
+        last = source.say(f"day {changes - changes // 3}")
+        relay = Relay(folder / "relay", [source], sinks).start(ready=False)
+        ends.callback(relay.stop)
+        time.sleep(QUIET_SECONDS)
+        wait_until_quiet(servers)
+        peak = peak_mib(relay.pid)
+        for server, kind in zip(servers, kinds):
+            sequences, _ = arrived(server, kind)
+            assert sequences == list(range(1, last + 1)), f"{kind}: {len(sequences)} of {last} changes arrived, or out of order"
+        stuck = relay.sink("stuck")
+        assert int(stuck["delivered"]) == 0
+        return {"day": True, "sinks": len(sinks), "changes": last, "relay_peak_mib": round(peak, 1)}
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kind", choices=KINDS, action="append")
     parser.add_argument("--changes", type=int, default=100_000)
     parser.add_argument("--sinks", type=int, default=1)
-    parser.add_argument("--kind", choices=("otlp", "webhook"), default="otlp")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--shape", choices=("burst", "day"), default="burst")
+    parser.add_argument("--day", action="store_true")
     options = parser.parse_args()
-    ports: multiprocessing.Queue[int] = multiprocessing.Queue()
-    null = multiprocessing.Process(target=serve, args=(ports,), daemon=True)
-    null.start()
-    url = f"http://127.0.0.1:{ports.get()}"
-    kind: Json = {"otlp": {"endpoint": url}} if options.kind == "otlp" else {"webhook": {"url": url + "/hook", "mode": "batch"}}
-    with tempfile.TemporaryDirectory(prefix="outlier-measure-") as folder:
-        source = Source(Path(folder) / "source").start()
-        last = source.say(f"burst {options.changes // 2}")
-        relay = Relay(Path(folder) / "relay", [source], [{"name": f"sink-{i}", **kind} for i in range(options.sinks)])
-        source_before = seconds_of(source.pid)
-        began = time.monotonic()
-        relay.start(ready=False)
-        while True:
-            try:
-                sinks = relay.ctl_json("sinks")
-            except (AssertionError, json.JSONDecodeError):
-                continue
-            if sinks and all(s["sources"] and int(s["sources"][0]["sequence"]) >= last for s in sinks):
-                break
-            time.sleep(0.05)
-        took = time.monotonic() - began
-        peak = next(line.split()[1] for line in Path(f"/proc/{relay.pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
-        carried = last * options.sinks
-        print(json.dumps({
-            "kind": options.kind, "sinks": options.sinks, "changes": last, "seconds": round(took, 2), "changes_per_second": round(carried / took),
-            "relay_us_per_change": round(1e6 * seconds_of(relay.pid) / carried, 1),
-            "source_us_per_change": round(1e6 * (seconds_of(source.pid) - source_before) / carried, 1), "relay_peak_mib": round(int(peak) / 1024, 1),
-        }))  # fmt: skip
-        relay.stop()
-        source.stop()
-    null.terminate()
+    for _ in range(options.rounds):
+        if options.day:
+            print(json.dumps(measure_day(min(options.changes, 50_000))), flush=True)
+        for kind in [] if options.day else options.kind or KINDS:
+            print(json.dumps(measure(kind, options.changes, options.sinks, options.shape)), flush=True)
 
 
 if __name__ == "__main__":

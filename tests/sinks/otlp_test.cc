@@ -283,8 +283,10 @@ TEST_F(OtlpTest, HostileAndHugeFindingsStayWithinBounds) {
 
 TEST_F(OtlpTest, WhatDoesNotFitAmongTheAttributesIsCounted) {
   proto::logs::v1::LogRecord whole, cut;
-  FillOtlpRecord(examples::Hostile(), Now(), 128, &whole);
-  FillOtlpRecord(examples::Hostile(), Now(), 20, &cut);
+  std::string whole_bytes, cut_bytes;
+  AppendOtlpRecord(examples::Hostile(), Now(), 128, &whole_bytes);
+  AppendOtlpRecord(examples::Hostile(), Now(), 20, &cut_bytes);
+  ASSERT_TRUE(whole.ParseFromString(whole_bytes) && cut.ParseFromString(cut_bytes));
   EXPECT_EQ(whole.dropped_attributes_count(), 0u);
   ASSERT_GT(whole.attributes_size(), 40);
   EXPECT_EQ(cut.attributes_size(), 20);

@@ -2,8 +2,11 @@
 
 #include <fnmatch.h>
 
+#include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #include <fmt/format.h>
 
@@ -41,21 +44,46 @@ size_t Utf8Length(std::string_view s, size_t i) {
   return length;
 }
 
+// Three digits that count, as "%.3g" has them.
+std::string Significant(double value) {
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof text, value, std::chars_format::general, 3).ptr};
+}
+
+// How many bytes from `from` on are printable ASCII.
+size_t PlainRun(std::string_view text, size_t from) {
+  constexpr uint64_t kOnes = 0x0101010101010101, kHigh = 0x8080808080808080;
+  size_t i = from;
+  for (; i + sizeof(uint64_t) <= text.size(); i += sizeof(uint64_t)) {
+    uint64_t word = 0;
+    std::memcpy(&word, text.data() + i, sizeof word);
+    // Eight bytes at once: the highest bit is set, or a subtraction borrows into it where a byte is below 0x20 or is 0x7f. A borrow may also spill into
+    // the next byte: then the loop below looks again.
+    if (((word | (word - kOnes * 0x20) | ((word ^ (kOnes * 0x7f)) - kOnes)) & kHigh) != 0) break;
+  }
+  const auto plain = [](unsigned char c) { return c >= 0x20 && c < 0x7f; };
+  while (i < text.size() && plain(static_cast<unsigned char>(text[i]))) ++i;
+  return i - from;
+}
+
 }  // namespace
 
 std::string Printable(std::string_view bytes, size_t max_bytes) {
   std::string out;
   for (size_t i = 0; i < bytes.size();) {
+    // What needs no second look goes at once: nearly all of nearly every text.
+    if (const size_t plain = PlainRun(bytes, i); plain > 0) {
+      if (out.size() + plain > max_bytes) return out.append(bytes, i, max_bytes - out.size()).append("…");
+      out.append(bytes, i, plain);
+      i += plain;
+      continue;
+    }
     const size_t length = Utf8Length(bytes, i);
     const uint8_t first = static_cast<uint8_t>(bytes[i]);
-    std::string piece;
-    if (length == 0 || first < 0x20 || first == 0x7F) {
-      piece = fmt::format("\\x{:02x}", first);
-      i += 1;
-    } else {
-      piece = std::string(bytes.substr(i, length));
-      i += length;
-    }
+    std::string escaped;
+    std::string_view piece = bytes.substr(i, std::max<size_t>(length, 1));
+    i += piece.size();
+    if (length == 0 || first < 0x20 || first == 0x7F) piece = escaped = fmt::format("\\x{:02x}", first);
     if (out.size() + piece.size() > max_bytes) return out + "…";
     out += piece;
   }
@@ -63,7 +91,8 @@ std::string Printable(std::string_view bytes, size_t max_bytes) {
 }
 
 bool GlobMatch(std::string_view glob, std::string_view text) {
-  if (glob.empty()) return true;
+  if (glob.empty() || glob == "*") return true;
+  if (glob.find_first_of("*?[\\") == std::string_view::npos) return glob == text;
   return fnmatch(std::string(glob).c_str(), std::string(text).c_str(), 0) == 0;
 }
 
@@ -83,12 +112,11 @@ std::string HumanValue(double value, std::string_view unit) {
     return fmt::format("{:.{}f} {}{}", std::copysign(scaled, value), k == 0 || scaled >= 100 ? 0 : 1, kUnits[k], suffix);
   }
   if (base == "s") {
-    if (magnitude != 0 && magnitude < 1e-3) return fmt::format("{:.3g} µs{}", value * 1e6, suffix);
-    if (magnitude != 0 && magnitude < 1) return fmt::format("{:.3g} ms{}", value * 1e3, suffix);
-    return fmt::format("{:.3g} s{}", value, suffix);
+    if (magnitude != 0 && magnitude < 1e-3) return Significant(value * 1e6) + " µs" + suffix;
+    if (magnitude != 0 && magnitude < 1) return Significant(value * 1e3) + " ms" + suffix;
+    return Significant(value) + " s" + suffix;
   }
-  std::string number = magnitude >= 1000 ? fmt::format("{:.0f}", value) : fmt::format("{:.3g}", value);
-  return number + suffix;
+  return (magnitude >= 1000 ? fmt::format("{:.0f}", value) : Significant(value)) + suffix;
 }
 
 std::string HumanDuration(double seconds) {

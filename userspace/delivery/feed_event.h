@@ -22,6 +22,7 @@ struct FeedEvent {
   std::string feed_id, old_feed_id;
   v1::Source host;                     // kConnected, kGap
   v1::IncidentChange change;
+  size_t bytes = 0;                    // of `change` on the wire; 0 = not known
   uint64_t sequence = 0;
   Gap gap;
   WallTime time;

@@ -17,15 +17,13 @@ inline constexpr int kMaxFeedStreams = 64;
 
 class FeedService final : public v1::OutlierFeed::Service {
  public:
-  FeedService(const FeedServerOptions& options, const Journal* journal, LiveView* view)
-      : options_(options), journal_(*journal), view_(*view) {}
+  FeedService(const FeedServerOptions& options, const Journal* journal, LiveView* view);
 
   void ChangesAppended(uint64_t lost);
   bool wants_samples() const { return samples_.wanted(); }
   void PublishSample(const v1::SampleResponse& sample) { samples_.Publish(sample); }
   void Stop();  // all streams end with UNAVAILABLE
 
-  grpc::Status Watch(grpc::ServerContext*, const v1::WatchRequest*, grpc::ServerWriter<v1::WatchResponse>*) override;
   grpc::Status WatchSamples(grpc::ServerContext*, const v1::WatchSamplesRequest*, grpc::ServerWriter<v1::SampleResponse>*) override;
   grpc::Status ExportRecording(grpc::ServerContext*, const v1::ExportRecordingRequest*,
                                grpc::ServerWriter<v1::ExportRecordingResponse>*) override;
@@ -39,12 +37,15 @@ class FeedService final : public v1::OutlierFeed::Service {
 
  private:
   class StreamSlot;
+  // Writes what it sends as bytes: changes go as they lie in the journal, where they were read once already, and are not taken apart again.
+  using Watcher = grpc::ServerSplitStreamer<v1::WatchRequest, grpc::ByteBuffer>;
+  grpc::Status WatchBytes(grpc::ServerContext* context, Watcher* stream);
   grpc::Status Submit(Command::Kind kind, const std::string& id, const std::string& author, grpc::ServerContext* context,
                       v1::IncidentChange* change);
   absl::Status CheckStart(const v1::WatchRequest& request) const;
   // Until there is something after `position`, `until`, or a short while (to notice who went away). False when stopping.
   bool WaitForChanges(uint64_t position, std::chrono::steady_clock::time_point until);
-  v1::WatchResponse HeartbeatAt(uint64_t position) const;
+  grpc::ByteBuffer HeartbeatAt(uint64_t position) const;
 
   const FeedServerOptions options_;
   const Journal& journal_;

@@ -1,4 +1,7 @@
 // The streaming calls of FeedService.
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/wire_format_lite.h>
+
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -12,8 +15,33 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr int kBatch = 256;                                // changes read at once: some hundred KiB
+constexpr int kBatch = 256;                                // changes read at once
+constexpr size_t kBatchBytes = 512 << 10;
 constexpr std::chrono::milliseconds kNoticeDeparture(250);  // how long a stream of someone gone may keep its slot
+
+grpc::ByteBuffer BufferOf(const v1::WatchResponse& response) {
+  const grpc::Slice slice(response.SerializeAsString());
+  return grpc::ByteBuffer(&slice, 1);
+}
+
+// Of a WatchResponse with this change, which is a serialised one.
+grpc::ByteBuffer BufferOf(const std::string& change) {
+  using google::protobuf::io::CodedOutputStream;
+  using google::protobuf::internal::WireFormatLite;
+  const uint32_t tag = WireFormatLite::MakeTag(v1::WatchResponse::kChangeFieldNumber, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+  const auto length = static_cast<uint32_t>(change.size());
+  grpc::Slice slice(CodedOutputStream::VarintSize32(tag) + CodedOutputStream::VarintSize32(length) + change.size());
+  auto* to = const_cast<uint8_t*>(slice.begin());  // nobody else has it yet
+  to = CodedOutputStream::WriteTagToArray(tag, to);
+  to = CodedOutputStream::WriteVarint32ToArray(length, to);
+  change.copy(reinterpret_cast<char*>(to), change.size());
+  return grpc::ByteBuffer(&slice, 1);
+}
+
+bool StoredMatches(const v1::Filter& filter, const std::string& change) {
+  v1::IncidentChange parsed;
+  return parsed.ParseFromString(change) && Matches(filter, parsed.incident());
+}
 
 }  // namespace
 
@@ -50,13 +78,13 @@ absl::Status FeedService::CheckStart(const v1::WatchRequest& request) const {
   return absl::OkStatus();
 }
 
-v1::WatchResponse FeedService::HeartbeatAt(uint64_t position) const {
+grpc::ByteBuffer FeedService::HeartbeatAt(uint64_t position) const {
   v1::WatchResponse response;
   v1::Heartbeat* heartbeat = response.mutable_heartbeat();
   heartbeat->set_last_sequence(position);
   heartbeat->set_lost(lost_);
   heartbeat->set_compacted_before(journal_.oldest_sequence());
-  return response;
+  return BufferOf(response);
 }
 
 bool FeedService::WaitForChanges(uint64_t position, steady_clock::time_point until) {
@@ -66,36 +94,42 @@ bool FeedService::WaitForChanges(uint64_t position, steady_clock::time_point unt
   return !stopping_;
 }
 
-grpc::Status FeedService::Watch(grpc::ServerContext* context, const v1::WatchRequest* request, grpc::ServerWriter<v1::WatchResponse>* writer) {
+grpc::Status FeedService::WatchBytes(grpc::ServerContext* context, Watcher* stream) {
   const StreamSlot slot(this);
   if (!slot.status().ok()) return slot.status();
+  v1::WatchRequest request;
+  if (!stream->Read(&request)) return {grpc::StatusCode::INVALID_ARGUMENT, "the call brings no WatchRequest that can be read"};
   const uint64_t complete_from = journal_.oldest_sequence();
-  if (const absl::Status status = CheckStart(*request); !status.ok()) return ToGrpc(status);
-  v1::WatchResponse response;
-  response.set_feed_id(journal_.feed_id());
-  if (!writer->Write(response)) return grpc::Status::CANCELLED;
+  if (const absl::Status status = CheckStart(request); !status.ok()) return ToGrpc(status);
+  v1::WatchResponse first;
+  first.set_feed_id(journal_.feed_id());
+  if (!stream->Write(BufferOf(first))) return grpc::Status::CANCELLED;
 
   const auto period = absl::ToChronoNanoseconds(options_.heartbeat);
-  uint64_t position = request->start_after();
+  const bool all = !request.has_filter();
+  uint64_t position = request.start_after();
   auto next_heartbeat = steady_clock::now();  // at once when the backlog has been sent
   while (!context->IsCancelled()) {
     const uint64_t last = journal_.last_sequence();  // before Read: everything up to it will then have been read
-    auto changes = journal_.Read(position, kBatch);
+    const auto changes = journal_.ReadStored(position, kBatch, kBatchBytes);
     if (!changes.ok()) return ToGrpc(changes.status());
     // Asked after Read: what compaction took away meanwhile must not look like a feed without gaps.
     if (const uint64_t oldest = journal_.oldest_sequence(); oldest > complete_from && position + 1 < oldest) {
       return ToGrpc(absl::OutOfRangeError(fmt::format("too slow: changes after {} were dropped meanwhile; the oldest held is {}", position, oldest)));
     }
-    for (v1::IncidentChange& change : *changes) {
-      position = change.sequence();
-      if (!Matches(request->filter(), change.incident())) continue;
-      *response.mutable_change() = std::move(change);
-      if (stopping_ || !writer->Write(response)) return grpc::Status(grpc::StatusCode::UNAVAILABLE, "the stream was closed");
+    for (const StoredChange& change : *changes) {
+      position = change.sequence;
+      if (!all && !StoredMatches(request.filter(), change.bytes)) continue;
+      // All but the last may wait for the next: a system call each would cost more than all else. Behind the last none may come for long; with a
+      // filter that may be any.
+      grpc::WriteOptions options;
+      if (all && &change != &changes->back()) options.set_buffer_hint();
+      if (stopping_ || !stream->Write(BufferOf(change.bytes), options)) return grpc::Status(grpc::StatusCode::UNAVAILABLE, "the stream was closed");
     }
-    if (changes->size() == kBatch) continue;
+    if (!changes->empty() && position < last) continue;
     position = std::max(position, last);
     if (steady_clock::now() >= next_heartbeat) {
-      if (!writer->Write(HeartbeatAt(position))) return grpc::Status::CANCELLED;
+      if (!stream->Write(HeartbeatAt(position))) return grpc::Status::CANCELLED;
       next_heartbeat = steady_clock::now() + period;
     }
     if (!WaitForChanges(position, next_heartbeat)) return {grpc::StatusCode::UNAVAILABLE, "outlierd is stopping"};

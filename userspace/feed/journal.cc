@@ -82,6 +82,9 @@ class SqliteJournal : public Journal {
   absl::StatusOr<std::vector<v1::IncidentChange>> Read(uint64_t after, int limit) const override {
     return WithReader([&](JournalReader& r) { return r.Read(after, limit); });
   }
+  absl::StatusOr<std::vector<StoredChange>> ReadStored(uint64_t after, int limit, size_t most_bytes) const override {
+    return WithReader([&](JournalReader& r) { return r.ReadStored(after, limit, most_bytes); });
+  }
   absl::StatusOr<std::vector<v1::Incident>> Incidents(const v1::Filter& filter, int64_t since_wall_ns, int limit, const std::string& page_token,
                                                       std::string* next_page_token) const override {
     return WithReader([&](JournalReader& r) { return r.Incidents(filter, since_wall_ns, limit, page_token, next_page_token); });

@@ -17,6 +17,12 @@
 
 namespace outlier {
 
+// A change as it lies in the journal: a serialised IncidentChange, sequence included.
+struct StoredChange {
+  uint64_t sequence = 0;
+  std::string bytes;
+};
+
 class Journal {
  public:
   // Opens or creates, checks every page and row. UNAVAILABLE when another process holds it (named), FAILED_PRECONDITION for
@@ -37,6 +43,8 @@ class Journal {
 
   // Changes with sequence > after, in order, at most `limit`. DATA_LOSS when one does not match its checksum.
   virtual absl::StatusOr<std::vector<v1::IncidentChange>> Read(uint64_t after, int limit) const = 0;
+  // The same, not taken apart, for who sends them on. At most `limit`, and no further one beyond `most_bytes`.
+  virtual absl::StatusOr<std::vector<StoredChange>> ReadStored(uint64_t after, int limit, size_t most_bytes) const = 0;
   // Current state of incidents, newest (opened last) first. limit <= 0 = all. `next_page_token` is empty at the end.
   virtual absl::StatusOr<std::vector<v1::Incident>> Incidents(const v1::Filter& filter, int64_t changed_since_wall_ns,
                                                               int limit, const std::string& page_token,

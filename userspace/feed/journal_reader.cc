@@ -55,20 +55,46 @@ JournalReader::JournalReader(std::unique_ptr<sqlite::Connection> connection)
                                      " WHERE substr(i.id, 1, ?) = ? ORDER BY length(i.id) LIMIT 2")),
       meta_(connection_.get(), "SELECT value FROM meta WHERE key = ?") {}
 
-absl::StatusOr<std::vector<v1::IncidentChange>> JournalReader::Read(uint64_t after, int limit) {
-  std::vector<v1::IncidentChange> out;
-  if (after > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) || limit <= 0) return out;
+template <class Take>
+absl::Status JournalReader::EachAfter(uint64_t after, int limit, Take take) {
+  if (after > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) || limit <= 0) return absl::OkStatus();
   const Use use(&changes_);
   changes_.Bind(0, static_cast<int64_t>(after));
   changes_.Bind(1, static_cast<int64_t>(limit));
   for (;;) {
     const auto row = changes_.Step();
     if (!row.ok()) return row.status();
-    if (!*row) return out;
+    if (!*row) return absl::OkStatus();
+    const absl::StatusOr<bool> more = take();
+    if (!more.ok()) return more.status();
+    if (!*more) return absl::OkStatus();
+  }
+}
+
+absl::StatusOr<std::vector<v1::IncidentChange>> JournalReader::Read(uint64_t after, int limit) {
+  std::vector<v1::IncidentChange> out;
+  const absl::Status status = EachAfter(after, limit, [&]() -> absl::StatusOr<bool> {
     auto change = ChangeOf(changes_);
     if (!change.ok()) return change.status();
     out.push_back(*std::move(change));
-  }
+    return true;
+  });
+  if (!status.ok()) return status;
+  return out;
+}
+
+absl::StatusOr<std::vector<StoredChange>> JournalReader::ReadStored(uint64_t after, int limit, size_t most_bytes) {
+  std::vector<StoredChange> out;
+  size_t bytes = 0;
+  const absl::Status status = EachAfter(after, limit, [&]() -> absl::StatusOr<bool> {
+    Row row;
+    if (const absl::Status read = ReadRow(changes_, &row); !read.ok()) return read;
+    out.push_back({static_cast<uint64_t>(row.sequence), std::string(row.change)});
+    bytes += row.change.size();
+    return bytes < most_bytes;
+  });
+  if (!status.ok()) return status;
+  return out;
 }
 
 absl::StatusOr<std::vector<v1::Incident>> JournalReader::Incidents(const v1::Filter& filter, int64_t since_wall_ns, int limit,

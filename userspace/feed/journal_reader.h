@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "outlier/v1/feed.pb.h"
 #include "userspace/base/sqlite.h"
+#include "userspace/feed/journal.h"
 
 namespace outlier::journal {
 
@@ -17,6 +18,7 @@ class JournalReader {
   static absl::StatusOr<std::unique_ptr<JournalReader>> Open(const std::string& path);
 
   absl::StatusOr<std::vector<v1::IncidentChange>> Read(uint64_t after, int limit);
+  absl::StatusOr<std::vector<StoredChange>> ReadStored(uint64_t after, int limit, size_t most_bytes);
   absl::StatusOr<std::vector<v1::Incident>> Incidents(const v1::Filter& filter, int64_t since_wall_ns, int limit,
                                                       const std::string& page_token, std::string* next_page_token);
   absl::StatusOr<v1::Incident> Get(const std::string& id);
@@ -24,6 +26,9 @@ class JournalReader {
 
  private:
   explicit JournalReader(std::unique_ptr<sqlite::Connection> connection);
+  // Rows after a sequence, until `take` says that it is enough.
+  template <class Take>
+  absl::Status EachAfter(uint64_t after, int limit, Take take);
   std::unique_ptr<sqlite::Connection> connection_;
   sqlite::Statement changes_;
   sqlite::Statement incidents_;

@@ -1,4 +1,5 @@
 // outlier-relay: options, one relay, its admin socket and its HTTP, until a signal. Signals arrive on a descriptor.
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
@@ -34,6 +35,15 @@ std::string HostName() {
   return Printable(name, 256);
 }
 
+// Dozens of threads, each with little to do: an arena for each would hold what it needed once, for ever; and a body or an answer of a MiB goes back to
+// the system when it is done with.
+void KeepMemorySmall() {
+  constexpr int kArenas = 2, kOwnMapping = 256 << 10, kKeptOnTop = 1 << 20;
+  mallopt(M_ARENA_MAX, kArenas);
+  mallopt(M_MMAP_THRESHOLD, kOwnMapping);
+  mallopt(M_TRIM_THRESHOLD, kKeptOnTop);
+}
+
 void Reload(const RelayCommand& command, Relay* relay) {
   absl::StatusOr<config::v1::Relay> config = LoadRelayConfig(command.config_path, command.config_named, command.sets);
   absl::Status status = config.status();
@@ -51,6 +61,7 @@ int Run(const RelayCommand& command) {
     const absl::Status done = SetUpSink(*config, command.sink, OUTLIER_VERSION, HostName(), command.dry_run);
     return done.ok() ? 0 : Fail(done);
   }
+  KeepMemorySmall();
   StartLog("outlier-relay", command.log_level);
   sigset_t set;
   sigemptyset(&set);

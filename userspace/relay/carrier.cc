@@ -1,6 +1,7 @@
 #include "userspace/relay/carrier.h"
 
 #include <algorithm>
+#include <condition_variable>
 
 #include <fmt/format.h>
 
@@ -9,22 +10,79 @@
 namespace outlier {
 namespace {
 
-constexpr size_t kMailboxBytes = 2 << 20;
-constexpr size_t kMostEvents = 1000;                         // taken at once
+constexpr size_t kMostEvents = 16;                           // taken at once: so many more than there is room for
 constexpr auto kLongestWait = std::chrono::seconds(5);       // the wall clock may be set
 constexpr auto kLeastWait = std::chrono::milliseconds(1);
 constexpr size_t kMostSamples = 8;
 
 }  // namespace
 
+// Carries one request at a time.
+class Carrier::Sender {
+ public:
+  Sender(Transport* transport, Mailbox* mailbox) : transport_(*transport), mailbox_(*mailbox), thread_([this] { Run(); }) {}
+  ~Sender() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+  Sender(const Sender&) = delete;
+  Sender& operator=(const Sender&) = delete;
+
+  void Begin(const Request* request) {
+    {
+      const std::lock_guard lock(mutex_);
+      request_ = request;
+    }
+    changed_.notify_all();
+  }
+  bool answered() {
+    const std::lock_guard lock(mutex_);
+    return request_ == nullptr;
+  }
+  Response Wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return request_ == nullptr; });
+    return std::move(response_);
+  }
+
+ private:
+  void Run() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      changed_.wait(lock, [&] { return stopping_ || request_ != nullptr; });
+      if (request_ == nullptr) return;
+      const Request& request = *request_;
+      lock.unlock();
+      Response response = transport_.Send(request);
+      lock.lock();
+      response_ = std::move(response);
+      request_ = nullptr;
+      changed_.notify_all();
+      mailbox_.Wake();
+    }
+  }
+  Transport& transport_;
+  Mailbox& mailbox_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  const Request* request_ = nullptr;  // guarded by mutex_, as are the next two
+  Response response_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
 Carrier::Carrier(std::unique_ptr<Courier> courier, std::unique_ptr<Transport> transport, std::function<WallTime()> now,
-                 std::function<void(const std::string&)> warn)
+                 std::function<void(const std::string&)> warn, size_t mailbox_bytes)
     : courier_(std::move(courier)),
       transport_(std::move(transport)),
       now_(std::move(now)),
       warn_(std::move(warn)),
       wants_samples_(courier_->wants_samples()),
-      mailbox_(kMailboxBytes) {
+      mailbox_(mailbox_bytes) {
   Publish(now_());
 }
 
@@ -35,11 +93,12 @@ Carrier::~Carrier() {
 
 void Carrier::Stop() {
   stopping_ = true;
-  mailbox_.Close();
+  mailbox_.Close();  // ends a wait for events, too
   transport_->Abort();
 }
 
 void Carrier::Start() {
+  if (courier_->works_ahead()) sender_ = std::make_unique<Sender>(transport_.get(), &mailbox_);
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -115,11 +174,11 @@ void Carrier::Run() {
   while (!stopping_) {
     TakeWishes();
     WallTime now = now_();
-    if (courier_->HasRoom()) {
-      for (FeedEvent& event : mailbox_.Take(kMostEvents, std::chrono::steady_clock::now())) courier_->Take(std::move(event), now);
+    // As much as a batch takes. The rest waits where its bytes are counted, and holds its source up.
+    while (courier_->HasRoom() && TakeEvents(std::chrono::steady_clock::now()) == kMostEvents) {
     }
     if (auto request = courier_->Next(now)) {
-      const Response response = transport_->Send(*request);
+      const Response response = Send(*request);
       if (stopping_) return;  // not an answer of the sink
       now = now_();
       courier_->Receive(response, now);
@@ -131,9 +190,30 @@ void Carrier::Run() {
     std::chrono::nanoseconds wait = kLeastWait;
     if (wake > now) wait = wake == WallTime::max() ? kLongestWait : std::clamp<std::chrono::nanoseconds>(wake - now, kLeastWait, kLongestWait);
     const auto until = std::chrono::steady_clock::now() + wait;
-    // Without room only time helps; the mailbox fills and holds the source up.
-    for (FeedEvent& event : mailbox_.Take(courier_->HasRoom() ? kMostEvents : 0, until)) courier_->Take(std::move(event), now_());
+    TakeEvents(until);
   }
+}
+
+// Without room only time helps; the mailbox fills and holds the source up.
+size_t Carrier::TakeEvents(std::chrono::steady_clock::time_point until) {
+  std::vector<FeedEvent> events = mailbox_.Take(courier_->HasRoom() ? kMostEvents : 0, until);
+  if (events.empty()) return 0;
+  const WallTime now = now_();
+  for (FeedEvent& event : events) courier_->Take(std::move(event), now);
+  return events.size();
+}
+
+Response Carrier::Send(const Request& request) {
+  if (!sender_) return transport_->Send(request);
+  sender_->Begin(&request);
+  while (!stopping_ && !sender_->answered()) {
+    if (Request* next = courier_->Ready(now_())) {
+      CompressAhead(next);
+      break;
+    }
+    TakeEvents(std::chrono::steady_clock::now() + kLongestWait);
+  }
+  return sender_->Wait();
 }
 
 }  // namespace outlier

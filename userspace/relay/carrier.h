@@ -1,5 +1,5 @@
 // Carrier: one sink's thread. Drives its courier with the wall clock, its mailbox and its transport, so that a sink that hangs holds up
-// nobody else.
+// nobody else. Where the courier works ahead, requests are carried by a second thread, and the next one is written and compressed meanwhile.
 #pragma once
 #include <atomic>
 #include <deque>
@@ -17,8 +17,10 @@ namespace outlier {
 
 class Carrier {
  public:
+  static constexpr size_t kMostMailboxBytes = 2 << 20;
+
   Carrier(std::unique_ptr<Courier> courier, std::unique_ptr<Transport> transport, std::function<WallTime()> now,
-          std::function<void(const std::string&)> warn);
+          std::function<void(const std::string&)> warn, size_t mailbox_bytes = kMostMailboxBytes);
   ~Carrier();                                   // ends the request under way; within a second
   void Stop();                                  // the same, but does not wait; thread-safe
   void Start();
@@ -31,11 +33,16 @@ class Carrier {
   relay::v1::SinkStatus Status() const;
 
  private:
+  class Sender;
   void Run();
+  // What has come, as far as the courier has room; waits until `until` for something.
+  size_t TakeEvents(std::chrono::steady_clock::time_point until);
+  Response Send(const Request& request);
   void TakeWishes();
   void Publish(WallTime now);
   std::unique_ptr<Courier> courier_;
   const std::unique_ptr<Transport> transport_;
+  std::unique_ptr<Sender> sender_;                      // none where nothing can be done while a request is under way
   const std::function<WallTime()> now_;
   const std::function<void(const std::string&)> warn_;
   const bool wants_samples_;

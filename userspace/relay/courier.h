@@ -34,6 +34,8 @@ struct CourierContext {
   std::shared_ptr<const Labels> labels;
   const Silences* silences = nullptr;
   Ledger* ledger = nullptr;
+  bool works_ahead = false;                // the sink's next request may be written while one is under way: it depends on no answer
+  size_t most_message_bytes = 1 << 20;     // of a batch, as they come over the wire; about three times that in memory
 };
 
 class Courier {
@@ -47,6 +49,10 @@ class Courier {
   virtual bool HasRoom() const = 0;
   std::optional<Request> Next(WallTime now);
   void Receive(const Response& response, WallTime now);
+  // Between Next and Receive: the request that will probably be next, made ready meanwhile; whoever drives it may compress it already. Null where
+  // there is none, or not enough for one yet. It is not to be sent: Next gives it out.
+  Request* Ready(WallTime now) { return preparing_ ? nullptr : ReadyOfKind(Axis(now)); }
+  virtual bool works_ahead() const { return false; }
   WallTime WakeAt() const;                                   // WallTime::max() = only at news
   virtual void Offer(std::shared_ptr<const Samples> samples) { (void)samples; }
   virtual bool wants_samples() const { return false; }
@@ -70,6 +76,7 @@ class Courier {
   virtual Sink& sink() = 0;
   virtual void TakeEvent(FeedEvent event, WallTime now) = 0;
   virtual std::optional<Request> NextOfKind(WallTime now) = 0;
+  virtual Request* ReadyOfKind(WallTime now) { (void)now; return nullptr; }
   virtual void ReceiveOfKind(const Response& response, WallTime now) = 0;
   virtual WallTime WakeOfKind() const = 0;
   virtual void Housekeep(WallTime now) { (void)now; }        // whatever has to be done also while the sink cannot be reached

@@ -14,10 +14,22 @@ namespace outlier {
 namespace {
 
 constexpr size_t kSpooledAtOnce = 500;
+// What all sinks together hold of what was read and not yet taken by a courier.
+constexpr size_t kAllMailboxBytes = 3 << 20;
+constexpr size_t kLeastMailboxBytes = 128 << 10;  // dozens of changes
+// And of what a courier makes a batch of: message bytes, of which there may be two batches, and each byte takes three.
+constexpr size_t kAllBatchBytes = 5 << 18, kMostBatchBytes = 1 << 20, kLeastBatchBytes = 64 << 10;
 
 absl::Status At(const std::string& where, const absl::Status& status) {
   return status.ok() ? status : absl::Status(status.code(), fmt::format("{}: {}", where, MessageOf(status)));
 }
+
+// Others sign the time into a request, or remember what they have told.
+bool WorksAhead(const std::string& kind) { return kind == "elasticsearch" || kind == "opensearch" || kind == "otlp"; }
+
+// The same for each, so that a stuck one takes nothing from the others.
+size_t BatchBytes(int sinks) { return std::clamp(kAllBatchBytes / static_cast<size_t>(std::max(sinks, 1)), kLeastBatchBytes, kMostBatchBytes); }
+size_t MailboxBytes(int sinks) { return std::clamp(kAllMailboxBytes / static_cast<size_t>(std::max(sinks, 1)), kLeastMailboxBytes, Carrier::kMostMailboxBytes); }
 
 absl::StatusOr<AnySink> SinkOf(const RelayOptions& options, int i) {
   return MakeSink({options.config.sinks(i), options.version, options.host});
@@ -76,11 +88,12 @@ absl::Status Relay::AddSink(int i) {
   if (!transport.ok()) return transport.status();
   const auto route = Route::Of(config.route(), *labels_);
   if (!route.ok()) return route.status();
-  CourierContext context{config, sink->kind, *route, {options_.config.sources().begin(), options_.config.sources().end()}, labels_, silences_.get(), ledger_.get()};
+  CourierContext context{config, sink->kind, *route, {options_.config.sources().begin(), options_.config.sources().end()}, labels_, silences_.get(), ledger_.get(),
+                         WorksAhead(sink->kind), BatchBytes(options_.config.sinks_size())};
   holds_state_.push_back(sink->state != nullptr);
   auto courier = MakeCourier(std::move(context), *std::move(sink));
   if (!courier->loaded().ok()) return courier->loaded();
-  carriers_.push_back(std::make_unique<Carrier>(std::move(courier), *std::move(transport), options_.now, options_.warn));
+  carriers_.push_back(std::make_unique<Carrier>(std::move(courier), *std::move(transport), options_.now, options_.warn, MailboxBytes(options_.config.sinks_size())));
   return absl::OkStatus();
 }
 

@@ -1,20 +1,16 @@
+// What a stream courier takes in: changes and gaps, admitted or passed over, and whose end it goes on waiting for. And the samples beside them.
 #include "userspace/relay/stream_courier.h"
 
 #include <algorithm>
 
-#include <fmt/format.h>
-
-#include "userspace/base/status.h"
 #include "userspace/base/text.h"
 
 namespace outlier {
 namespace {
 
-constexpr size_t kMostWaiting = 20'000;             // findings
-constexpr size_t kMostWaitingBytes = 2 << 20;       // of their messages, three times that in memory: what one sink may hold of a backlog
+constexpr size_t kMostBesideABatch = 8;             // of what a batch may hold, one part in so many
 constexpr size_t kMostSeen = 100'000;               // of a gap
 constexpr size_t kMostSamples = 4;                  // ticks
-constexpr auto kIdleWrite = std::chrono::seconds(1);  // cursors over what is not for this sink are written this often
 
 // Enough to say that it is over.
 v1::IncidentChange Slim(const v1::IncidentChange& change) {
@@ -45,12 +41,14 @@ StreamCourier::StreamCourier(CourierContext given, std::unique_ptr<StreamSink> s
   auto followed = context().ledger->Followed(name());
   Loaded(followed.status());
   if (!followed.ok()) return;
-  for (relay::v1::Followed& one : *followed) followed_[one.incident_key()] = std::move(*one.mutable_change());
+  for (const relay::v1::Followed& one : *followed) followed_[one.incident_key()] = one.change().SerializeAsString();
 }
 
-bool StreamCourier::HasRoom() const { return !stalled() && waiting_.size() < kMostWaiting && bytes_waiting_ < kMostWaitingBytes; }
-
-size_t StreamCourier::MostItems() const { return std::min<size_t>(sink_->limits().max_items, context().config.delivery().max_items()); }
+// For one batch; while one is under way and well, for the next, where that can be made ready; else for its beginning: what one sink may hold of a backlog.
+bool StreamCourier::HasRoom() const {
+  const bool next = work_.empty() ? !next_ : works_ahead() && !next_ && retry_.state() == Retry::State::kDelivering;
+  return !stalled() && waiting_.size() < kMostWaiting && !FillsABatch() && (next || bytes_waiting_ < context().most_message_bytes / kMostBesideABatch);
+}
 
 void StreamCourier::TakeEvent(FeedEvent event, WallTime now) {
   std::optional<OpenGap>& gap = gaps_[event.source];
@@ -78,7 +76,7 @@ void StreamCourier::TakeEvent(FeedEvent event, WallTime now) {
       }
       const SourceState& source = sources_[event.source];
       if (waiting_.empty() && work_.empty() && source.feed_id == event.feed_id && source.position == event.sequence && source.written) break;
-      Enqueue({event.source, Cursor{context().sources[event.source], event.feed_id, event.sequence}, now, std::nullopt, 0, {}}, now);
+      Enqueue({event.source, Cursor{context().sources[event.source], event.feed_id, event.sequence}, now, std::nullopt, 0, {}, {}}, now);
       break;
     }
     case FeedEvent::Kind::kOpenNow: {
@@ -86,7 +84,7 @@ void StreamCourier::TakeEvent(FeedEvent event, WallTime now) {
         std::set<std::string> open;
         for (const v1::Incident& incident : event.open) open.insert(IncidentKey(incident));
         EndGone(event.source, event.feed_id, open, "it is no longer open at its source", *gap, now);
-        Enqueue({event.source, Cursor{context().sources[event.source], event.feed_id, std::max(gap->reached, event.sequence)}, now, std::nullopt, 0, {}}, now);
+        Enqueue({event.source, Cursor{context().sources[event.source], event.feed_id, std::max(gap->reached, event.sequence)}, now, std::nullopt, 0, {}, {}}, now);
         gap.reset();
       }
       std::erase_if(event.open, [&](const v1::Incident& incident) { return !context().route.Admits(incident); });
@@ -104,13 +102,9 @@ void StreamCourier::EndGone(size_t source, const std::string& feed_id, const std
                             WallTime now) {
   uint64_t sequence = gap.first;
   for (auto it = followed_.lower_bound(feed_id + ":"); it != followed_.end();) {
-    const v1::IncidentChange& last = it->second;
-    if (last.incident().source().feed_id() != feed_id) {
-      if (!it->first.starts_with(feed_id + ":")) break;
-      ++it;
-      continue;
-    }
-    if (open.contains(it->first)) {
+    if (!it->first.starts_with(feed_id + ":")) break;
+    v1::IncidentChange last;
+    if (!last.ParseFromString(it->second) || last.incident().source().feed_id() != feed_id || open.contains(it->first)) {
       ++it;
       continue;
     }
@@ -118,7 +112,7 @@ void StreamCourier::EndGone(size_t source, const std::string& feed_id, const std
     if (sequence > gap.last) break;  // its end is still to come
     Finding finding;
     finding.labels = context().labels;
-    finding.change = last;
+    finding.change = std::move(last);
     finding.change.set_sequence(sequence++);
     finding.change.set_kind(v1::IncidentChange::RESOLVED);
     *finding.change.mutable_time() = ToTimestamp(Wall(now));
@@ -127,7 +121,7 @@ void StreamCourier::EndGone(size_t source, const std::string& feed_id, const std
     *incident.mutable_resolved_time() = *incident.mutable_updated_time() = ToTimestamp(Wall(now));
     incident.set_summary(incident.summary() + " (" + why + ")");
     finding.silence = context().silences->Covering(incident, Wall(now));
-    Waiting waiting{source, std::nullopt, now, std::nullopt, 0, it->first};
+    Waiting waiting{source, std::nullopt, now, std::nullopt, 0, {}, it->first};
     if (sink_->Wants(finding)) waiting.finding = std::move(finding);
     it = followed_.erase(it);
     Enqueue(std::move(waiting), now);
@@ -136,7 +130,7 @@ void StreamCourier::EndGone(size_t source, const std::string& feed_id, const std
 
 void StreamCourier::Admit(FeedEvent event, WallTime now) {
   std::optional<OpenGap>& gap = gaps_[event.source];
-  Waiting waiting{event.source, std::nullopt, now, std::nullopt, 0, {}};
+  Waiting waiting{event.source, std::nullopt, now, std::nullopt, event.bytes, {}, {}};
   Finding finding;
   finding.labels = context().labels;
   const bool takes_changes = sink_->limits().changes;
@@ -165,11 +159,9 @@ void StreamCourier::Admit(FeedEvent event, WallTime now) {
         followed_.erase(followed);
       } else if (!over && !follows) {
         if (followed_.size() < kMostFollowed) {
-          relay::v1::Followed row;
-          row.set_incident_key(key);
-          *row.mutable_change() = Slim(event.change);
-          followed_.emplace(key, row.change());
-          entry_.followed.push_back(std::move(row));
+          std::string slim = Slim(event.change).SerializeAsString();
+          followed_.emplace(key, slim);
+          waiting.follows.emplace(key, std::move(slim));
         } else {
           unfollowed_some_ = true;
         }
@@ -184,7 +176,7 @@ void StreamCourier::Admit(FeedEvent event, WallTime now) {
 
 void StreamCourier::Enqueue(Waiting waiting, WallTime now) {
   if (waiting.finding) {
-    waiting.bytes = waiting.finding->change.ByteSizeLong();
+    if (waiting.bytes == 0) waiting.bytes = waiting.finding->change.ByteSizeLong();
     ++findings_waiting_;
     bytes_waiting_ += waiting.bytes;
     auto& oldest = sources_[waiting.source].oldest_waiting;
@@ -193,333 +185,6 @@ void StreamCourier::Enqueue(Waiting waiting, WallTime now) {
     idle_since_ = now;
   }
   waiting_.push_back(std::move(waiting));
-}
-
-void StreamCourier::Rank(const Cursor& cursor) {
-  for (Cursor& known : entry_.cursors) {
-    if (known.source == cursor.source && known.feed_id == cursor.feed_id) {
-      known.sequence = std::max(known.sequence, cursor.sequence);
-      return;
-    }
-  }
-  entry_.cursors.push_back(cursor);
-}
-
-bool StreamCourier::BatchIsDue(WallTime now) const {
-  if (findings_waiting_ == 0) return !waiting_.empty() && (now >= idle_since_ + kIdleWrite || waiting_.size() >= kMostWaiting / 2);
-  const auto first = std::find_if(waiting_.begin(), waiting_.end(), [](const Waiting& w) { return w.finding.has_value(); });
-  return now >= first->arrived + std::chrono::nanoseconds(context().config.delivery().linger()) || findings_waiting_ >= MostItems() ||
-         static_cast<double>(bytes_waiting_) * encoded_per_byte_ >= static_cast<double>(context().config.delivery().max_batch());
-}
-
-// Takes from what waits. False when nothing is due.
-bool StreamCourier::FormBatch(WallTime now) {
-  if (!BatchIsDue(now)) return false;
-  const StreamSink::Limits limits = sink_->limits();
-  const double room = static_cast<double>(std::min<int64_t>(context().config.delivery().max_batch(), static_cast<int64_t>(limits.max_bytes)));
-  Work work;
-  double bytes = 0;
-  while (!waiting_.empty()) {
-    Waiting& next = waiting_.front();
-    if (next.finding) {
-      const double more = static_cast<double>(next.bytes) * encoded_per_byte_;
-      if (work.findings.size() >= MostItems() || (!work.findings.empty() && bytes + more > room)) break;
-      const bool expired = limits.oldest.count() > 0 && !next.finding->gap && TimeOf(next.finding->change.time()) + limits.oldest < Wall(now);
-      --findings_waiting_;
-      bytes_waiting_ -= next.bytes;
-      if (expired) {
-        ++entry_.counted.expired;
-      } else {
-        bytes += more;
-        work.findings.push_back(std::move(*next.finding));
-      }
-    }
-    if (!next.unfollows.empty()) entry_.unfollowed.push_back(next.unfollows);
-    if (next.cursor) Rank(*next.cursor);
-    waiting_.pop_front();
-  }
-  idle_since_ = now;
-  for (size_t i = 0; i < sources_.size(); ++i) {
-    // What is under way waits, too, until the batch is finished; only an empty one is not behind.
-    if (work.findings.empty() && findings_waiting_ == 0) sources_[i].oldest_waiting.reset();
-  }
-  if (!work.findings.empty()) work_.push_back(std::move(work));
-  return true;
-}
-
-std::optional<Request> StreamCourier::NextOfKind(WallTime now) {
-  sending_samples_ = false;
-  if (work_.empty() && !resend_.empty()) {
-    Work work;
-    while (!resend_.empty() && work.findings.size() < MostItems()) {
-      work.findings.push_back(FindingOf(resend_.front()));
-      work.letters.push_back(resend_.front().id());
-      resend_.pop_front();
-    }
-    work_.push_back(std::move(work));
-  }
-  if (work_.empty() && FormBatch(now) && work_.empty()) FinishBatch(now);
-  while (!work_.empty() && !stalled() && retry_.Ready(now)) {
-    if (auto request = EncodeFront(now)) return request;
-  }
-  if (!work_.empty() || stalled() || !retry_.Ready(now)) return std::nullopt;
-  return NextSamples(now);
-}
-
-std::optional<Request> StreamCourier::EncodeFront(WallTime now) {
-  DropExpired(now);
-  if (work_.empty()) {
-    FinishBatch(now);
-    return std::nullopt;
-  }
-  Work& front = work_.front();
-  if ((retry_.breaker_open() || doubt_ == Doubt::kFirst) && front.findings.size() > 1) {  // one goes first to see whether the sink is back
-    Work rest;
-    rest.findings.assign(std::make_move_iterator(front.findings.begin() + 1), std::make_move_iterator(front.findings.end()));
-    front.findings.resize(1);
-    if (!front.letters.empty()) {
-      rest.letters.assign(front.letters.begin() + 1, front.letters.end());
-      front.letters.resize(1);
-    }
-    work_.insert(work_.begin() + 1, std::move(rest));
-  }
-  Work& work = work_.front();
-  absl::StatusOr<Request> request = sink_->Encode(work.findings, Wall(now));
-  if (!request.ok()) {
-    const std::string why = MessageOf(request.status());
-    absl::IsInvalidArgument(request.status()) ? Settle(Outcome::Of(Outcome::Kind::kRefused, why), now) : retry_.Suspended(now, why);
-    return std::nullopt;
-  }
-  size_t bytes = 0;
-  for (const Finding& finding : work.findings) bytes += finding.change.ByteSizeLong();
-  if (bytes > 0) encoded_per_byte_ = 0.5 * encoded_per_byte_ + 0.5 * static_cast<double>(request->body.size()) / static_cast<double>(bytes);
-  const bool too_large = request->body.size() > sink_->limits().max_bytes;
-  if (too_large || (work.findings.size() > 1 && request->body.size() > static_cast<size_t>(context().config.delivery().max_batch()))) {
-    Settle(Outcome::Of(Outcome::Kind::kSplit, fmt::format("{} bytes, but {} takes at most {}", request->body.size(), context().kind, sink_->limits().max_bytes)), now);
-    return std::nullopt;
-  }
-  request->compress = request->compress && context().config.delivery().compression() == "gzip";
-  return *std::move(request);
-}
-
-void StreamCourier::ReceiveOfKind(const Response& response, WallTime now) {
-  if (!sending_samples_) return Settle(sink_->Judge(response, work_.front().findings), now);
-  sending_samples_ = false;
-  const Outcome outcome = sink_->JudgeSamples(response);
-  if (outcome.kind == Outcome::Kind::kItems) {
-    if (sample_requests_.empty()) {
-      counted_.samples_delivered += samples_in_requests_;
-      entry_.counted.samples_delivered += samples_in_requests_;
-      samples_in_requests_ = 0;
-    }
-    return retry_.Succeeded(now);
-  }
-  LoseSamples(samples_in_requests_);
-  samples_in_requests_ = 0;
-  sample_requests_.clear();
-  if (outcome.kind == Outcome::Kind::kRetry) retry_.Failed(now, outcome.reason, outcome.retry_after);
-  if (outcome.kind == Outcome::Kind::kSuspend) retry_.Suspended(now, outcome.reason);
-}
-
-void StreamCourier::Settle(const Outcome& outcome, WallTime now) {
-  Work& work = work_.front();
-  if (!outcome.warning.empty()) warning_ = outcome.warning;
-  switch (outcome.kind) {
-    case Outcome::Kind::kItems: SettleItems(outcome, now); break;
-    case Outcome::Kind::kRetry:
-      entry_.counted.retried += work.findings.size();
-      retry_.Failed(now, outcome.reason, outcome.retry_after);
-      break;
-    case Outcome::Kind::kSuspend: retry_.Suspended(now, outcome.reason); break;
-    case Outcome::Kind::kSplit:
-    case Outcome::Kind::kRefused:
-      if (work.findings.size() > 1) {
-        Halve();
-      } else {
-        Refused(outcome.reason, now);
-      }
-      break;
-  }
-  if (work_.empty()) FinishBatch(now);
-}
-
-void StreamCourier::SettleItems(const Outcome& outcome, WallTime now) {
-  Work work = std::move(work_.front());
-  work_.pop_front();
-  Work again;
-  std::vector<Doubted> refused;
-  std::string reason = outcome.reason;
-  bool delivered = false;
-  for (size_t i = 0; i < work.findings.size(); ++i) {
-    const std::string why = i < outcome.reasons.size() && !outcome.reasons[i].empty() ? outcome.reasons[i] : outcome.reason;
-    const std::string letter = work.letters.empty() ? "" : work.letters[i];
-    switch (i < outcome.items.size() ? outcome.items[i] : ItemOutcome::kRetry) {
-      case ItemOutcome::kDelivered:
-        ++entry_.counted.delivered;
-        delivered = true;
-        if (!letter.empty()) entry_.buried.push_back(letter);
-        break;
-      case ItemOutcome::kExpired:
-        ++entry_.counted.expired;
-        if (!letter.empty()) entry_.buried.push_back(letter);
-        break;
-      case ItemOutcome::kRefused: refused.push_back({std::move(work.findings[i]), letter, why}); break;
-      case ItemOutcome::kRetry:
-        ++entry_.counted.retried;
-        if (reason.empty()) reason = why;
-        again.findings.push_back(std::move(work.findings[i]));
-        if (!work.letters.empty()) again.letters.push_back(letter);
-        break;
-    }
-  }
-  const uint64_t unnamed = std::min<uint64_t>(outcome.refused_unnamed, entry_.counted.delivered);
-  entry_.counted.delivered -= unnamed;
-  entry_.counted.refused += unnamed;
-  const bool more = !again.findings.empty();
-  if (more) work_.push_front(std::move(again));
-  if (delivered) {
-    doubt_ = Doubt::kNone;
-    refused_in_a_row_ = 0;
-  } else {
-    refused_in_a_row_ += static_cast<int>(refused.size());
-  }
-  const size_t refusals = refused.size();
-  const std::string last = refusals == 0 ? "" : refused.back().reason.empty() ? "no reason given" : refused.back().reason;
-  std::move(refused.begin(), refused.end(), std::back_inserter(doubted_));
-  if (delivered) Believe(now);
-  if (refusals > 0 && !delivered && (doubt_ != Doubt::kNone || (refused_in_a_row_ > kAllRefused && !word_given_))) {
-    if (refusals == 1) return BeginDoubt(last, now);
-    // Different ones of one request: no other needs to be tried.
-    PutBack();
-    doubt_ = Doubt::kFirst;
-    return retry_.Suspended(now, RefusesEverything(refused_in_a_row_, "findings", last));
-  }
-  if (more) {
-    retry_.Failed(now, reason, outcome.retry_after);
-  } else {
-    retry_.Succeeded(now);
-  }
-}
-
-void StreamCourier::Halve() {
-  Work& front = work_.front();
-  const auto half = static_cast<ptrdiff_t>(front.findings.size() / 2);
-  Work second;
-  second.findings.assign(std::make_move_iterator(front.findings.begin() + half), std::make_move_iterator(front.findings.end()));
-  front.findings.resize(static_cast<size_t>(half));
-  if (!front.letters.empty()) {
-    second.letters.assign(front.letters.begin() + half, front.letters.end());
-    front.letters.resize(static_cast<size_t>(half));
-  }
-  work_.insert(work_.begin() + 1, std::move(second));
-}
-
-// The one finding of the front.
-void StreamCourier::Refused(const std::string& reason, WallTime now) {
-  Work work = std::move(work_.front());
-  work_.pop_front();
-  doubted_.push_back({std::move(work.findings.front()), work.letters.empty() ? "" : work.letters.front(), reason});
-  ++refused_in_a_row_;
-  if (doubt_ != Doubt::kNone || (refused_in_a_row_ > kAllRefused && !word_given_)) BeginDoubt(reason, now);
-}
-
-void StreamCourier::Believe(WallTime now) {
-  for (Doubted& doubted : doubted_) {
-    ++entry_.counted.refused;
-    if (doubted.letter.empty()) entry_.refused.push_back(Letter(doubted.finding, doubted.reason, now));
-  }
-  doubted_.clear();
-}
-
-void StreamCourier::PutBack() {
-  if (doubted_.empty()) return;
-  Work work;
-  for (Doubted& doubted : doubted_) {
-    work.findings.push_back(std::move(doubted.finding));
-    if (!doubted.letter.empty()) work.letters.push_back(std::move(doubted.letter));
-  }
-  doubted_.clear();
-  work_.push_front(std::move(work));
-}
-
-// Something was refused, and it may be the sink. One of another incident is tried out of its turn, the last one that is the first of its incident: that
-// keeps the order within each.
-void StreamCourier::BeginDoubt(const std::string& reason, WallTime now) {
-  if (doubt_ != Doubt::kProbe) {
-    std::set<std::string> seen;
-    for (const Doubted& doubted : doubted_) seen.insert(IncidentKey(doubted.finding.incident()));
-    std::optional<std::pair<size_t, size_t>> chosen;
-    for (size_t i = 0; i < work_.size(); ++i) {
-      for (size_t k = 0; k < work_[i].findings.size(); ++k) {
-        if (seen.insert(IncidentKey(work_[i].findings[k].incident())).second) chosen = {i, k};
-      }
-    }
-    if (chosen) {
-      const auto [i, k] = *chosen;
-      Work& from = work_[i];
-      Work probe;
-      probe.findings.push_back(std::move(from.findings[k]));
-      from.findings.erase(from.findings.begin() + static_cast<ptrdiff_t>(k));
-      if (!from.letters.empty()) {
-        probe.letters.push_back(std::move(from.letters[k]));
-        from.letters.erase(from.letters.begin() + static_cast<ptrdiff_t>(k));
-      }
-      if (from.findings.empty()) work_.erase(work_.begin() + static_cast<ptrdiff_t>(i));
-      work_.push_front(std::move(probe));
-      doubt_ = Doubt::kProbe;
-      return;
-    }
-  }
-  PutBack();
-  doubt_ = Doubt::kFirst;
-  retry_.Suspended(now, RefusesEverything(refused_in_a_row_, "findings", reason));
-}
-
-void StreamCourier::TryNow() {
-  if (doubt_ == Doubt::kNone) return;
-  doubt_ = Doubt::kNone;
-  word_given_ = true;
-  refused_in_a_row_ = 0;
-}
-
-// What waited too long behind an outage: the server would refuse it.
-void StreamCourier::DropExpired(WallTime now) {
-  const auto oldest = sink_->limits().oldest;
-  while (oldest.count() > 0 && !work_.empty()) {
-    Work& front = work_.front();
-    Work kept;
-    for (size_t i = 0; i < front.findings.size(); ++i) {
-      const bool expired = !front.findings[i].gap && TimeOf(front.findings[i].change.time()) + oldest < Wall(now);
-      if (expired) {
-        ++entry_.counted.expired;
-        if (!front.letters.empty()) entry_.buried.push_back(front.letters[i]);
-        continue;
-      }
-      kept.findings.push_back(std::move(front.findings[i]));
-      if (!front.letters.empty()) kept.letters.push_back(std::move(front.letters[i]));
-    }
-    if (kept.findings.empty()) {
-      if (doubt_ == Doubt::kProbe) doubt_ = Doubt::kFirst;
-      work_.pop_front();
-      continue;
-    }
-    front = std::move(kept);
-    return;
-  }
-}
-
-void StreamCourier::FinishBatch(WallTime now) {
-  Believe(now);
-  doubt_ = Doubt::kNone;
-  word_given_ = false;
-  Entry entry;
-  std::swap(entry, entry_);
-  Write(std::move(entry), now);
-  for (SourceState& source : sources_) source.oldest_waiting.reset();
-  for (const Waiting& waiting : waiting_) {
-    auto& oldest = sources_[waiting.source].oldest_waiting;
-    if (waiting.finding && !oldest) oldest = TimeOf(waiting.finding->change.time());
-  }
 }
 
 void StreamCourier::Resend(std::vector<relay::v1::DeadLetter> letters) {
@@ -559,14 +224,6 @@ std::optional<Request> StreamCourier::NextSamples(WallTime now) {
   request.compress = request.compress && context().config.delivery().compression() == "gzip";
   sending_samples_ = true;
   return request;
-}
-
-WallTime StreamCourier::WakeOfKind() const {
-  if (!work_.empty() || !resend_.empty() || !samples_.empty() || !sample_requests_.empty()) return WallTime::min();
-  if (waiting_.empty()) return WallTime::max();
-  if (findings_waiting_ == 0) return idle_since_ + kIdleWrite;
-  const auto first = std::find_if(waiting_.begin(), waiting_.end(), [](const Waiting& w) { return w.finding.has_value(); });
-  return BatchIsDue(first->arrived) ? WallTime::min() : first->arrived + std::chrono::nanoseconds(context().config.delivery().linger());
 }
 
 }  // namespace outlier

@@ -1,4 +1,6 @@
-// StreamCourier: carries every change that its route admits to a stream sink, in order, in batches, one batch under way.
+// StreamCourier: carries every change that its route admits to a stream sink, in order, in batches, one batch under way. Where the sink lets it, the next
+// one is written meanwhile. Where the sink knows a change that it had before (search engines, by its id), several batches in a row are
+// written to the ledger at once: a crash repeats them, and nothing comes of it.
 //
 // A batch is dealt with when each of its findings is delivered, a dead letter, or expired; only then do the cursors move. Findings that the
 // server wants again go again, alone. What it refuses as a whole is halved until the one at fault is found. When kAllRefused in a row are refused and
@@ -24,9 +26,11 @@ class StreamCourier : public Courier {
   bool HasRoom() const override;
   void Offer(std::shared_ptr<const Samples> samples) override;
   bool wants_samples() const override { return sink_->limits().samples; }
+  bool works_ahead() const override { return context().works_ahead; }
   void Resend(std::vector<relay::v1::DeadLetter> letters) override;
 
  private:
+  static constexpr size_t kMostWaiting = 20'000;      // findings and places
   static constexpr size_t kMostFollowed = 20'000;  // incidents; of more than that, every end is admitted instead
 
   struct Waiting {
@@ -34,13 +38,24 @@ class StreamCourier : public Courier {
     std::optional<Cursor> cursor;    // once it is dealt with
     WallTime arrived;
     std::optional<Finding> finding;  // none: not for this sink
-    size_t bytes;
-    std::string unfollows;           // incident key: its end is dealt with when this is
+    size_t bytes;                    // of its message; 0 = not known
+    std::optional<std::pair<std::string, std::string>> follows;  // incident key and what is kept of it: begins when this is dealt with
+    std::string unfollows;           // incident key: ends when this is dealt with
   };
   // Findings that go in one request, and of which dead letters they came, if they did.
   struct Work {
     std::vector<Finding> findings;
+    size_t bytes = 0;                // of their messages; 0 = not known, of a part
     std::vector<std::string> letters;
+  };
+  // The batch after the one under way, and its request as long as nothing has happened that makes it another.
+  struct NextBatch {
+    std::deque<Work> work;
+    Entry entry;
+    std::map<std::string, std::string> begun;
+    std::vector<std::optional<WallTime>> oldest;  // of its findings, by source
+    std::optional<Request> request;
+    WallTime made;
   };
   struct Doubted {
     Finding finding;
@@ -57,6 +72,7 @@ class StreamCourier : public Courier {
   Sink& sink() override { return *sink_; }
   void TakeEvent(FeedEvent event, WallTime now) override;
   std::optional<Request> NextOfKind(WallTime now) override;
+  Request* ReadyOfKind(WallTime now) override;
   void ReceiveOfKind(const Response& response, WallTime now) override;
   WallTime WakeOfKind() const override;
   void TryNow() override;
@@ -67,7 +83,11 @@ class StreamCourier : public Courier {
   void EndGone(size_t source, const std::string& feed_id, const std::set<std::string>& open, const std::string& why, const OpenGap& gap, WallTime now);
   bool FormBatch(WallTime now);
   bool BatchIsDue(WallTime now) const;
+  bool FillsABatch() const;
+  void TakeNextBatch(WallTime now);
   std::optional<Request> EncodeFront(WallTime now);
+  absl::StatusOr<Request> Encode(const Work& work, WallTime now);
+  bool TooLarge(const Work& work, const Request& request) const;
   std::optional<Request> NextSamples(WallTime now);
   void Settle(const Outcome& outcome, WallTime now);
   void SettleItems(const Outcome& outcome, WallTime now);
@@ -79,23 +99,31 @@ class StreamCourier : public Courier {
   void DropExpired(WallTime now);
   void LoseSamples(uint64_t samples);
   void FinishBatch(WallTime now);
+  void WriteFinished(WallTime now);
+  bool knows_repeats() const { return context().kind == "elasticsearch" || context().kind == "opensearch"; }
   void Rank(const Cursor& cursor);                     // into entry_.cursors
   size_t MostItems() const;
 
   const std::unique_ptr<StreamSink> sink_;
-  std::map<std::string, v1::IncidentChange> followed_;  // by incident key
+  std::map<std::string, std::string> followed_;         // incident key -> what is kept of it, a serialised IncidentChange: there may be many
   bool unfollowed_some_ = false;                        // there were more
   std::vector<std::optional<OpenGap>> gaps_;            // by source
   std::deque<Waiting> waiting_;
   size_t findings_waiting_ = 0, bytes_waiting_ = 0;
   std::deque<Work> work_;            // of the batch under way, the front first
   Entry entry_;                      // what finishing it will write
+  Entry finished_;                   // of batches that were dealt with, and are to be written with the next
+  WallTime written_;
+  std::map<std::string, std::string> begun_;  // of followed_, those that begin with this batch and do not end with it
+  std::optional<NextBatch> next_;
+  std::optional<Request> ready_;     // of the whole front, made ahead
   std::deque<relay::v1::DeadLetter> resend_;
   double encoded_per_byte_ = 4.0;    // of a body over its messages, as seen
   int refused_in_a_row_ = 0;
   std::vector<Doubted> doubted_;     // of this batch, refused since something was delivered
   Doubt doubt_ = Doubt::kNone;
   bool word_given_ = false;          // for this batch
+  std::vector<std::optional<WallTime>> oldest_taken_;  // of what FormBatch took last, by source
   WallTime idle_since_;              // nothing but what is not for this sink has waited since
   std::deque<std::shared_ptr<const Samples>> samples_;
   std::deque<Request> sample_requests_;

@@ -12,6 +12,7 @@
 #include "userspace/sinks/otlp_metrics.h"
 #include "userspace/sinks/otlp_preset.h"
 #include "userspace/sinks/otlp_records.h"
+#include "userspace/sinks/proto_wire.h"
 #include "userspace/sinks/sink.h"
 #include "userspace/sinks/wire.h"
 
@@ -23,6 +24,8 @@ using Key = OtlpPreset::Key;
 
 constexpr std::string_view kLogsMethod = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 constexpr std::string_view kMetricsMethod = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+constexpr size_t kMostHead = 4 << 10;      // a resource, and the like, to make room for
+constexpr size_t kMostPerFinding = 16 << 10;
 constexpr size_t kGrpcMaxBytes = 3 << 20;  // servers often take 4 MiB, headers included
 
 bool IsToken(std::string_view name) {
@@ -70,6 +73,10 @@ std::string ErrorMessage(const Response& response) {
     if (field.number() == 2 && field.type() == google::protobuf::UnknownField::TYPE_LENGTH_DELIMITED) return Printable(field.length_delimited(), 300);
   }
   return "";
+}
+
+bool IsSame(const v1::Source& a, const v1::Source& b) {
+  return a.feed_id() == b.feed_id() && a.host_name() == b.host_name() && a.host_id() == b.host_id() && a.boot_id() == b.boot_id();
 }
 
 class OtlpSink final : public StreamSink {
@@ -124,24 +131,43 @@ class OtlpSink final : public StreamSink {
   }
 
   absl::StatusOr<Request> Encode(std::span<const Finding> findings, WallTime now) override {
-    collector::logs::v1::ExportLogsServiceRequest message;
+    using collector::logs::v1::ExportLogsServiceRequest;
+    using opentelemetry::proto::logs::v1::ResourceLogs, opentelemetry::proto::logs::v1::ScopeLogs;
+    std::string body, scope_logs, record;
+    scope_logs.reserve(findings.size() * bytes_per_finding_ + kMostHead);  // else much of the time goes into making room and copying
     // Changes of one source in a row share a resource; order stays.
     const Finding* last = nullptr;
-    opentelemetry::proto::logs::v1::ScopeLogs* scope = nullptr;
-    for (const Finding& finding : findings) {
-      const bool same = last != nullptr && last->labels == finding.labels &&
-                        last->incident().source().SerializeAsString() == finding.incident().source().SerializeAsString();
-      if (!same) {
-        auto* resource_logs = message.add_resource_logs();
-        FillOtlpResource(finding.incident().source(), finding.labels.get(), resource_logs->mutable_resource());
-        scope = resource_logs->add_scope_logs();
-        scope->mutable_scope()->set_name("outlier-relay");
-        scope->mutable_scope()->set_version(version_);
+    const auto close = [&] {
+      if (last == nullptr) return;
+      const std::string resource = OtlpResource(last->incident().source(), last->labels.get());
+      std::string head;
+      ProtoWire wire(&head);
+      wire.Head(ExportLogsServiceRequest::kResourceLogsFieldNumber, ProtoWire::SizeOfBytes(resource.size()) + ProtoWire::SizeOfBytes(scope_logs.size()));
+      wire.Bytes(ResourceLogs::kResourceFieldNumber, resource);
+      wire.Head(ResourceLogs::kScopeLogsFieldNumber, scope_logs.size());
+      if (body.empty()) {  // nearly always all of it: no second MiB is made
+        scope_logs.insert(0, head);
+        body.swap(scope_logs);
+      } else {
+        body += head;
+        body += scope_logs;
       }
-      FillOtlpRecord(finding, now, preset_.max_attributes, scope->add_log_records());
+    };
+    for (const Finding& finding : findings) {
+      const bool same = last != nullptr && last->labels == finding.labels && IsSame(last->incident().source(), finding.incident().source());
+      if (!same) {
+        close();
+        scope_logs.clear();
+        ProtoWire(&scope_logs).Bytes(ScopeLogs::kScopeFieldNumber, Scope());
+      }
+      record.clear();
+      AppendOtlpRecord(finding, now, preset_.max_attributes, &record);
+      ProtoWire(&scope_logs).Bytes(ScopeLogs::kLogRecordsFieldNumber, record);
       last = &finding;
     }
-    return RequestFor(/*logs=*/true, message.SerializeAsString(), now);
+    close();
+    if (!findings.empty()) bytes_per_finding_ = std::min(body.size() / findings.size() * 9 / 8, kMostPerFinding);
+    return RequestFor(/*logs=*/true, std::move(body), now);
   }
 
   Outcome Judge(const Response& response, std::span<const Finding> findings) override {
@@ -176,6 +202,14 @@ class OtlpSink final : public StreamSink {
   }
 
  private:
+  std::string Scope() const {
+    using opentelemetry::proto::common::v1::InstrumentationScope;
+    std::string scope;
+    ProtoWire(&scope).Bytes(InstrumentationScope::kNameFieldNumber, "outlier-relay");
+    ProtoWire(&scope).Bytes(InstrumentationScope::kVersionFieldNumber, version_);
+    return scope;
+  }
+
   absl::StatusOr<Request> RequestFor(bool logs, std::string body, WallTime now) {
     Request request;
     request.url = logs ? logs_url_ : metrics_url_;
@@ -312,6 +346,7 @@ class OtlpSink final : public StreamSink {
   bool token_proven_ = false;                 // the last answer was not that it is none
   const size_t max_bytes_;
   OtlpMetrics metrics_;
+  size_t bytes_per_finding_ = 1 << 10;        // of the last body, and some
 };
 
 struct Addresses {

@@ -78,8 +78,10 @@ class Writer {
     } else if (point.instrument == Instrument::kUpDown && !options_.delta) {
       data.set_start_time_unix_nano(static_cast<uint64_t>(counters_.FirstSeen(fmt::format("{}\n{}", point.name, identity), time_ns_)));
     }
-    OtlpAttributes list(data.mutable_attributes(), options_.max_attributes);
+    attributes_.clear();
+    OtlpAttributes list(&attributes_, NumberDataPoint::kAttributesFieldNumber, options_.max_attributes);
     attributes(&list);
+    data.MergeFromString(attributes_);
     const size_t size = data.ByteSizeLong() + 8;
     const size_t with_metric = size + point.name.size() + point.unit.size() + point.description.size() + 64;
     if (!requests_.empty() && bytes_ + with_metric > options_.max_bytes) Close();
@@ -98,7 +100,7 @@ class Writer {
   google::protobuf::RepeatedPtrField<NumberDataPoint>* PointsOf(const Point& point) {
     if (open_ == nullptr) {
       auto* resource_metrics = requests_.emplace_back().add_resource_metrics();
-      FillOtlpResource(samples_.source, samples_.labels.get(), resource_metrics->mutable_resource());
+      resource_metrics->mutable_resource()->ParseFromString(OtlpResource(samples_.source, samples_.labels.get()));
       open_ = resource_metrics->add_scope_metrics();
       open_->mutable_scope()->set_name("outlier-relay");
       open_->mutable_scope()->set_version(options_.version);
@@ -125,6 +127,7 @@ class Writer {
 
   const Samples& samples_;
   const OtlpMetrics::Options& options_;
+  std::string attributes_;  // of one point; kept for its room
   OtlpCounters& counters_;
   int64_t time_ns_;
   std::vector<ExportRequest> requests_;

@@ -5,7 +5,11 @@
 
 #include <fmt/format.h>
 
+#include "opentelemetry/proto/common/v1/common.pb.h"
+#include "opentelemetry/proto/logs/v1/logs.pb.h"
+#include "opentelemetry/proto/resource/v1/resource.pb.h"
 #include "userspace/base/text.h"
+#include "userspace/sinks/proto_wire.h"
 #include "userspace/sinks/wire.h"
 #include "userspace/stream/incident_text.h"
 
@@ -13,10 +17,20 @@ namespace outlier {
 namespace {
 
 namespace logs = opentelemetry::proto::logs::v1;
+using opentelemetry::proto::common::v1::AnyValue;
+using opentelemetry::proto::common::v1::ArrayValue;
+using opentelemetry::proto::common::v1::KeyValue;
 
-constexpr size_t kMaxKey = 255, kMaxValue = 4000, kMaxElement = 1000, kMaxElements = 64;  // bytes; New Relic keeps 255, 4095 and 64
+constexpr size_t kMaxKey = 255, kMaxValue = 4000, kMaxElement = 1000;  // bytes; New Relic keeps 255 and 4095
 constexpr int kMaxContributions = 10, kMaxSuspects = 10;
 constexpr uint64_t kMost = INT64_MAX;
+
+// As Printable() says it: the text itself, where that is what it says, else `escaped`.
+std::string_view Plain(std::string_view text, size_t max_bytes, std::string* escaped) {
+  unsigned char odd = text.size() > max_bytes;
+  for (const unsigned char c : text) odd |= static_cast<unsigned char>(c - 0x20) >= 0x7f - 0x20;  // without a way out: many bytes at once
+  return odd == 0 ? text : *escaped = Printable(text, max_bytes);
+}
 
 int64_t Signed(uint64_t value) { return static_cast<int64_t>(std::min(value, kMost)); }
 
@@ -84,7 +98,8 @@ void AddIncident(const v1::Incident& incident, OtlpAttributes* attributes) {
     a.Integer("outlier.incident.restart.signal", incident.restart().signal());
     a.Integer("outlier.incident.restart.count", incident.restart().count());
   }
-  std::vector<std::string> contributions, suspects, influencers;
+  std::vector<std::string> contributions, suspects;
+  std::vector<std::string_view> influencers;
   for (const v1::Contribution& contribution : incident.contributions()) {
     if (contributions.size() == kMaxContributions) break;
     contributions.push_back(fmt::format("{}: {}", SignalWords(contribution), ObservedAndExpected(contribution)));
@@ -97,13 +112,11 @@ void AddIncident(const v1::Incident& incident, OtlpAttributes* attributes) {
   a.Texts("outlier.incident.contributions", contributions);
   a.Texts("outlier.incident.suspects", suspects);
   a.Texts("outlier.influencers", influencers);
-  a.Texts("outlier.incident.related_incident_ids",
-          std::vector<std::string>(incident.related_incident_ids().begin(), incident.related_incident_ids().end()));
+  a.Texts("outlier.incident.related_incident_ids", incident.related_incident_ids());
   if (incident.has_coverage()) {
     a.Integer("outlier.incident.coverage.events_lost", Signed(incident.coverage().events_lost()));
     a.Real("outlier.incident.coverage.sampled_share", incident.coverage().sampled_share());
-    a.Texts("outlier.incident.coverage.probes_missing",
-            std::vector<std::string>(incident.coverage().probes_missing().begin(), incident.coverage().probes_missing().end()));
+    a.Texts("outlier.incident.coverage.probes_missing", incident.coverage().probes_missing());
   }
   if (incident.recurrences_per_week() > 0) a.Real("outlier.incident.recurrences_per_week", incident.recurrences_per_week());
   if (incident.promised_per_week() > 0) a.Real("outlier.incident.promised_per_week", incident.promised_per_week());
@@ -116,57 +129,73 @@ void AddIncident(const v1::Incident& incident, OtlpAttributes* attributes) {
 
 }  // namespace
 
-opentelemetry::proto::common::v1::AnyValue* OtlpAttributes::Add(std::string_view key) {
-  const std::string name = Printable(key, kMaxKey - 3);  // an ellipsis takes three bytes
-  const bool there = std::any_of(list_.begin(), list_.end(), [&](const auto& attribute) { return attribute.key() == name; });
-  if (there || static_cast<size_t>(list_.size()) >= limit_) {
+bool OtlpAttributes::Begin(std::string_view key, size_t value_bytes) {
+  std::string escaped;
+  const std::string_view name = Plain(key, kMaxKey - 3, &escaped);  // an ellipsis takes three bytes
+  const bool there = std::any_of(keys_.begin(), keys_.end(), [&](const Place& other) {
+    // The ends of our names differ sooner than their beginnings.
+    return other.size == name.size() && out_[other.at + other.size - 1] == name.back() && std::string_view(out_).substr(other.at, other.size) == name;
+  });
+  if (there || keys_.size() >= limit_) {
     ++dropped_;
-    return nullptr;
+    return false;
   }
-  auto* attribute = list_.Add();
-  attribute->set_key(name);
-  return attribute->mutable_value();
+  ProtoWire wire(&out_);
+  wire.Head(field_, ProtoWire::SizeOfBytes(name.size()) + ProtoWire::SizeOfBytes(value_bytes));
+  wire.Head(KeyValue::kKeyFieldNumber, name.size());
+  keys_.push_back({out_.size(), name.size()});
+  out_ += name;
+  wire.Head(KeyValue::kValueFieldNumber, value_bytes);
+  return true;
 }
 
 void OtlpAttributes::Text(std::string_view key, std::string_view value) {
   if (value.empty() || key.empty()) return;
-  if (auto* into = Add(key)) into->set_string_value(Printable(value, kMaxValue));
+  std::string escaped;
+  const std::string_view text = Plain(value, kMaxValue, &escaped);
+  if (Begin(key, ProtoWire::SizeOfBytes(text.size()))) ProtoWire(&out_).Bytes(AnyValue::kStringValueFieldNumber, text);
 }
 
-void OtlpAttributes::Texts(std::string_view key, std::span<const std::string> values) {
-  if (values.empty()) return;
-  auto* into = Add(key);
-  if (into == nullptr) return;
-  auto* array = into->mutable_array_value();
-  for (const std::string& value : values.first(std::min(values.size(), kMaxElements)))
-    array->add_values()->set_string_value(Printable(value, kMaxElement));
+void OtlpAttributes::AddElement(std::string_view value) {
+  std::string escaped;
+  const std::string_view text = Plain(value, kMaxElement, &escaped);
+  ProtoWire wire(&list_);
+  wire.Head(ArrayValue::kValuesFieldNumber, ProtoWire::SizeOfBytes(text.size()));
+  wire.Bytes(AnyValue::kStringValueFieldNumber, text);
+}
+
+void OtlpAttributes::AddList(std::string_view key) {
+  if (Begin(key, ProtoWire::SizeOfBytes(list_.size()))) ProtoWire(&out_).Bytes(AnyValue::kArrayValueFieldNumber, list_);
 }
 
 void OtlpAttributes::Integer(std::string_view key, int64_t value) {
-  if (auto* into = Add(key)) into->set_int_value(value);
+  const auto bits = static_cast<uint64_t>(value);
+  if (Begin(key, 1 + ProtoWire::SizeOfVarint(bits))) ProtoWire(&out_).Integer(AnyValue::kIntValueFieldNumber, bits);
 }
 
 void OtlpAttributes::Real(std::string_view key, double value) {
   if (!std::isfinite(value)) return;
-  if (auto* into = Add(key)) into->set_double_value(value);
+  if (Begin(key, 1 + sizeof value)) ProtoWire(&out_).Real(AnyValue::kDoubleValueFieldNumber, value);
 }
 
 void OtlpAttributes::Flag(std::string_view key, bool value) {
-  if (auto* into = Add(key)) into->set_bool_value(value);
+  if (Begin(key, 2)) ProtoWire(&out_).Integer(AnyValue::kBoolValueFieldNumber, value ? 1 : 0);
 }
 
 int64_t UnixNanos(const google::protobuf::Timestamp& time) { return UnixNanos(TimeOf(time)); }
 int64_t UnixNanos(WallTime time) { return std::max<int64_t>(0, time.time_since_epoch().count()); }
 
-void FillOtlpResource(const v1::Source& source, const Labels* labels, opentelemetry::proto::resource::v1::Resource* resource) {
-  OtlpAttributes a(resource->mutable_attributes(), kMaxElements);
+std::string OtlpResource(const v1::Source& source, const Labels* labels) {
+  std::string resource;
+  OtlpAttributes a(&resource, opentelemetry::proto::resource::v1::Resource::kAttributesFieldNumber, OtlpAttributes::kMaxElements);
   a.Text("service.name", "outlierd");
   a.Text("service.instance.id", source.feed_id());
   a.Text("host.id", source.host_id());
   a.Text("host.name", source.host_name());
   a.Text("os.type", "linux");
-  if (labels == nullptr) return;
+  if (labels == nullptr) return resource;
   for (const auto& [key, value] : *labels) a.Text(key, value);
+  return resource;
 }
 
 void AddOtlpWorkload(const v1::Workload& workload, OtlpAttributes* attributes) {
@@ -185,13 +214,30 @@ std::string OtlpEventName(const Finding& finding) {
   return "outlier.incident." + (v1::IncidentChange::Kind_IsValid(kind) && kind != v1::IncidentChange::KIND_UNSPECIFIED ? KindWord(kind) : "changed");
 }
 
-void FillOtlpRecord(const Finding& finding, WallTime now, size_t max_attributes, logs::LogRecord* record) {
+void AppendOtlpRecord(const Finding& finding, WallTime now, size_t max_attributes, std::string* out) {
   const v1::Incident& incident = finding.incident();
   const std::string name = OtlpEventName(finding);
-  record->set_time_unix_nano(static_cast<uint64_t>(finding.change.has_time() ? UnixNanos(finding.change.time()) : UnixNanos(now)));
-  record->set_observed_time_unix_nano(static_cast<uint64_t>(UnixNanos(now)));
-  record->set_event_name(name);
-  OtlpAttributes a(record->mutable_attributes(), max_attributes);
+  ProtoWire record(out);
+  const auto body = [&](std::string_view text) {
+    record.Head(logs::LogRecord::kBodyFieldNumber, ProtoWire::SizeOfBytes(text.size()));
+    record.Bytes(AnyValue::kStringValueFieldNumber, text);
+  };
+  const auto severity = [&](logs::SeverityNumber number, std::string_view text) {
+    record.Integer(logs::LogRecord::kSeverityNumberFieldNumber, number);
+    if (!text.empty()) record.Bytes(logs::LogRecord::kSeverityTextFieldNumber, text);
+  };
+  record.Fixed64(logs::LogRecord::kTimeUnixNanoFieldNumber, static_cast<uint64_t>(finding.change.has_time() ? UnixNanos(finding.change.time()) : UnixNanos(now)));
+  record.Fixed64(logs::LogRecord::kObservedTimeUnixNanoFieldNumber, static_cast<uint64_t>(UnixNanos(now)));
+  record.Bytes(logs::LogRecord::kEventNameFieldNumber, name);
+  if (finding.gap) {
+    severity(logs::SEVERITY_NUMBER_WARN, "WARNING");
+    body(GapSentence(*finding.gap));
+  } else {
+    severity(SeverityOf(incident.severity()), incident.severity() == v1::Incident::SEVERITY_UNSPECIFIED ? "" : v1::Incident::Severity_Name(incident.severity()));
+    std::string escaped;
+    body(Plain(incident.summary(), kMaxValue, &escaped));
+  }
+  OtlpAttributes a(out, logs::LogRecord::kAttributesFieldNumber, max_attributes);
   a.Text("event.name", name);  // what receivers look for that do not know the field
   a.Text("outlier.change.id", FindingKey(finding));
   if (finding.silence) {
@@ -200,22 +246,16 @@ void FillOtlpRecord(const Finding& finding, WallTime now, size_t max_attributes,
     a.Text("outlier.silence.reason", finding.silence->reason());
   }
   if (finding.gap) {
-    record->set_severity_number(logs::SEVERITY_NUMBER_WARN);
-    record->set_severity_text("WARNING");
-    record->mutable_body()->set_string_value(GapSentence(*finding.gap));
     a.Integer("outlier.gap.first_sequence", Signed(finding.gap->first_sequence));
     a.Integer("outlier.gap.last_sequence", Signed(finding.gap->last_sequence));
     a.Integer("outlier.gap.lost", Signed(finding.gap->lost));
     a.Text("outlier.gap.reason", finding.gap->reason);
   } else {
-    record->set_severity_number(SeverityOf(incident.severity()));
-    if (incident.severity() != v1::Incident::SEVERITY_UNSPECIFIED) record->set_severity_text(v1::Incident::Severity_Name(incident.severity()));
-    record->mutable_body()->set_string_value(Printable(incident.summary(), kMaxValue));
     a.Integer("outlier.change.sequence", Signed(finding.change.sequence()));
     a.Text("outlier.change.kind", v1::IncidentChange::Kind_Name(finding.change.kind()));
     AddIncident(incident, &a);
   }
-  record->set_dropped_attributes_count(a.dropped());
+  if (a.dropped() > 0) record.Integer(logs::LogRecord::kDroppedAttributesCountFieldNumber, a.dropped());
 }
 
 }  // namespace outlier

@@ -9,6 +9,7 @@
 
 #include "userspace/base/status.h"
 #include "userspace/base/text.h"
+#include "userspace/sinks/json_text.h"
 #include "userspace/sinks/page_words.h"
 #include "userspace/sinks/proto_json.h"
 #include "userspace/sinks/webhook_signature.h"
@@ -17,17 +18,12 @@ namespace outlier {
 namespace sinks {
 namespace {
 
+constexpr size_t kMostToReserve = 32 << 10;  // bytes of a finding
 constexpr size_t kMostAtOnce = 1000, kMostExtension = 1000;
 constexpr int64_t kLastSecond = 253'402'300'799;  // of the year 9999: RFC 3339 goes no further
 
 bool Sane(const google::protobuf::Timestamp& time) {
   return time.seconds() >= 0 && time.seconds() <= kLastSecond && time.nanos() >= 0 && time.nanos() < 1'000'000'000;
-}
-
-std::string Mapped(const google::protobuf::Message& message) {
-  std::string text;
-  AppendProtoJson(message, &text);
-  return text;
 }
 
 std::string TypeOf(const Finding& finding) {
@@ -66,26 +62,31 @@ std::string LabelsText(const Finding& finding) {
   return text;
 }
 
-std::string DataOf(const Finding& finding) {
-  if (!finding.gap) return Mapped(finding.change);
+void AppendData(const Finding& finding, std::string* out) {
+  if (!finding.gap) return AppendProtoJson(finding.change, out);
   const Gap& gap = *finding.gap;
+  std::string source;
+  AppendProtoJson(finding.incident().source(), &source);
   // Numbers of 64 bits are texts in the mapping.
-  return Dump(Json{{"first_sequence", fmt::format("{}", gap.first_sequence)}, {"last_sequence", fmt::format("{}", gap.last_sequence)},
-                   {"lost", fmt::format("{}", gap.lost)}, {"reason", gap.reason}, {"source", ParseJson(Mapped(finding.incident().source()))}});
+  *out += Dump(Json{{"first_sequence", fmt::format("{}", gap.first_sequence)}, {"last_sequence", fmt::format("{}", gap.last_sequence)},
+                    {"lost", fmt::format("{}", gap.lost)}, {"reason", gap.reason}, {"source", ParseJson(source)}});
 }
 
-std::string Event(const Finding& finding) {
+void AppendEvent(const Finding& finding, std::string* out) {
   const v1::Incident& incident = finding.incident();
-  Json event = {{"specversion", "1.0"}, {"id", Printable(FindingKey(finding))}, {"source", SourceOf(finding)}, {"type", TypeOf(finding)}};
-  event["subject"] = finding.gap ? "feed/" + PercentEncode(finding.feed_id()) : "incident/" + PercentEncode(incident.id());
-  if (finding.change.has_time() && Sane(finding.change.time())) event["time"] = Rfc3339(finding.change.time());
-  const auto extend = [&event](const char* name, const std::string& value) {
-    if (!value.empty()) event[name] = Truncate(Printable(value), kMostExtension);
-  };
+  *out += '{';
+  JsonText event(out);
+  event.Text("specversion", "1.0");
+  event.Text("id", Printable(FindingKey(finding)));
+  event.Text("source", SourceOf(finding));
+  event.Text("type", TypeOf(finding));
+  event.Text("subject", finding.gap ? "feed/" + PercentEncode(finding.feed_id()) : "incident/" + PercentEncode(incident.id()));
+  if (finding.change.has_time() && Sane(finding.change.time())) event.Time("time", finding.change.time());
+  const auto extend = [&event](std::string_view name, const std::string& value) { event.Text(name, Truncate(Printable(value), kMostExtension)); };
   if (!finding.gap) {
     extend("partitionkey", IncidentKey(incident));
     extend("severitytext", v1::Incident::Severity_Name(incident.severity()));
-    event["severitynumber"] = SeverityNumber(incident.severity());
+    event.Integer("severitynumber", SeverityNumber(incident.severity()));
   }
   extend("labels", LabelsText(finding));
   if (finding.silence) {
@@ -93,11 +94,10 @@ std::string Event(const Finding& finding) {
     extend("silenceauthor", finding.silence->author());
     extend("silencereason", finding.silence->reason());
   }
-  event["datacontenttype"] = "application/json";
-  // Put in as it is: parsing it again would cost more than writing it.
-  std::string text = Dump(event);
-  text.pop_back();
-  return text + ",\"data\":" + DataOf(finding) + "}";
+  event.Text("datacontenttype", "application/json");
+  *out += ",\"data\":";
+  AppendData(finding, out);
+  *out += '}';
 }
 
 class Webhook : public StreamSink {
@@ -116,13 +116,15 @@ class Webhook : public StreamSink {
   absl::StatusOr<Request> Encode(std::span<const Finding> findings, WallTime now) override {
     absl::StatusOr<Request> request = To();
     if (!request.ok()) return request.status();
+    request->body.reserve(findings.size() * bytes_per_finding_);
     std::string keys;  // of all events, so that the id stands for just these
     for (const Finding& finding : findings) {
       request->body += request->body.empty() ? batch_ ? "[" : "" : ",";
-      request->body += Event(finding);
+      AppendEvent(finding, &request->body);
       keys += FindingKey(finding) + "\n";
     }
     if (batch_) request->body += "]";
+    if (!findings.empty()) bytes_per_finding_ = std::min<size_t>(request->body.size() / findings.size() * 9 / 8, kMostToReserve);
     request->headers.emplace_back("Content-Type", fmt::format("application/cloudevents{}+json; charset=utf-8", batch_ ? "-batch" : ""));
     if (absl::Status status = Sign(keys, now, &*request); !status.ok()) return status;
     return request;
@@ -193,6 +195,7 @@ class Webhook : public StreamSink {
   SecretFile url_file_, secret_, token_;
   const std::string relay_host_;
   const std::pair<std::string, std::string> agent_;
+  size_t bytes_per_finding_ = 2 << 10;        // of the last body, and some
 };
 
 }  // namespace

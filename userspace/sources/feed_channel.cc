@@ -10,6 +10,7 @@ namespace outlier {
 namespace {
 
 constexpr size_t kMaxCertificateBytes = 1 << 20;
+constexpr int kLookAheadBytes = 256 << 10;  // of a stream, on their way: gRPC would let megabytes come
 constexpr int kKeepAliveMs = 30'000;  // a peer that vanished without a word is noticed within a minute
 
 bool IsUnix(std::string_view address) { return address.starts_with("unix:") && address.size() > 5; }
@@ -36,6 +37,8 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenFeedChannel(const std::string
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // a stream that holds its connection up must not hold up another's
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kLookAheadBytes);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   if (IsUnix(address)) return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepAliveMs);

@@ -53,13 +53,13 @@ void FeedReader::Stop() {
   wake_.notify_all();
 }
 
-bool FeedReader::Put(FeedEvent event) {
+bool FeedReader::Put(FeedEvent&& event) {
   event.source = options_.source;
   if (event.feed_id.empty()) event.feed_id = feed_id_;
   return mailbox_->Put(std::move(event));
 }
 
-grpc::Status FeedReader::Tell(FeedEvent event) { return Put(std::move(event)) ? grpc::Status::OK : grpc::Status::CANCELLED; }
+grpc::Status FeedReader::Tell(FeedEvent&& event) { return Put(std::move(event)) ? grpc::Status::OK : grpc::Status::CANCELLED; }
 
 // The call is cancelled when the reader ends.
 template <class Call>
@@ -163,9 +163,9 @@ grpc::Status FeedReader::Recover(v1::OutlierFeed::Stub* stub) {
   if (host_.feed_id() != feed_id_) return Replaced(host_.feed_id());
   if (position_ > host.last_sequence()) {
     // A journal that was put back to an older state: what it says next was not said before under these numbers.
-    const FeedEvent gap = GapOf({host.last_sequence() + 1, position_, 0, "journal_rewound"});
+    FeedEvent gap = GapOf({host.last_sequence() + 1, position_, 0, "journal_rewound"});
     position_ = host.last_sequence();
-    return Tell(gap);
+    return Tell(std::move(gap));
   }
   // What lies before `oldest_sequence` is there in parts: of incidents that are still open.
   from_oldest_ = true;
@@ -174,14 +174,16 @@ grpc::Status FeedReader::Recover(v1::OutlierFeed::Stub* stub) {
   return Tell(GapOf({position_ + 1, std::max(host.oldest_sequence(), position_ + 2) - 1, 0, "compacted"}));
 }
 
-grpc::Status FeedReader::Accept(v1::IncidentChange change) {
+grpc::Status FeedReader::Accept(v1::IncidentChange&& change) {
   if (change.sequence() <= position_) return grpc::Status::OK;
   if (const grpc::Status status = CheckIncident(change.incident()); !status.ok()) return status;
   position_ = change.sequence();
   FeedEvent event;
   event.kind = FeedEvent::Kind::kChange;
   event.change = std::move(change);
-  event.change.mutable_incident()->mutable_source()->set_feed_id(feed_id_);  // of no other, whatever it says
+  std::string& feed = *event.change.mutable_incident()->mutable_source()->mutable_feed_id();
+  if (feed != feed_id_) feed = feed_id_;  // of no other, whatever it says
+  event.bytes = event.change.ByteSizeLong();
   return Tell(std::move(event));
 }
 
@@ -252,7 +254,7 @@ grpc::Status FeedReader::ReadStream(v1::OutlierFeed::Stub* stub, grpc::ClientCon
     switch (response.kind_case()) {
       case v1::WatchResponse::kFeedId: status = TakeFeedId(response.feed_id()); break;
       case v1::WatchResponse::kChange:
-        host_ = response.change().incident().source();
+        TakeHost(response.change().incident().source());
         status = Accept(std::move(*response.mutable_change()));
         break;
       case v1::WatchResponse::kHeartbeat:
@@ -271,6 +273,12 @@ grpc::Status FeedReader::ReadStream(v1::OutlierFeed::Stub* stub, grpc::ClientCon
     if (!status.ok()) return status;
   }
   return grpc::Status::OK;
+}
+
+// The same with nearly every change.
+void FeedReader::TakeHost(const v1::Source& host) {
+  if (host.host_name() == host_.host_name() && host.host_id() == host_.host_id() && host.boot_id() == host_.boot_id() && host.feed_id() == host_.feed_id()) return;
+  host_ = host;
 }
 
 grpc::Status FeedReader::TakeFeedId(const std::string& feed_id) {

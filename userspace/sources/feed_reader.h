@@ -51,13 +51,14 @@ class FeedReader {
   grpc::Status Recover(v1::OutlierFeed::Stub* stub);        // from OUT_OF_RANGE
   grpc::Status Start(v1::OutlierFeed::Stub* stub);          // from_now
   grpc::Status ListOpen(v1::OutlierFeed::Stub* stub);
-  grpc::Status Accept(v1::IncidentChange change);
+  grpc::Status Accept(v1::IncidentChange&& change);
+  void TakeHost(const v1::Source& host);
   grpc::Status TakeFeedId(const std::string& feed_id);
   grpc::Status TakeHeartbeat(const v1::Heartbeat& heartbeat);
   grpc::Status Replaced(const std::string& feed_id);
-  grpc::Status Tell(FeedEvent event);                       // CANCELLED where the mailbox is closed
+  grpc::Status Tell(FeedEvent&& event);                      // CANCELLED where the mailbox is closed
   FeedEvent GapOf(Gap gap) const;
-  bool Put(FeedEvent event);
+  bool Put(FeedEvent&& event);
   template <class Call>
   grpc::Status Unary(Call call);
   void WaitBefore(int attempt);

@@ -13,9 +13,9 @@ namespace outlier {
 
 class Mailbox {
  public:
-  explicit Mailbox(size_t max_bytes) : max_bytes_(max_bytes) {}
+  explicit Mailbox(size_t max_bytes) : max_bytes_(max_bytes) {}  // in memory, about
   // Blocks while full (one event always fits an empty one). False when closed: the event is not taken.
-  bool Put(FeedEvent event);
+  bool Put(FeedEvent&& event);
   // All that is there, up to `max_events`; waits until `until` for the first one, Wake or Close. 0 = takes nothing and waits for those two only.
   std::vector<FeedEvent> Take(size_t max_events, std::chrono::steady_clock::time_point until);
   void Wake();   // ends a Take that waits

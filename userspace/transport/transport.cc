@@ -6,6 +6,7 @@
 
 #include "userspace/base/text.h"
 #include "userspace/transport/grpc.h"
+#include "userspace/transport/gzip.h"
 #include "userspace/transport/http.h"
 
 namespace outlier {
@@ -51,6 +52,13 @@ bool IsHostName(std::string_view text) {
 }
 
 }  // namespace
+
+void CompressAhead(Request* request) {
+  if (!request->compress || request->protocol != Request::Protocol::kHttp || request->body.empty()) return;
+  request->body = Gzip(request->body);
+  request->headers.emplace_back("Content-Encoding", "gzip");
+  request->compress = false;
+}
 
 absl::StatusOr<std::unique_ptr<Transport>> MakeTransport(const config::v1::Connection& connection, const std::string& user_agent) {
   for (int i = 0; i < connection.headers_size(); ++i) {

@@ -23,6 +23,9 @@ class Transport {
   virtual void Abort() = 0;
 };
 
+// Compresses the body as Send would, ahead of it. Nothing where there is nothing to be done.
+void CompressAhead(Request* request);
+
 // INVALID_ARGUMENT: "connection.headers[0]: ..." for what the schema cannot say. Certificates and keys are read at each new connection.
 absl::StatusOr<std::unique_ptr<Transport>> MakeTransport(const config::v1::Connection& connection, const std::string& user_agent);
 

@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""How fast outlier-relay fills Elasticsearch, beside a loader that only sends: measure_search.py [--changes N] [--rounds N].
+
+Both bring the same changes as the same bulk bodies (those that the relay makes, caught beforehand, packed), over one TLS connection,
+to the same server, in turns, each into a fresh stream and a fresh index of incidents. The relay reads them from a source's journal,
+writes and packs them, and keeps its cursors. Afterwards both must hold every change once.
+
+Prints one line of JSON a round, and the ratio. Needs `ninja -C build outlier-relay outlierctl feed_source null_sink`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import statistics
+import sys
+import tempfile
+import time
+import urllib.parse
+import uuid
+import zlib
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from measure import NullSink, arrived, wait_until_quiet  # noqa: E402
+from programs import Json, Relay, Source  # noqa: E402
+from servers.elasticsearch import PASSWORD, Elasticsearch  # noqa: E402
+from servers.rest import basic  # noqa: E402
+
+INCIDENTS = "outlier-incidents"
+
+
+class Round:
+    """One source with a new journal; what it says, as the relay sends it."""
+
+    def __init__(self, folder: Path, server: Elasticsearch, changes: int) -> None:
+        self.folder = folder
+        self.server = server
+        self.namespace = f"relay{uuid.uuid4().hex[:12]}"
+        (folder / "password").parent.mkdir(parents=True, exist_ok=True)
+        (folder / "password").write_text(PASSWORD)
+        self.source = Source(folder / "source").start()
+        self.last = self.source.say(f"day {changes}")
+
+    def relay(self, name: str, urls: list[str]) -> Relay:
+        sink: Json = {"urls": urls, "username": "elastic", "password_file": str(self.folder / "password"), "namespace": self.namespace}
+        connection = {"ca_file": str(self.server.ca_file)}
+        return Relay(self.folder / name, [self.source], [{"name": "search", "elasticsearch": sink, "connection": connection}])
+
+    def set_up(self) -> None:
+        self.server.rest.request("DELETE", f"/{INCIDENTS}")
+        done = self.relay("setup", [self.server.rest.url]).run("setup", "search")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def bodies(self) -> list[bytes]:
+        """Of another feed and another stream, so that the relay's own find an empty place."""
+        null = NullSink(self.folder / "kept")
+        relay = self.relay("catcher", [f"http://127.0.0.1:{null.port}"]).start(ready=False)
+        wait_until_quiet([null])
+        relay.stop()
+        null.stop()
+        sequences, _ = arrived(null, "elasticsearch")
+        assert sequences == list(range(1, self.last + 1))
+        feed, namespace = uuid.uuid4().hex.encode(), self.namespace.replace("relay", "loads").encode()
+        bodies = []
+        for body in null.bodies():
+            pack = zlib.compressobj(1, wbits=31)
+            mine = body.replace(self.source.feed_id.encode(), feed).replace(self.namespace.encode(), namespace)
+            bodies.append(pack.compress(mine) + pack.flush())
+        return bodies
+
+    def load(self, bodies: list[bytes]) -> float:
+        self.set_up()
+        url = urllib.parse.urlsplit(self.server.rest.url)
+        assert url.hostname is not None
+        connection = http.client.HTTPSConnection(url.hostname, url.port, timeout=120, context=self.server.rest._tls)
+        headers = {**basic("elastic", PASSWORD), "Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
+        began = time.monotonic()
+        for body in bodies:
+            connection.request("POST", "/_bulk?filter_path=errors,items.*.status", body, headers)
+            answer = connection.getresponse()
+            text = answer.read()
+            assert answer.status == 200 and b'"errors":false' in text, text[:500]
+        took = time.monotonic() - began
+        connection.close()
+        self.check(self.namespace.replace("relay", "loads"))
+        return took
+
+    def deliver(self) -> float:
+        self.set_up()
+        relay = self.relay("relay", [self.server.rest.url])
+        began = time.monotonic()
+        relay.start(ready=False)
+        while True:
+            try:
+                _, text = relay.get("/metrics")
+            except OSError:
+                text = ""
+            delivered = [line.split()[-1] for line in text.splitlines() if line.startswith("outlier_sink_delivered_total{")]
+            if delivered and float(delivered[0]) >= self.last:
+                break
+            time.sleep(0.05)
+        took = time.monotonic() - began
+        relay.stop()
+        self.check(self.namespace)
+        return took
+
+    def check(self, namespace: str) -> None:
+        for index in (f"logs-outlier.change-{namespace}", INCIDENTS):
+            self.server.rest.post(f"/{index}/_refresh").expect(200)
+        found = self.server.rest.get(f"/logs-outlier.change-{namespace}/_count").expect(200).json()["count"]
+        assert found == self.last, f"{found} of {self.last} changes are there"
+        assert self.server.rest.get(f"/{INCIDENTS}/_count").expect(200).json()["count"] > 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--changes", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=4)
+    options = parser.parse_args()
+    ratios = []
+    with tempfile.TemporaryDirectory(prefix="outlier-measure-") as name, Elasticsearch(quick=False) as server:
+        for number in range(options.rounds + 1):
+            one = Round(Path(name) / str(number), server, options.changes)
+            bodies = one.bodies()
+            # Who is second finds a server that is busy with what the first one left: they take turns.
+            times = {"load": 0.0, "deliver": 0.0}
+            for what in ("load", "deliver") if number % 2 == 0 else ("deliver", "load"):
+                times[what] = one.load(bodies) if what == "load" else one.deliver()
+            one.source.stop()
+            rates = {what: options.changes / seconds for what, seconds in times.items()}
+            ratio = rates["deliver"] / rates["load"]
+            if number > 0:  # the first one warms the server up
+                ratios.append(ratio)
+            print(json.dumps({"round": number, "changes": one.last, "requests": len(bodies), "loader_per_second": round(rates["load"]),
+                              "relay_per_second": round(rates["deliver"]), "ratio": round(ratio, 3)}), flush=True)  # fmt: skip
+    print(json.dumps({"rounds": len(ratios), "median_ratio": round(statistics.median(ratios), 3), "ratios": [round(r, 3) for r in ratios]}))
+
+
+if __name__ == "__main__":
+    main()
