@@ -29,6 +29,7 @@ from whole_street import WholeStreet, opened_at, percentile  # noqa: E402
 
 WARM_UP = 45
 FOUND_WITHIN = 30.0
+OVER_WITHIN = 100.0
 OF_A_KIND = 3
 GENTLE = {"misser": "missing", "hanger": "hang", "crasher": "exit"}  # service -> order; they leave one another alone
 TIMES = ("burn_to_opened", "opened_to_feed", "opened_to_searchable", "burn_to_searchable", "burn_to_alert")
@@ -91,15 +92,20 @@ def measure() -> tuple[list[Json], list[Json]]:
         burns = [burn(street, watcher, service) for service in burners]
         own = {*gentle, *(service.name for service in burners)}
         incidents = {seen.incident["id"] for seen in watcher.seen() if seen.workload in own}
-        for incident in incidents:
-            wait_for(f"{incident} is over everywhere", lambda one=incident: over_everywhere(street, one), timeout=120, poll=0.5)  # type: ignore[misc]
+        try:
+            wait_for("all are over everywhere", lambda: all(over_everywhere(street, incident) for incident in incidents), timeout=OVER_WITHIN, poll=1)
+        except TimeoutError:
+            open_still = [seen.workload for seen in watcher.seen() if seen.incident["id"] in incidents and not over_everywhere(street, seen.incident["id"])]
+            print(f"not over everywhere within {OVER_WITHIN:g} s: {sorted(set(open_still))}")
         changes = []
         for seen in watcher.stop():
             kind = seen.change["kind"]
             if kind not in ("OPENED", "RESOLVED") or seen.workload not in own:
                 continue
             at = street.searchable(seen.incident["id"], kind)
-            assert at is not None, f"{seen.workload}: {kind} never came back from a search"
+            if at is None:
+                print(f"{seen.workload}: {kind} has not come back from a search")
+                continue
             changes.append({"workload": seen.workload, "kind": kind, "to_searchable": at - unix_time(seen.change["time"])})
         return burns, changes
     finally:
@@ -133,7 +139,6 @@ def main() -> None:
         if delays:
             name = f"{kind.lower()} to searchable, {len(delays)}"
             print(f"{name:<30} {statistics.median(delays):>7.2f} {percentile(delays, 0.95):>7.2f} {max(delays):>7.2f}")
-    print("every incident that was found was searchable, an alert and in the collector's file, and resolved in all three")
 
 
 if __name__ == "__main__":
