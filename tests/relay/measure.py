@@ -38,7 +38,6 @@ SEQUENCE = {
     "webhook": re.compile(rb'"data":\{"sequence":"(\d+)"'),
     "elasticsearch": re.compile(rb'"change":\{"sequence":(\d+)'),
 }
-QUIET_SECONDS = 1.5  # without a body: nothing more comes
 
 
 class NullSink:
@@ -97,13 +96,25 @@ def sink_of(kind: str, name: str, port: int) -> Json:
     return {"name": name, kind: settings[kind]}
 
 
-def wait_until_quiet(servers: list[NullSink]) -> float:
-    """The time of the last body; looks at files only, so that it costs nothing."""
+def wait_until_delivered(relay: Relay, sinks: list[Json], last: int) -> None:
+    """Until each has had so many changes, over all its runs. A look at /metrics costs a millisecond."""
+    names = [sink["name"] for sink in sinks]
     while True:
-        last = max((server.kept.stat().st_mtime for server in servers if server.kept.stat().st_size > 0), default=0.0)
-        if last and time.time() - last > QUIET_SECONDS:
-            return last
+        try:
+            _, text = relay.get("/metrics")
+        except OSError:
+            text = ""
+        delivered = {}
+        for line in text.splitlines():
+            if line.startswith("outlier_sink_delivered_total{"):
+                delivered.update({name: float(line.split()[-1]) for name in names if f'"{name}"' in line})
+        if all(delivered.get(name, 0) >= last for name in names):
+            return
         time.sleep(0.1)
+
+
+def last_body(servers: list[NullSink]) -> float:
+    return max(server.kept.stat().st_mtime for server in servers)
 
 
 def measure(kind: str, changes: int, sinks: int, shape: str) -> Json:
@@ -115,12 +126,14 @@ def measure(kind: str, changes: int, sinks: int, shape: str) -> Json:
         servers = [NullSink(folder / f"kept-{i}") for i in range(sinks)]
         for server in servers:
             ends.callback(server.stop)
-        relay = Relay(folder / "relay", [source], [sink_of(kind, f"sink-{i}", server.port) for i, server in enumerate(servers)])
+        configured = [sink_of(kind, f"sink-{i}", server.port) for i, server in enumerate(servers)]
+        relay = Relay(folder / "relay", [source], configured)
         before = seconds_of(source.pid)
         began = time.time()
         relay.start(ready=False)
         ends.callback(relay.stop)
-        took = wait_until_quiet(servers) - began
+        wait_until_delivered(relay, configured, last)
+        took = last_body(servers) - began
         carried = last * sinks
         served = sum(seconds_of(server.pid) for server in servers)
         cost = {"relay": seconds_of(relay.pid), "source": seconds_of(source.pid) - before, "server": served}
@@ -157,15 +170,14 @@ def measure_day(changes: int) -> Json:
         silent = ends.enter_context(socket.create_server(("127.0.0.1", 0), backlog=64))
         sinks = [sink_of(kind, f"{kind}-{i}", server.port) for i, (kind, server) in enumerate(zip(kinds, servers))]
         sinks.append(sink_of("elasticsearch", "stuck", silent.getsockname()[1]))
-        source.say(f"day {changes // 3}")
+        third = source.say(f"day {changes // 3}")
         early = Relay(folder / "relay", [source], sinks[:2]).start(ready=False)
-        wait_until_quiet(servers[:2])
+        wait_until_delivered(early, sinks[:2], third)
         early.stop()
         last = source.say(f"day {changes - changes // 3}")
         relay = Relay(folder / "relay", [source], sinks).start(ready=False)
         ends.callback(relay.stop)
-        time.sleep(QUIET_SECONDS)
-        wait_until_quiet(servers)
+        wait_until_delivered(relay, sinks[:-1], last)
         peak = peak_mib(relay.pid)
         for server, kind in zip(servers, kinds):
             sequences, _ = arrived(server, kind)

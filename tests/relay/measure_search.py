@@ -24,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from measure import NullSink, arrived, wait_until_quiet  # noqa: E402
+from measure import NullSink, arrived, wait_until_delivered  # noqa: E402
 from programs import Json, Relay, Source  # noqa: E402
 from servers.elasticsearch import PASSWORD, Elasticsearch  # noqa: E402
 from servers.rest import basic  # noqa: E402
@@ -58,7 +58,7 @@ class Round:
         """Of another feed and another stream, so that the relay's own find an empty place."""
         null = NullSink(self.folder / "kept")
         relay = self.relay("catcher", [f"http://127.0.0.1:{null.port}"]).start(ready=False)
-        wait_until_quiet([null])
+        wait_until_delivered(relay, [{"name": "search"}], self.last)
         relay.stop()
         null.stop()
         sequences, _ = arrived(null, "elasticsearch")
@@ -93,15 +93,7 @@ class Round:
         relay = self.relay("relay", [self.server.rest.url])
         began = time.monotonic()
         relay.start(ready=False)
-        while True:
-            try:
-                _, text = relay.get("/metrics")
-            except OSError:
-                text = ""
-            delivered = [line.split()[-1] for line in text.splitlines() if line.startswith("outlier_sink_delivered_total{")]
-            if delivered and float(delivered[0]) >= self.last:
-                break
-            time.sleep(0.05)
+        wait_until_delivered(relay, [{"name": "search"}], self.last)
         took = time.monotonic() - began
         relay.stop()
         self.check(self.namespace)
