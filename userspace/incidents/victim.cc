@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <vector>
-
-#include "models/special.h"
 
 namespace outlier {
 namespace {
@@ -15,6 +14,12 @@ constexpr double kTimes = 1.5, kMore = 0.05;
 double OneIn(size_t before, size_t since) {
   const auto n = static_cast<double>(before), m = static_cast<double>(since);
   return std::exp(std::lgamma(n + 1.0) + std::lgamma(m + 1.0) - std::lgamma(n + m + 1.0));
+}
+
+// The normal deviate that is exceeded with a small probability, to a hundredth: the leading terms of its tail (Mills 1926).
+double DeviateOf(double probability) {
+  const double twice = -2.0 * std::log(probability);
+  return std::sqrt(twice) - std::log(2.0 * std::numbers::pi * twice) / (2.0 * std::sqrt(twice));
 }
 
 }  // namespace
@@ -41,7 +46,7 @@ std::optional<Peak> WaitsSince(const History& history, int slot, int feature, ui
   peak.lower = before.front();
   peak.upper = before.back();
   peak.tail_probability = OneIn(before.size(), since.size());
-  peak.z = models::NormalUpperQuantile(peak.tail_probability);
+  peak.z = DeviateOf(peak.tail_probability);
   return peak;
 }
 
