@@ -62,7 +62,7 @@ def disturb(watcher: Watcher, services: dict[str, Service]) -> None:
     """The gentle ones, all at once, until each is told of or late."""
     for name, service in services.items():
         service.order(GENTLE[name.partition("-")[0]])
-        time.sleep(0.5)
+        time.sleep(0.5)  # what begins at once would be one incident of the host
     try:
         wait_for("all are told of", lambda: all(first(watcher, name, "OPENED") for name in services), timeout=FOUND_WITHIN)
     except TimeoutError:

@@ -42,7 +42,7 @@ class Teller:
                 incident, kind = Incident(f"inc-{number}", workload=f"service-{number}.service"), "OPENED"
                 open_now.append(incident)
             self._tell(incident, kind)
-            time.sleep(APART)
+            time.sleep(APART)  # the load: so many changes a second
         for incident in open_now:
             self._tell(incident, "RESOLVED")
 

@@ -76,13 +76,12 @@ void Incidents::FindDeparture(Slot slot, const WorkloadTick& tick, const ScoreTi
 // Who waits since a workload that is told of took a CPU is as rare as that was: neither comes by chance without the other. More than a few of
 // one taker say nothing new.
 void Incidents::FindTaker(Slot slot, const WorkloadTick& tick, Departure* departure) {
-  if (slot < kFirstOwnedSlot || IgnoredBy(slot)[waits_feature_]) return;
   for (const auto& [taker, open] : open_) {
-    if (taker == slot || !Burns(open.incident) || open.incident.related_incident_ids_size() >= kVictims) continue;
+    if (taker == slot || slot < kFirstOwnedSlot || !Burns(open.incident) || open.incident.related_incident_ids_size() >= kVictims) continue;
     const bool took = std::any_of(tick.busiest.begin(), tick.busiest.end(), [&](const ProcessRate& rate) {
       return rate.slot == taker && rate.cpu_now - rate.cpu_before >= kTakenCores;
     });
-    if (!took || open.incident.recurrences_per_week() > config_.budgets().false_alarms_per_week()) continue;
+    if (!took || open.incident.recurrences_per_week() > config_.budgets().false_alarms_per_week() || IgnoredBy(slot)[waits_feature_]) continue;
     if (auto waits = WaitsSince(history_, static_cast<int>(slot), waits_feature_, open.onset_ns)) {
       departure->departs = true;
       departure->waits = waits;

@@ -102,7 +102,7 @@ bool Recurrences::Taken(const OfSlot& slot, const GroupStrengths& now) {
 }
 
 void Recurrences::CountFirst(const First& first, double by) {
-  if (first.agreed && !first.over) firsts_under_way_[static_cast<size_t>(first.sort)][BinOf(first.peak, kRepeatBins)] += by;
+  if (first.Counts()) firsts_under_way_[static_cast<size_t>(first.sort)][BinOf(first.peak, kRepeatBins)] += by;
 }
 
 void Recurrences::FindCounts() {
