@@ -59,8 +59,8 @@ TEST(CrashModelTest, AStreamSinkGetsEverythingOrItIsCountedAndInOrder) {
     Dice dice(seed);
     Bench bench(false);
     bench.config().mutable_delivery()->set_max_items(static_cast<uint32_t>(1 + dice.Below(20)));
-    bench.works_ahead = seed % 2 == 0;
-    if (seed % 4 == 0) bench.kind = "elasticsearch";
+    bench.stream.limits.works_ahead = seed % 2 == 0;
+    bench.stream.limits.knows_repeats = seed % 4 == 0;
     Says mood = Says::kTakes;
     const auto poison = [&](const Finding& f) { return !f.gap && f.change.sequence() % 37 == 5; };
     bench.stream.says = [&](const auto& findings, WallTime) {

@@ -463,7 +463,7 @@ class Bench {
     } else {
       sink.stream = std::make_unique<ScriptedStream>(&stream);
     }
-    courier_ = MakeCourier({config_, kind, *route, addresses_, labels_, silences_.get(), ledger_.get(), works_ahead}, std::move(sink));
+    courier_ = MakeCourier({config_, "scripted", *route, addresses_, labels_, silences_.get(), ledger_.get()}, std::move(sink));
     const auto cursors = ledger_->Cursors(config_.name());
     ASSERT_TRUE(cursors.ok());
     for (size_t i = 0; i < feeds_.size(); ++i) feeds_[i]->Resume(*cursors, addresses_[i], state_);
@@ -540,8 +540,6 @@ class Bench {
   WallTime now = kStart;
   StreamServer stream;
   PagerServer pager;
-  bool works_ahead = false;
-  std::string kind = "scripted";
   std::function<void()> on_request;
   uint64_t wakes = 0;
   std::string database() const { return folder_ / "relay.db"; }

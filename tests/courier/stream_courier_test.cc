@@ -474,7 +474,7 @@ TEST_F(StreamCourierTest, HoldsAtMostABatchAndABitOfABacklog) {
 }
 
 TEST_F(StreamCourierTest, TheNextBatchIsWrittenWhileOneIsUnderWayAndCountsOnlyWhenItIsTaken) {
-  bench_.works_ahead = true;
+  server().limits.works_ahead = true;
   bench_.config().mutable_delivery()->set_max_items(10);
   Fill(100);
   bench_.Read();
@@ -499,7 +499,7 @@ TEST_F(StreamCourierTest, TheNextBatchIsWrittenWhileOneIsUnderWayAndCountsOnlyWh
 
 // An address, a key, the order may be another by then.
 TEST_F(StreamCourierTest, WhatWasWrittenAheadIsWrittenAnewAfterAFailureOrAWhile) {
-  bench_.works_ahead = true;
+  server().limits.works_ahead = true;
   bench_.config().mutable_delivery()->set_max_items(10);
   Fill(100);
   const auto next = [&](Says says, std::chrono::nanoseconds passes) {
@@ -532,7 +532,7 @@ TEST_F(StreamCourierTest, WhatWasWrittenAheadIsWrittenAnewAfterAFailureOrAWhile)
 }
 
 TEST_F(StreamCourierTest, WorkingAheadADaysOutageUnderLoadLosesNothing) {
-  bench_.works_ahead = true;
+  server().limits.works_ahead = true;
   bench_.config().mutable_delivery()->set_max_items(100);
   for (int hour = 0; hour < 24; ++hour) {
     server().says = [hour](const auto&, WallTime) { return hour % 3 == 0 ? Says::kTakes : Says::kUnavailable; };
@@ -548,8 +548,8 @@ TEST_F(StreamCourierTest, WorkingAheadADaysOutageUnderLoadLosesNothing) {
 
 // A synchronous write a batch is what delays the next one most. A crash repeats what was not written, which such a sink knows.
 TEST_F(StreamCourierTest, BatchesInARowToASinkThatKnowsRepeatsAreWrittenTogetherAndTheLastAtOnce) {
-  bench_.works_ahead = true;
-  bench_.kind = "elasticsearch";
+  server().limits.works_ahead = true;
+  server().limits.knows_repeats = true;
   bench_.config().mutable_delivery()->set_max_items(10);
   Fill(95);
   uint64_t taken = 0, written = 0;

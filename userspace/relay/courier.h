@@ -34,7 +34,6 @@ struct CourierContext {
   std::shared_ptr<const Labels> labels;
   const Silences* silences = nullptr;
   Ledger* ledger = nullptr;
-  bool works_ahead = false;                // the sink's next request may be written while one is under way: it depends on no answer
   size_t most_message_bytes = 1 << 20;     // of a batch, as they come over the wire; about three times that in memory
 };
 

@@ -24,9 +24,6 @@ absl::Status At(const std::string& where, const absl::Status& status) {
   return status.ok() ? status : absl::Status(status.code(), fmt::format("{}: {}", where, MessageOf(status)));
 }
 
-// Others sign the time into a request, or remember what they have told.
-bool WorksAhead(const std::string& kind) { return kind == "elasticsearch" || kind == "opensearch" || kind == "otlp"; }
-
 // The same for each, so that a stuck one takes nothing from the others.
 size_t BatchBytes(int sinks) { return std::clamp(kAllBatchBytes / static_cast<size_t>(std::max(sinks, 1)), kLeastBatchBytes, kMostBatchBytes); }
 size_t MailboxBytes(int sinks) { return std::clamp(kAllMailboxBytes / static_cast<size_t>(std::max(sinks, 1)), kLeastMailboxBytes, Carrier::kMostMailboxBytes); }
@@ -89,7 +86,7 @@ absl::Status Relay::AddSink(int i) {
   const auto route = Route::Of(config.route(), *labels_);
   if (!route.ok()) return route.status();
   CourierContext context{config, sink->kind, *route, {options_.config.sources().begin(), options_.config.sources().end()}, labels_, silences_.get(), ledger_.get(),
-                         WorksAhead(sink->kind), BatchBytes(options_.config.sinks_size())};
+                         BatchBytes(options_.config.sinks_size())};
   holds_state_.push_back(sink->state != nullptr);
   auto courier = MakeCourier(std::move(context), *std::move(sink));
   if (!courier->loaded().ok()) return courier->loaded();

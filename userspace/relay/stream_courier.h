@@ -26,7 +26,7 @@ class StreamCourier : public Courier {
   bool HasRoom() const override;
   void Offer(std::shared_ptr<const Samples> samples) override;
   bool wants_samples() const override { return sink_->limits().samples; }
-  bool works_ahead() const override { return context().works_ahead; }
+  bool works_ahead() const override { return sink_->limits().works_ahead; }
   void Resend(std::vector<relay::v1::DeadLetter> letters) override;
 
  private:
@@ -100,7 +100,7 @@ class StreamCourier : public Courier {
   void LoseSamples(uint64_t samples);
   void FinishBatch(WallTime now);
   void WriteFinished(WallTime now);
-  bool knows_repeats() const { return context().kind == "elasticsearch" || context().kind == "opensearch"; }
+  bool knows_repeats() const { return sink_->limits().knows_repeats; }
   void Rank(const Cursor& cursor);                     // into entry_.cursors
   size_t MostItems() const;
 
