@@ -68,6 +68,16 @@ TEST_F(Damage, AnyByteFlippedBeforeTheLastFrameIsDataLossWithFileAndOffset) {
   }
 }
 
+TEST_F(Damage, WhereEveryFrameIsSpoiledTheFirstIsNotTakenForATornTail) {
+  std::string bytes = Recording();
+  const std::vector<size_t> frames = FrameOffsets(bytes);
+  for (size_t i = 4; i < frames.size(); ++i) bytes[frames[i] + recording::kFrameHeaderBytes + 5] ^= 1;
+  const Reading reading = Read(bytes);
+  ASSERT_EQ(reading.status.code(), absl::StatusCode::kDataLoss) << reading.status;
+  EXPECT_NE(reading.status.message().find("damaged at offset " + std::to_string(frames[4])), absl::string_view::npos) << reading.status;
+  ExpectTicks(reading.ticks, 1, 2);
+}
+
 TEST_F(Damage, TheErrorStays) {
   std::string bytes = Recording();
   bytes[FrameOffsets(bytes)[3] + 30] ^= 1;

@@ -101,7 +101,11 @@ absl::StatusOr<std::optional<Frame>> FrameScanner::Next() {
   if (frame.header.length > left - kFrameHeaderBytes) return broken("a frame is cut short");
   auto payload = Read(position_ + kFrameHeaderBytes, frame.header.length);
   if (!payload.ok()) return payload.status();
-  if (!HashMatches(frame.header, *payload)) return broken("the checksum of a frame does not match");
+  if (!HashMatches(frame.header, *payload)) {
+    constexpr std::string_view kWhat = "the checksum of a frame does not match";
+    if (ContinuesBehind(frame)) return Damaged(frame.offset, kWhat);
+    return broken(kWhat);
+  }
   frame.payload = *std::move(payload);
   position_ += kFrameHeaderBytes + frame.header.length;
   last_tick_ = frame.header.tick;
@@ -132,6 +136,15 @@ absl::StatusOr<std::optional<Frame>> FrameScanner::Broken(uint64_t offset, std::
   if (*follows) return Damaged(offset, what);
   torn_ = true;
   return std::nullopt;
+}
+
+bool FrameScanner::ContinuesBehind(const Frame& frame) const {
+  const uint64_t end = frame.offset + kFrameHeaderBytes + frame.header.length;
+  if (frame.header.tick < last_tick_ || frame.header.tick - last_tick_ > 1 || size_ - end < kFrameHeaderBytes) return false;
+  const auto head = Read(end, kFrameHeaderBytes);
+  if (!head.ok()) return false;
+  const FrameHeader next = ReadFrameHeader(*head);
+  return FrameIsPlausible(next) && next.tick >= frame.header.tick && next.tick - frame.header.tick <= 1;
 }
 
 absl::StatusOr<bool> FrameScanner::WholeFrameFollows(uint64_t offset) const {

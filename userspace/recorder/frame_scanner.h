@@ -1,5 +1,6 @@
 // FrameScanner: the frames of one file in order, each checked. Tells a torn tail (a crash in the middle of the last write)
-// from damage (bytes that changed), by looking for a whole frame behind the broken one. Not thread-safe.
+// from damage (bytes that changed), by looking for a whole frame behind the broken one, or for the head of the next one
+// where it has to be. Not thread-safe.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -44,6 +45,8 @@ class FrameScanner {
   absl::Status ReadSegmentStart(bool* begins);
   // Torn when no whole frame follows `offset`, else DATA_LOSS.
   absl::StatusOr<std::optional<Frame>> Broken(uint64_t offset, std::string_view what);
+  // At the end that `frame` claims stands the head of the one after it, whole or not: more was written behind it.
+  bool ContinuesBehind(const Frame& frame) const;
   absl::StatusOr<bool> WholeFrameFollows(uint64_t offset) const;
 
   const std::string path_;
