@@ -55,6 +55,7 @@ struct Options {
   double tick_seconds = 1.0;
   double half_life_seconds = 86400.0;
   double warm_up_seconds = 60.0;
+  double judge_seconds = -1.0;      // age from which robust_level judges, where that is not warm_up_seconds; < 0: it is
   double relearn_seconds = 1800.0;  // a level that held this long is accepted as the new normal
   double cold_seconds = 3600.0;     // age until which a value inside the seen range never is surprising; 0 = never
   Prior prior;

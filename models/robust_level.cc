@@ -48,6 +48,7 @@ class RobustLevel final : public LaneModel<RobustLevel, Block> {
         relative_floor_(AllLanes(static_cast<float>(options.prior.relative_floor))),
         shape_(options.prior.tail_shape),
         warm_up_(WarmUp(options)),
+        ready_(options.judge_seconds < 0.0 ? warm_up_ : AllLanes(static_cast<float>(std::ceil(options.judge_seconds / options.tick_seconds)))),
         settle_(AllLanes(static_cast<float>(ticks.settle_ticks))),
         cold_(AllLanes(static_cast<float>(ticks.cold_ticks))),
         teach_(AllLanes(static_cast<float>(ticks.teach_ticks))),
@@ -72,7 +73,7 @@ class RobustLevel final : public LaneModel<RobustLevel, Block> {
     return v;
   }
 
-  OUTLIER_INLINE LaneMask Ready(const Block& b) const { return b.age >= warm_up_; }
+  OUTLIER_INLINE LaneMask Ready(const Block& b) const { return b.age >= ready_; }
   OUTLIER_INLINE Lanes Z(const Block&, const View& v) const { return v.limited; }
   OUTLIER_INLINE Rarity RarityOf(const Block& b, const View& v) const {
     const Lanes a = Abs(v.limited);
@@ -161,7 +162,7 @@ class RobustLevel final : public LaneModel<RobustLevel, Block> {
 
   Lanes floor_, relative_floor_;
   double shape_;
-  Lanes warm_up_, settle_, cold_, teach_, forgive_, relearn_, range_keeps_;
+  Lanes warm_up_, ready_, settle_, cold_, teach_, forgive_, relearn_, range_keeps_;
   Gain gain_;
 };
 

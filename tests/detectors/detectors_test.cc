@@ -157,6 +157,21 @@ TEST(Detectors, ABurntCoreIsToldByItsCpuBeforeItsSideEffects) {
   }
 }
 
+TEST(Detectors, LevelsAreJudgedFromHalfTheWarmUpOnAndSaidToBeWarmWhenItIsOver) {
+  for (const int burns : {15, 30}) {
+    auto detectors = Detectors::Make(Settings(), kSpecs);
+    Service service(1);
+    ScoreTick scores;
+    for (int t = 0; t < 60; ++t) {
+      FeatureTick tick = service.Tick();
+      if (t == burns) tick.values(0, kCpu) = 1.0;
+      detectors->ScoreAndUpdate(tick, &scores);
+      ASSERT_EQ(scores.warm(0), t >= 45) << t;
+      if (t == burns) EXPECT_EQ(StrongestOf(scores).z > 10, t == 30) << t;
+    }
+  }
+}
+
 TEST(Detectors, ALeakIsADriftOfMemoryAndItsRateIsInBytesPerSecond) {
   const Strongest s = After(25, [](FeatureTick* tick, int t) { tick->values(0, kMemory) += 5 * kMiB * t; });
   EXPECT_EQ(s.feature, kMemory);

@@ -56,7 +56,7 @@ class RecurrencesTest : public ::testing::Test {
   }
 
   Recurrences recurrences_;
-  std::array<bool, 2 * kEvidenceGroups> counts_;
+  std::array<bool, kEvidenceEntries> counts_;
   size_t workloads_ = 50;
   bool agree_ = true;
   uint64_t now_ns_ = kDay;
@@ -336,14 +336,17 @@ TEST_F(RecurrencesTest, AFalseAlarmMakesItsLikeCommonAtAnyTimeUpToABoundAndCanBe
 // A hundred known workloads depart for the first time in a day, each so that the law expects its like five to ten times a week.
 TEST_F(RecurrencesTest, TheControllerCorrectsALawThatIsTooBoldByAtMostTenTimes) {
   constexpr size_t kMany = 102;
+  GroupStrengths held;  // how far what came suddenly goes, the law learns itself
+  held.strength[kEvidenceGroups] = 0.55;
+  held.up[kEvidenceGroups] = true;
   recurrences_.Resize(kMany);
   for (size_t slot = 2; slot < kMany; ++slot) recurrences_.Forget(slot, now_ns_);
   Calm(86400);
-  const double before = recurrences_.PerWeek(0, Departs(0.55), counts_, now_ns_);
+  const double before = recurrences_.PerWeek(0, held, counts_, now_ns_);
   EXPECT_GT(before, 5);
   EXPECT_LT(before, 10);
   for (size_t slot = 2; slot < kMany; ++slot) {
-    for (int s = 0; s < 20; ++s) Tick(Departs(0.55), 1, slot);
+    for (int s = 0; s < 20; ++s) Tick(held, 1, slot);
     for (int s = 0; s < 20; ++s) Tick({}, 1, slot);
   }
   const Recurrences::Account account = recurrences_.account();
@@ -464,6 +467,99 @@ TEST(PoissonInterval, HasThePublishedLimits) {
     EXPECT_NEAR(interval.lower, lower, 0.006 + 1e-4 * lower) << events;
     EXPECT_NEAR(interval.upper, upper, 0.006 + 1e-4 * upper) << events;
   }
+}
+
+// A host on which many begin to work within their first minute: what the next one does is no news.
+TEST_F(RecurrencesTest, WhatManyDoInTheirWarmUpIsCommonAmongNewWorkloads) {
+  constexpr size_t kMany = 12;
+  recurrences_.Resize(kMany + 2);
+  for (size_t slot = 0; slot < kMany + 2; ++slot) recurrences_.Forget(slot, now_ns_);
+  const auto first_of_the_next = [&] {
+    double rarest = kNever;
+    for (int s = 0; s < 10; ++s) rarest = std::min(rarest, Tick(Departs(2), 1, kMany + 1));
+    return rarest;
+  };
+  const Recurrences before = recurrences_;
+  Calm(120);
+  EXPECT_LT(first_of_the_next(), 0.1) << "the first of its sort on a calm host";
+  recurrences_ = before;
+  for (int s = 0; s < 15; ++s) {
+    now_ns_ += kSecond;
+    for (size_t slot = 1; slot <= kMany; ++slot) recurrences_.Listen(slot, Departs(2), true, now_ns_);
+    recurrences_.EndTick(workloads_, 1);
+  }
+  for (int s = 0; s < 105; ++s) {
+    for (size_t slot = 1; slot <= kMany; ++slot) recurrences_.Rest(slot, now_ns_);
+    Calm(1);
+  }
+  EXPECT_GT(first_of_the_next(), 1.0);
+}
+
+TEST_F(RecurrencesTest, WhatOneDoesInItsWarmUpDoesNotHideTheFirstFaultOfAYoungHost) {
+  for (int s = 0; s < 15; ++s) {
+    now_ns_ += kSecond;
+    recurrences_.Listen(1, Departs(2), true, now_ns_);
+    recurrences_.EndTick(workloads_, 1);
+  }
+  for (int s = 0; s < 105; ++s) {
+    recurrences_.Rest(1, now_ns_);
+    Calm(1);
+  }
+  EXPECT_LT(Excursion(2, 10), 1.0);
+}
+
+TEST_F(RecurrencesTest, OfTheWarmUpOfAReplicaNothingIsLearned) {
+  recurrences_.Resize(20);
+  for (size_t slot = 2; slot < 20; ++slot) recurrences_.Forget(slot, now_ns_);
+  Calm(600);
+  const double before = recurrences_.PerWeek(0, Departs(2), counts_, now_ns_);
+  for (size_t slot = 2; slot < 20; ++slot) {
+    recurrences_.Adopt(1, slot, now_ns_);
+    recurrences_.Listen(slot, Departs(2), true, now_ns_);
+  }
+  EXPECT_EQ(recurrences_.PerWeek(0, Departs(2), counts_, now_ns_), before);
+}
+
+// Forty known workloads, each of which departs once by some strength.
+TEST_F(RecurrencesTest, WhereKnownWorkloadsWanderFurtherTheNextHasToGoFurther) {
+  constexpr size_t kMany = 40;
+  const auto of_the_next = [&](double strength) {
+    recurrences_ = {};
+    recurrences_.Resize(kMany + 1);
+    for (size_t slot = 0; slot <= kMany; ++slot) recurrences_.Forget(slot, now_ns_);
+    Calm(2 * 86400);
+    for (size_t slot = 1; slot <= kMany; ++slot) {
+      Tick(Departs(strength), 1, slot);
+      for (int s = 0; s < 20; ++s) Tick({}, 1, slot);
+    }
+    return recurrences_.PerWeek(0, Departs(0.9), counts_, now_ns_);
+  };
+  const double calm = of_the_next(0.36), wandering = of_the_next(0.42);
+  EXPECT_GT(wandering, 10 * calm);
+}
+
+TEST_F(RecurrencesTest, WhatWasRareAsIssuedDoesNotMakeTheHostBelievedToWander) {
+  recurrences_.Resize(12);
+  for (size_t slot = 0; slot < 12; ++slot) recurrences_.Forget(slot, now_ns_);
+  Calm(2 * 86400);
+  const double before = recurrences_.PerWeek(0, Departs(0.9), counts_, now_ns_);
+  for (size_t slot = 1; slot < 4; ++slot) {
+    EXPECT_LT(Tick(Departs(2), 1, slot), 1);
+    for (int s = 0; s < 40; ++s) Tick({}, 1, slot);
+  }
+  EXPECT_LT(recurrences_.PerWeek(0, Departs(0.9), counts_, now_ns_), 2 * before);
+}
+
+// Of a heavy tail that was seen a hundred times, what is a little stronger than all is not as rare as what never came.
+TEST_F(RecurrencesTest, WhatIsALittleStrongerThanManyRepetitionsIsHardlyRarerThanTheStrongestOfThem) {
+  for (int i = 0; i < 100; ++i) Excursion(std::exp(0.2 * (i % 10)), 5, true, 600);
+  recurrences_.Resize(2);
+  Calm(86400);
+  const double strongest = recurrences_.PerWeek(0, Departs(std::exp(1.75)), counts_, now_ns_);
+  const double stronger = recurrences_.PerWeek(0, Departs(std::exp(2.0)), counts_, now_ns_);
+  const double far = recurrences_.PerWeek(0, Departs(std::exp(4)), counts_, now_ns_);
+  EXPECT_GT(stronger, strongest / 30);
+  EXPECT_LT(far, stronger / 2);
 }
 
 }  // namespace

@@ -157,6 +157,70 @@ TEST_P(DailyProfile, KeepsItsHoursThroughAGapThatItIsToldOf) { EXPECT_LT(WorstAf
 
 INSTANTIATE_TEST_SUITE_P(Families, DailyProfile, testing::Values("held_level", "seasonal_level"));
 
+class HeldRecord : public testing::Test {
+ protected:
+  static constexpr int kMinute = 6, kHour = 60 * kMinute, kDay = 24 * kHour;  // ticks of 10 s
+  static Options TenSeconds() {
+    Options options = WarmUp45(0.1);
+    options.tick_seconds = 10;
+    return options;
+  }
+  // The sum of noise and what `usual` says, in logarithms; after three days and some hours `fault` more.
+  static int DelayOfAfterDays(double hours, const std::function<double(int)>& usual, const std::function<double(int)>& fault) {
+    Watch watch("held_record", TenSeconds());
+    Noise noise(11);
+    const int healthy = 3 * kDay + static_cast<int>(hours * kHour);
+    return DelayOf(&watch, [&](int t) { return 4 + usual(t + healthy) + 0.1 * noise() + (t >= 0 ? fault(t) : 0.0); }, healthy, kHour);
+  }
+  static double Tide(int t) { return 0.4 * std::sin(2 * M_PI * t / kDay); }
+  // Eight times the work for a quarter of each hour.
+  static double Phases(int t) { return t % kHour < kHour / 4 ? std::log(8.0) : 0.0; }
+};
+
+TEST_F(HeldRecord, IsBrokenByAStepInsideTheTideOfADay) {
+  const auto doubled = [](int) { return std::log(2.0); };
+  for (const double hours : {0.0, 6.0, 18.0}) {
+    const int delay = DelayOfAfterDays(hours, Tide, doubled);
+    EXPECT_GE(delay, 4 * kMinute) << hours << ": held for five minutes";
+    EXPECT_LE(delay, 7 * kMinute) << hours;
+  }
+}
+
+TEST_F(HeldRecord, IsBrokenByTwiceWhatPhasesOfWorkBring) {
+  const int delay = DelayOfAfterDays(0.5, Phases, [](int) { return std::log(16.0); });
+  EXPECT_GE(delay, 4 * kMinute);
+  EXPECT_LE(delay, 7 * kMinute);
+}
+
+TEST_F(HeldRecord, IsBrokenByARampOfAnHourThatIsSteeperThanTheTide) {
+  const int delay = DelayOfAfterDays(18, Tide, [](int t) { return std::log(3.0) * std::min(1.0, static_cast<double>(t) / kHour); });
+  EXPECT_GE(delay, 10 * kMinute);
+}
+
+TEST_F(HeldRecord, IsNotBrokenByWhatIsShorterThanFiveMinutesOrWasHeldBefore) {
+  EXPECT_EQ(DelayOfAfterDays(0.5, Phases, [](int t) { return t < 4 * kMinute ? 5.0 : 0.0; }), -1);
+  EXPECT_EQ(DelayOfAfterDays(0.5, Phases, [](int t) { return t < kHour / 5 ? std::log(8.0) : 0.0; }), -1);
+}
+
+TEST_F(HeldRecord, IsTheNewOneWhenTheHourIsOver) {
+  Watch watch("held_record", TenSeconds());
+  Noise noise(12);
+  for (int t = 0; t < 2 * kDay; ++t) watch.Tick(4 + 0.1 * noise());
+  double worst = 0;
+  for (int t = 0; t < 2 * kHour; ++t) worst = std::max(worst, watch.Tick(6 + 0.1 * noise()).z);
+  EXPECT_GT(worst, kClear);
+  EXPECT_LT(watch.Tick(6).z, 1.0);
+  EXPECT_LT(WorstOf(&watch, [&](int) { return 6 + 0.1 * noise(); }, kDay), kClear);
+}
+
+TEST_F(HeldRecord, IsNotWhatLiesBetweenTwoTimesInWhichNobodyWatched) {
+  Watch watch("held_record", TenSeconds());
+  Noise noise(13);
+  for (int t = 0; t < 2 * kDay; ++t) watch.Tick(4 + 0.1 * noise());
+  watch.Skip(kHour);
+  EXPECT_EQ(WorstOf(&watch, [&](int) { return 9.0; }, kHour), 0.0) << "what was held before that does not lie next to it";
+}
+
 class Leak : public testing::Test {
  protected:
   static Options Bytes() {

@@ -151,6 +151,38 @@ TEST(GammaPoisson, RecoversARate) {
   EXPECT_NEAR(watch.Ask(0).expected, 2.5, 0.1);
 }
 
+// Of what does not remember from one minute to the next, of what remembers an hour, so that its hours are not quite exchangeable, and of maxima that fall off exponentially.
+TEST(HeldRecord, IsNotBrokenMoreOftenThanItsProbabilitySays) {
+  std::mt19937_64 random(25);
+  std::normal_distribution<double> normal;
+  Options options;
+  options.tick_seconds = 60;
+  options.prior.scale_floor = 1e-9;
+  constexpr int kRuns = 300, kTicks = 72 * 60;
+  for (const double memory : {0.0, 0.98}) {
+    for (const bool exponential : {false, true}) {
+      double judged = 0;
+      std::array<double, 3> hits{};
+      constexpr std::array<double, 3> kLevels = {1e-2, 1e-3, 1e-4};
+      for (int run = 0; run < kRuns; ++run) {
+        Watch watch("held_record", options);
+        double state = 0;
+        for (int t = 0; t < kTicks; ++t) {
+          state = memory * state + std::sqrt(1 - memory * memory) * normal(random);
+          const double p = watch.Tick(exponential ? state * std::abs(state) : state).p;
+          if (t < 30 * 60) continue;
+          judged += 1;
+          for (size_t level = 0; level < kLevels.size(); ++level) hits[level] += p <= kLevels[level] ? 1 : 0;
+        }
+      }
+      for (size_t level = 0; level < kLevels.size(); ++level) {
+        EXPECT_LE(hits[level], (memory > 0 ? 2.0 : 1.0) * kLevels[level] * judged) << memory << " " << exponential << " " << kLevels[level];
+      }
+      EXPECT_GT(hits[0], 0) << memory << " " << exponential;
+    }
+  }
+}
+
 TEST(Silence, SaysNothingOfPoissonTrafficThatRestsByChance) {
   std::mt19937_64 random(26);
   Options options;
@@ -159,6 +191,28 @@ TEST(Silence, SaysNothingOfPoissonTrafficThatRestsByChance) {
   int hits = 0;
   for (int t = 0; t < 50000; ++t) hits += watch.Tick(std::poisson_distribution<int>(1.5)(random)).z < -6;
   EXPECT_LE(hits, 5);
+}
+
+TEST(Silence, SaysLittleOfAStreamThatWandersToNothingAndBack) {
+  std::mt19937_64 random(27);
+  std::normal_distribution<double> normal;
+  Options options;
+  options.prior.scale_floor = 0.5;
+  constexpr double kMemory = 0.98, kSpread = 0.3;
+  int spells = 0, alarming = 0;
+  for (int run = 0; run < 40; ++run) {
+    Watch watch("silence", options);
+    double state = 0, last = 0;
+    for (int t = 0; t < 20000; ++t) {
+      state = kMemory * state + std::sqrt(1 - kMemory * kMemory) * normal(random);
+      const double z = watch.Tick(std::max(100 * (1 + kSpread * state), 0.0)).z;
+      spells += z < 0 && last == 0;
+      alarming += z < -4 && last >= -4;
+      last = z;
+    }
+  }
+  EXPECT_GE(spells, 40);
+  EXPECT_LE(alarming, 2);
 }
 
 }  // namespace

@@ -249,6 +249,21 @@ Session Everything() {
       40, [](SimulatedHost& h) { h.at(0).cores = 0.02; }, 100);
 }
 
+TEST(Engine, WhatBeginsInTheWarmUpHasToHoldOnWhenItIsOver) {
+  const auto opened_after = [](int until) {
+    const auto engine = MakeEngine();
+    SimulatedHost host(3);
+    int opened = -1;
+    for (int t = 0; t < 75; ++t) {
+      host.at(0).cores = t >= 35 && t < until ? 1.0 : SimulatedHost(1).at(0).cores;
+      for (const TickOutput& output : engine->Step(std::vector{host.Tick()})) opened = opened < 0 && !output.changes.empty() ? t : opened;
+    }
+    return opened;
+  };
+  EXPECT_EQ(opened_after(47), -1) << "two seconds of it were seen";
+  EXPECT_GE(opened_after(75), 49);
+}
+
 TEST(Engine, ABatchOfTicksGivesWhatSingleTicksGive) {
   const Session session = Everything();
   const std::string single = Bytes(Changes(MakeEngine().get(), session.inputs));

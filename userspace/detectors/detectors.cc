@@ -20,6 +20,7 @@ constexpr DetectorLine kLines[] = {
 constexpr uint32_t kVersion = 2;  // 1 did not know when it was saved
 constexpr double kDay = 86400.0, kMinute = 60.0;
 constexpr double kMostSkipped = 400 * kDay;
+constexpr double kJudgedShare = 0.5;     // of the warm-up, from which models speak: what nearly every workload does meanwhile is common
 constexpr double kSettleSeconds = 15.0;  // the start of a replica is no news, whatever is known of its siblings
 
 double SecondsOr(int64_t nanoseconds, double fallback) {
@@ -80,6 +81,7 @@ void Detectors::MakeWatches() {
   options.half_life_seconds = SecondsOr(config_.detection().half_life(), options.half_life_seconds);
   const double warm_up = SecondsOr(config_.detection().warm_up(), options.warm_up_seconds);
   warm_up_ticks_ = std::ceil(warm_up / options.tick_seconds);
+  judge_ticks_ = std::ceil(kJudgedShare * warm_up_ticks_);
   tick_seconds_ = options.tick_seconds;
   settle_ticks_ = std::ceil(kSettleSeconds / options.tick_seconds);
   for (int f = 0; f < static_cast<int>(specs_.size()); ++f) {
@@ -93,6 +95,7 @@ void Detectors::MakeWatches() {
       watch.prior = PriorOf(specs_[f], line.model);
       options.prior = watch.prior.prior;
       options.warm_up_seconds = warm_up * watch.prior.warm_up_share;
+      options.judge_seconds = kJudgedShare * options.warm_up_seconds;
       if (line.channel == Channel::kShare && (watch.of = CallsOf(f)) < 0) continue;
       options.width = line.kind == FeatureKind::kDuration ? kDurationBuckets : 1;
       watch.model = MakeModel(line.model, options);
@@ -145,7 +148,8 @@ void Detectors::ScoreAndUpdate(const FeatureTick& tick, ScoreTick* out) {
   }
   out->detectors.resize(watches_.size());
   transformed_feature_ = -1;
-  warm_ = presence_ >= warm_up_ticks_;
+  judged_ = presence_ >= judge_ticks_;
+  out->warm = presence_ >= warm_up_ticks_;
   for (size_t w = 0; w < watches_.size(); ++w) Run(watches_[w], tick, &out->detectors[w]);
   // One feature after the other, as they lie.
   any_.setConstant(count, false);
@@ -189,9 +193,8 @@ void Detectors::Judge(Watch& watch, const models::Values& x, const models::Serie
   }
   out->ready.resize(slots());
   const bool fact = watch.prior.warm_up_share == 0.0;
-  const bool* warm = fact ? always_.data() : warm_.data();
   notable_.clear();
-  Tell(warm, out);
+  Tell(fact ? always_.data() : judged_.data(), out);
   for (const int slot : notable_) {
     out->tail_probability(slot) = a.tail_probability(slot);
     out->rate(slot) = a.rate(slot);
@@ -202,7 +205,7 @@ void Detectors::Judge(Watch& watch, const models::Values& x, const models::Serie
 }
 
 // z and ready, four slots at a time, where four are alike; notes those that are notable.
-void Detectors::Tell(const bool* warm, DetectorScores* out) {
+void Detectors::Tell(const bool* judged, DetectorScores* out) {
   using models::kLanes;
   constexpr auto kNotableZ = static_cast<float>(kNotable);
   constexpr bool kAll[kLanes] = {true, true, true, true};
@@ -212,15 +215,15 @@ void Detectors::Tell(const bool* warm, DetectorScores* out) {
   float* z_out = out->z.data();
   const int count = slots(), fours = count - count % kLanes;
   const auto tell_one = [&](int slot) {
-    ready_out[slot] = ready[slot] && warm[slot];
+    ready_out[slot] = ready[slot] && judged[slot];
     z_out[slot] = ready_out[slot] ? static_cast<float>(z[slot]) : 0.0f;
     if (std::abs(z_out[slot]) >= kNotableZ) notable_.push_back(slot);
   };
   for (int slot = 0; slot < fours; slot += kLanes) {
-    uint32_t is_ready, is_warm;
+    uint32_t is_ready, is_judged;
     std::memcpy(&is_ready, ready + slot, sizeof is_ready);
-    std::memcpy(&is_warm, warm + slot, sizeof is_warm);
-    const uint32_t told = is_ready & is_warm;
+    std::memcpy(&is_judged, judged + slot, sizeof is_judged);
+    const uint32_t told = is_ready & is_judged;
     if (told != 0 && told != std::bit_cast<uint32_t>(kAll)) {
       for (int lane = 0; lane < kLanes; ++lane) tell_one(slot + lane);
       continue;

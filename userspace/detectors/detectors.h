@@ -2,8 +2,8 @@
 //
 // detectors.def says which model watches which kind of feature; priors.h what is believed before anything was seen. A
 // slot is judged by what was learned of it before, then learned from. Units of expected, lower, upper, rate: the
-// feature's own, where |z| is notable (userspace/stream/score.h). z is 0 where a feature is absent or its workload is not yet warmed up (kernel
-// facts need no warm-up). Deterministic; not thread-safe.
+// feature's own, where |z| is notable (userspace/stream/score.h). z is 0 where a feature is absent or its workload has not been seen for
+// half of its warm-up (kernel facts need none). Deterministic; not thread-safe.
 #pragma once
 #include <memory>
 #include <span>
@@ -64,16 +64,16 @@ class Detectors {
   void FollowClock(int64_t wall_time_ns);
   void Run(Watch& watch, const FeatureTick& tick, DetectorScores* out);
   void Judge(Watch& watch, const models::Values& x, const models::SeriesMask& mask, double seconds, DetectorScores* out);
-  void Tell(const bool* warm, DetectorScores* out);
+  void Tell(const bool* judged, DetectorScores* out);
 
   config::v1::Config config_;
   std::vector<FeatureSpec> specs_;
   std::vector<Watch> watches_;
-  double warm_up_ticks_ = 0, settle_ticks_ = 0, tick_seconds_ = 1;
+  double warm_up_ticks_ = 0, judge_ticks_ = 0, settle_ticks_ = 0, tick_seconds_ = 1;
   int64_t wall_time_ns_ = 0;    // of the newest tick; 0 = unknown
   double behind_ = 0;           // ticks that the clock of the wall is ahead of the models'
   Eigen::ArrayXd presence_;     // ticks in which the slot had any feature
-  Eigen::Array<bool, Eigen::Dynamic, 1> warm_;  // scratch: that was long enough
+  Eigen::Array<bool, Eigen::Dynamic, 1> judged_;  // scratch: that was long enough for models to speak
   Eigen::Array<bool, Eigen::Dynamic, 1> always_, any_;  // scratch: true; any feature is present
   std::vector<int> notable_;    // scratch: slots where one detector's |z| is notable
   models::Assessment assessment_;  // scratch: one detector's of this tick

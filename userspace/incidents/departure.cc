@@ -41,6 +41,20 @@ void Incidents::LeaveOutWarmUp(Slot slot, const WorkloadTick& tick, const ScoreT
   });
 }
 
+// Of a workload in its warm-up nothing is told but kernel facts. What it does teaches what new workloads do on this host.
+void Incidents::Listen(Slot slot, const WorkloadTick& tick, const ScoreTick& scores, std::vector<Strength>* strengths) {
+  const auto fact = std::stable_partition(strengths->begin(), strengths->end(), [&](const Strength& s) {
+    return features_[scores.detectors[s.detector].feature].kind == FeatureKind::kFact;
+  });
+  const std::span<const Strength> heard(fact, strengths->end());
+  if (slot >= kFirstOwnedSlot && !heard.empty()) {
+    GroupStrengths groups = evidence_.Groups(heard, scores);
+    groups.taken = WaitsForWhatOthersTook(slot, groups, tick);
+    recurrences_.Listen(slot, groups, groups.taken || evidence_.Agree(heard, scores), watched_ns_);
+  }
+  strengths->erase(fact, strengths->end());
+}
+
 void Incidents::FindDeparture(Slot slot, const WorkloadTick& tick, const ScoreTick& scores) {
   Departure& departure = departures_[slot];
   if (departure.departs) departure = {};
@@ -53,6 +67,7 @@ void Incidents::FindDeparture(Slot slot, const WorkloadTick& tick, const ScoreTi
   departure.departs = true;
   departure.strengths = evidence_.Of(static_cast<int>(slot), scores, IgnoredBy(slot));
   LeaveOutWarmUp(slot, tick, scores, &departure.strengths);
+  if (!warm_[slot]) Listen(slot, tick, scores, &departure.strengths);
   if (!departure.strengths.empty()) {
     departure.groups = evidence_.Groups(departure.strengths, scores);
     if (slot < kFirstOwnedSlot) {
@@ -93,8 +108,8 @@ void Incidents::FindTaker(Slot slot, const WorkloadTick& tick, Departure* depart
 
 // What may open an incident. Of a workload that is not known yet: failures, latencies and steady growth, which need no day to be
 // known for what they are; the rest where two kinds of signal agree. What the slow clocks see waits for a day.
-std::array<bool, 2 * kEvidenceGroups> Incidents::Tellable(Slot slot, const Departure& departure, const ScoreTick& scores) const {
-  std::array<bool, 2 * kEvidenceGroups> out;
+std::array<bool, kEvidenceEntries> Incidents::Tellable(Slot slot, const Departure& departure, const ScoreTick& scores) const {
+  std::array<bool, kEvidenceEntries> out;
   if (Known(slot)) {
     out.fill(true);
     return out;

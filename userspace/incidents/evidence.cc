@@ -27,7 +27,6 @@ constexpr std::array<Hold, 1> kHeldHolds = {{{1, 7}}};
 constexpr float kRuns = 2.0f;            // |z| of each assessment of a run: what is less holds nothing
 constexpr double kAgrees = 0.18;         // strength from which a second kind of signal confirms the first: a z of 3 held for five ticks
 constexpr double kStrongest = 40.0;       // one signal does not say more than this, whatever its z
-constexpr double kDownWeight = 0.5;      // doing less is more often the end of work than a fault
 constexpr double kSmallerWeight = 0.25;  // fewer processes with less memory are hardly ever one
 
 std::span<const Hold> HoldsOf(Channel channel) {
@@ -39,10 +38,15 @@ std::span<const Hold> HoldsOf(Channel channel) {
     case Channel::kDrift: return kDriftHolds;
     case Channel::kSilence:
     case Channel::kRhythm: return kSilenceHolds;
-    case Channel::kHeld: return kHeldHolds;
+    case Channel::kHeld:
+    case Channel::kRecord: return kHeldHolds;
     case Channel::kDifference: return {};
   }
   return {};
+}
+
+EvidenceLayer LayerOf(Channel channel) {
+  return channel == Channel::kHeld ? EvidenceLayer::kHeld : channel == Channel::kRecord ? EvidenceLayer::kRecord : EvidenceLayer::kSudden;
 }
 
 }  // namespace
@@ -58,6 +62,14 @@ void Evidence::Resize(int64_t slots) {
       of_slots->conservativeResize(1, slots);
       of_slots->rightCols(more).setZero();
     }
+  }
+}
+
+void Evidence::Forget(int slot) {
+  for (size_t d = 0; d < z_.size(); ++d) {
+    if (slot >= z_[d].cols()) continue;
+    z_[d].col(slot).setZero();
+    runs_[d][slot] = 0;
   }
 }
 
@@ -101,11 +113,7 @@ void Evidence::Append(const FeatureTick& tick, const ScoreTick& scores) {
   noticed_.clear();
   first_noticed_.assign(static_cast<size_t>(slots), -1);
   for (Eigen::Index slot = 0; slot < slots; ++slot) {
-    if (!tick.born(slot)) continue;
-    for (size_t d = 0; d < z_.size(); ++d) {
-      z_[d].col(slot).setZero();
-      runs_[d][slot] = 0;
-    }
+    if (tick.born(slot)) Forget(static_cast<int>(slot));
   }
   for (int d = 0; d < static_cast<int>(scores.detectors.size()); ++d) {
     const Eigen::ArrayXf& z = scores.detectors[d].z;
@@ -215,7 +223,7 @@ GroupStrengths Evidence::Groups(std::span<const Strength> strengths, const Score
   GroupStrengths out;
   for (const Strength& strength : strengths) {
     const DetectorScores& detector = scores.detectors[strength.detector];
-    const int group = static_cast<int>(GroupOf(detector)) + (detector.channel == Channel::kHeld ? kEvidenceGroups : 0);
+    const int group = static_cast<int>(LayerOf(detector.channel)) * kEvidenceGroups + static_cast<int>(GroupOf(detector));
     if (strength.strength <= out.strength[group]) continue;
     out.strength[group] = strength.strength;
     out.up[group] = strength.z > 0;
@@ -230,15 +238,14 @@ std::vector<EvidenceKind> Evidence::KindsOf(const v1::Incident& incident) const 
     const auto feature = std::find_if(features_.begin(), features_.end(), [&](const FeatureSpec& f) {
       return f.signal == c.signal() && (c.attributes().empty() || c.attributes().begin()->second == f.attribute_value);
     });
-    if (feature == features_.end() || static_cast<int>(kinds.size()) == 2 * kLeading) continue;
+    if (feature == features_.end() || static_cast<int>(kinds.size()) == kEvidenceEntries / kEvidenceGroups * kLeading) continue;
     DetectorScores scores;
     scores.feature = static_cast<int>(feature - features_.begin());
     const bool silent = incident.pattern() == v1::Incident::SILENCE && kinds.empty();
     if (silent) scores.channel = Channel::kSilence;
     const int group = static_cast<int>(GroupOf(scores));
     const bool up = c.direction() != v1::Contribution::DOWN;
-    kinds.push_back({group, up});
-    kinds.push_back({group + kEvidenceGroups, up});
+    for (int entry = group; entry < kEvidenceEntries; entry += kEvidenceGroups) kinds.push_back({entry, up});
   }
   return kinds;
 }
@@ -259,7 +266,9 @@ double Led(const GroupStrengths& groups, int lead) {
   double second = 0, third = 0;
   for (int group = 0; group < kEvidenceGroups; ++group) {
     if (group == lead % kEvidenceGroups) continue;
-    const double strength = std::min(own, std::max(groups.strength[group], groups.strength[group + kEvidenceGroups]));
+    double strength = 0;
+    for (int entry = group; entry < kEvidenceEntries; entry += kEvidenceGroups) strength = std::max(strength, groups.strength[entry]);
+    strength = std::min(own, strength);
     third = std::max(third, std::min(second, strength));
     second = std::max(second, strength);
   }

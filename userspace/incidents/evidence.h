@@ -22,6 +22,11 @@ namespace outlier {
 // Signals that answer one question, so that two of them are one piece of evidence.
 enum class EvidenceGroup : uint8_t { kCpu, kWaiting, kMemory, kIo, kActivity, kErrors, kLatency, kPopulation, kSilence };
 inline constexpr int kEvidenceGroups = 9;
+// What of a group departs: what came suddenly, what the slow clocks hold, what was never held before; each is judged by its own past.
+enum class EvidenceLayer : uint8_t { kSudden, kHeld, kRecord };
+inline constexpr int kEvidenceEntries = 3 * kEvidenceGroups;
+
+inline constexpr double kDownWeight = 0.5;  // doing less is more often the end of work, or follows from something, than a fault
 
 struct Strength {
   int detector = -1;
@@ -29,16 +34,15 @@ struct Strength {
   double z = 0;         // signed, now
 };
 
-// The strongest departure of each group at one tick, and its direction: first what came suddenly, then, in the same order, what
-// the slow clocks of held_level say.
+// The strongest departure of each group at one tick, and its direction: layer after layer, the groups in order.
 struct GroupStrengths {
-  std::array<double, 2 * kEvidenceGroups> strength{};
-  std::array<bool, 2 * kEvidenceGroups> up{};
+  std::array<double, kEvidenceEntries> strength{};
+  std::array<bool, kEvidenceEntries> up{};
   bool taken = false;  // it waits for a CPU that others are seen to have taken
 };
 // One entry of it, in one direction.
 struct EvidenceKind {
-  int group;  // of GroupStrengths: a group, or kEvidenceGroups more where the slow clocks say so
+  int group;  // entry of GroupStrengths
   bool up;
 };
 // All together: the strongest group, half of the second, a quarter of the third.
@@ -51,6 +55,7 @@ class Evidence {
   Evidence(std::span<const FeatureSpec> features) : features_(features.begin(), features.end()) {}
 
   void Append(const FeatureTick& tick, const ScoreTick& scores);
+  void Forget(int slot);  // what it held
   // After a state was read that a build with other detectors may have written: `saved_as` as Detectors::Load gives it.
   void Rearrange(std::span<const int> saved_as);
   // Whether none of the slot's detectors has anything notable to say now.

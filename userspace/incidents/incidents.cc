@@ -37,6 +37,7 @@ Incidents::Incidents(const config::v1::Config& config, v1::Source source, std::s
       features_(features.begin(), features.end()),
       history_(static_cast<int>(features.size())),
       evidence_(features) {
+  Reload(config);
   for (size_t f = 0; f < features_.size(); ++f) {
     if (features_[f].signal == "workload.restarts") restarts_feature_ = f;
     if (features_[f].signal == "process.cpu.run_delay") waits_feature_ = static_cast<int>(f);
@@ -45,6 +46,7 @@ Incidents::Incidents(const config::v1::Config& config, v1::Source source, std::s
 
 void Incidents::Reload(const config::v1::Config& config) {
   config_ = config;
+  recurrences_.SetWarmUp(static_cast<uint64_t>(std::max<int64_t>(config.detection().warm_up(), 0)));
   ignored_.clear();
 }
 
@@ -74,13 +76,13 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
     if (command.kind == Command::Kind::kSource) source_.ParseFromString(command.config);
   }
   history_.Append(features, tick.boot_time_ns, tick.wall_time_ns);
+  WarmUp(scores);
   evidence_.Append(features, scores);
   events_lost_ = tick.events_lost;
   const double watched = std::min(tick.interval_seconds, kMostWatchedSeconds);
   watched_ns_ += static_cast<uint64_t>(std::llround(watched * 1e9));
   const Slot slots = static_cast<Slot>(tick.totals.size());
   scores_.resize(slots, 0.0);
-  warm_.resize(slots, 0);
   names_.resize(slots);
   recurrences_.Resize(slots);
   disturbance_.Resize(slots);
@@ -101,9 +103,6 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
     active += tick.totals[slot].observed ? 1 : 0;
     if (tick.totals[slot].born) Begin(slot, tick, &changes);
     FindDeparture(slot, tick, scores);
-    warm_[slot] = std::any_of(scores.detectors.begin(), scores.detectors.end(), [&](const DetectorScores& d) {
-      return features_[d.feature].kind == FeatureKind::kBytes && d.ready(slot);
-    });
   }
   disturbance_.SetWorkloads(active);
   std::optional<v1::Contribution> disturbed = disturbance_.Interruption(tick);
@@ -139,6 +138,16 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
   recurrences_.EndTick(active, watched);
   for (const Command& command : tick.commands) Obey(command, tick, &changes);
   return changes;
+}
+
+// What a workload holds when its warm-up ends has to hold on before it is told.
+void Incidents::WarmUp(const ScoreTick& scores) {
+  warm_.resize(static_cast<size_t>(scores.warm.size()), 0);
+  for (size_t slot = 0; slot < warm_.size(); ++slot) {
+    if (scores.warm(static_cast<Eigen::Index>(slot)) == static_cast<bool>(warm_[slot])) continue;
+    warm_[slot] = scores.warm(static_cast<Eigen::Index>(slot));
+    if (warm_[slot]) evidence_.Forget(static_cast<int>(slot));
+  }
 }
 
 void Incidents::Begin(Slot slot, const WorkloadTick& tick, Changes* changes) {

@@ -63,10 +63,12 @@ class Incidents {
   };
   bool Known(Slot slot) const { return recurrences_.Known(slot, watched_ns_); }
   void FindDeparture(Slot slot, const WorkloadTick& tick, const ScoreTick& scores);
+  void WarmUp(const ScoreTick& scores);
+  void Listen(Slot slot, const WorkloadTick& tick, const ScoreTick& scores, std::vector<Strength>* strengths);
   void FindTaker(Slot slot, const WorkloadTick& tick, Departure* departure);
   bool WaitsStill(const OpenIncident& open) const;
   void LeaveOutWarmUp(Slot slot, const WorkloadTick& tick, const ScoreTick& scores, std::vector<Strength>* strengths) const;
-  std::array<bool, 2 * kEvidenceGroups> Tellable(Slot slot, const Departure& departure, const ScoreTick& scores) const;
+  std::array<bool, kEvidenceEntries> Tellable(Slot slot, const Departure& departure, const ScoreTick& scores) const;
   void Remember(std::span<const Strength> strengths, const FeatureTick& features, const ScoreTick& scores, OpenIncident* open);
   void AddFact(const RestartFact& fact, OpenIncident* open);
   void Open(Slot slot, const WorkloadTick& tick, const std::vector<const RestartFact*>& facts, const Departure& departure,

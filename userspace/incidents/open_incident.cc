@@ -124,8 +124,7 @@ void Compose(std::span<const FeatureSpec> features, const History& history, cons
   v1::Incident& incident = open->incident;
   const auto weight = [&](const Peak& p) {
     const double clipped = std::min(std::abs(p.z), 200.0);
-    // Less work is more often what follows from something than what it follows from.
-    const double direction = p.z < 0 && p.channel == Channel::kLevel ? 0.5 : 1.0;
+    const double direction = p.z < 0 && p.channel == Channel::kLevel ? kDownWeight : 1.0;
     return direction * clipped * TellingWeight(features[p.feature]);
   };
   std::stable_sort(open->peaks.begin(), open->peaks.end(), [&](const Peak& a, const Peak& b) { return weight(a) > weight(b); });

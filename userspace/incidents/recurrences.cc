@@ -17,10 +17,13 @@ constexpr double kAlike = 0.15;            // difference of the marks of peers
 constexpr double kYoungWeeks = 60.0 / kSecondsPerWeek;
 // How fast marks fall off, measured on simulated hosts with wandering levels: 0.06 to 0.12.
 constexpr double kPriorSpread = 0.08;
+constexpr double kStrongRepeats = 8.0;     // from which their number says how often they come
+constexpr double kMostMark = 4.0 * kPriorSpread, kSeenWeight = 30.0;
 constexpr double kPriorWeight = 3.0;       // excursions
 constexpr uint64_t kSlowNs = 3600ull * 1'000'000'000;  // as long the slow clocks may speak of what has ended
 constexpr double kFirstsWeight = 1.0;      // of the prior of the marks of first ones: the first few say how strong they come on this host
 constexpr uint64_t kSameMomentNs = 15ull * 1'000'000'000;  // what begins together: as long as evidence takes to hold
+constexpr double kHeard = 0.25;            // of a first one that began within the warm-up
 constexpr double kCause = 1.0;             // a week: what is rarer is no everyday departure, whatever the budget
 constexpr double kKinds = 6.0;             // groups, sudden and held, in which a workload departs in practice
 // The prior of repetitions: none in a week, which is given up for a day at the second, for half a day at the third, and so on: so many
@@ -43,7 +46,7 @@ int BinOf(double mark, int bins) { return std::clamp(static_cast<int>(mark / kBi
 
 void Recurrences::Forget(size_t slot, uint64_t now_ns) {
   for (const Excursions& kind : slots_[slot].kinds) CountHabit(kind, -1.0);
-  for (const First& first : slots_[slot].firsts) CountFirst(first, -1.0);
+  for (const First& first : slots_[slot].firsts) CountFirst(slots_[slot], first, -1.0);
   slots_[slot] = {};
   slots_[slot].born_ns = slots_[slot].past_ns = now_ns;
 }
@@ -101,8 +104,11 @@ bool Recurrences::Taken(const OfSlot& slot, const GroupStrengths& now) {
   return now.taken || std::any_of(slot.firsts.begin(), slot.firsts.end(), [](const First& first) { return first.sort == Sort::kTaken && !first.over; });
 }
 
-void Recurrences::CountFirst(const First& first, double by) {
-  if (first.Counts()) firsts_under_way_[static_cast<size_t>(first.sort)][BinOf(first.peak, kRepeatBins)] += by;
+// What is learned of a level in half a warm-up is worth a part: that of one alone is not to hide the first fault of a young host.
+double Recurrences::WeightOf(const OfSlot& slot, const First& first) const { return first.since_ns < slot.born_ns + warm_up_ns_ ? kHeard : 1.0; }
+
+void Recurrences::CountFirst(const OfSlot& slot, const First& first, double by) {
+  if (first.Counts()) firsts_under_way_[static_cast<size_t>(first.sort)][BinOf(first.peak, kRepeatBins)] += by * WeightOf(slot, first);
 }
 
 void Recurrences::FindCounts() {
@@ -110,7 +116,7 @@ void Recurrences::FindCounts() {
   habits_ = {};
   for (const OfSlot& slot : slots_) {
     for (const Excursions& kind : slot.kinds) CountHabit(kind, 1.0);
-    for (const First& first : slot.firsts) CountFirst(first, 1.0);
+    for (const First& first : slot.firsts) CountFirst(slot, first, 1.0);
   }
 }
 
@@ -126,11 +132,11 @@ void Recurrences::ObserveFirsts(size_t slot, const GroupStrengths& now, bool agr
       first->since_ns = now_ns;
     }
     if (first->over) continue;
-    CountFirst(*first, -1.0);
+    CountFirst(own, *first, -1.0);
     first->agreed |= agree;
     first->last_ns = now_ns;
     first->peak = std::max(first->peak, MarkOf(own, now, group));
-    CountFirst(*first, 1.0);
+    CountFirst(own, *first, 1.0);
   }
 }
 
@@ -140,9 +146,9 @@ void Recurrences::EndFirsts(size_t slot, bool taken, uint64_t now_ns) {
     // It takes some seconds to see who took the CPU.
     const bool explained = first.sort == Sort::kWork && taken;
     if (!explained && now_ns < first.last_ns + kGapNs) return false;
-    CountFirst(first, -1.0);
+    CountFirst(slots_[slot], first, -1.0);
     if (explained || !first.agreed || BeganWithAnother(slot, first.since_ns)) return true;
-    firsts_[static_cast<size_t>(first.sort)][BinOf(first.peak, kRepeatBins)] += 1.0;
+    firsts_[static_cast<size_t>(first.sort)][BinOf(first.peak, kRepeatBins)] += WeightOf(slots_[slot], first);
     first.over = true;
     return false;
   });
@@ -167,6 +173,11 @@ void Recurrences::End(size_t slot, Excursions* kind) {
   kind->strongest = std::max(kind->strongest - kFades * weeks, 0.0);
   const int bin = BinOf(kind->peak, kRepeatBins);
   if (kind->number > 0.0) repeats_[bin] += 1.0;
+  const bool sudden = kind->index < 2 * kEvidenceGroups;
+  if (sudden && kind->ended_ns == 0 && slots_[slot].Known(kind->since_ns) && slots_[slot].rarest > kCause) {
+    seen_marks_ += std::min(kind->peak, kMostMark);
+    seen_ += 1.0;
+  }
   if (kind->peak > kind->strongest + kAlike) kind->peers = 0.0;
   if (kind->peak > kind->strongest - kAlike) kind->peers += 1.0;
   kind->strongest = std::max(kind->strongest, kind->peak);
@@ -182,10 +193,14 @@ void Recurrences::End(size_t slot, Excursions* kind) {
   kind->peak = 0.0;
 }
 
+void Recurrences::Listen(size_t slot, const GroupStrengths& now, bool agree, uint64_t now_ns) {
+  if (slots_[slot].past_ns == slots_[slot].born_ns) ObserveFirsts(slot, now, agree, now_ns);
+}
+
 void Recurrences::Observe(size_t slot, const GroupStrengths& now, bool agree, uint64_t now_ns) {
   OfSlot& own = slots_[slot];
   ObserveFirsts(slot, now, agree, now_ns);
-  for (int i = 0; i < 2 * kEvidenceGroups; ++i) {
+  for (int i = 0; i < kEvidenceEntries; ++i) {
     if (now.strength[i] < kLeastStrength) continue;
     const uint8_t index = IndexOf({i, now.up[i]});
     Excursions* kind = FindOrMake(&own, index);
@@ -210,7 +225,22 @@ void Recurrences::Settle(size_t slot, bool taken, uint64_t now_ns) {
   own.rarest = 0.0;
 }
 
-// Departures on the host, about as strong or stronger, of workloads that had departed so before.
+// How often departures on the host, as strong or stronger, come of workloads that had departed so before. What is stronger than all but
+// a few of them falls off from those few by their mean excess.
+double Recurrences::Repeating(double mark) const {
+  const double weeks = seconds_ / kSecondsPerWeek;
+  double sum = 0.0, excess = 0.0, as_strong = 0.0;  // excess: over the bin
+  for (int bin = kRepeatBins - 1; bin >= 0; --bin) {
+    excess += kBinWidth * sum;
+    sum += repeats_[bin];
+    if (bin == BinOf(mark, kRepeatBins)) as_strong = Common(sum, weeks);
+    if (sum < kStrongRepeats) continue;
+    const double beyond = mark - bin * kBinWidth, spread = excess / sum + kBinWidth / 2.0;
+    return beyond > 0.0 ? std::max(as_strong, Common(sum, weeks) * std::exp(-beyond / spread)) : Common(Repeats(mark), weeks);
+  }
+  return as_strong;
+}
+
 double Recurrences::Repeats(double mark) const {
   double sum = 0.0;
   for (int bin = BinOf(mark, kRepeatBins); bin < kRepeatBins; ++bin) sum += repeats_[bin];
@@ -226,7 +256,7 @@ double Recurrences::New(const OfSlot& slot, Sort sort, double mark) const {
   std::array<double, kRepeatBins> others = firsts_[static_cast<size_t>(sort)];
   for (int bin = 0; bin < kRepeatBins; ++bin) others[bin] += firsts_under_way_[static_cast<size_t>(sort)][bin];
   for (const First& own : slot.firsts) {
-    if (own.sort == sort && own.Counts()) others[BinOf(own.peak, kRepeatBins)] -= 1.0;
+    if (own.sort == sort && own.Counts()) others[BinOf(own.peak, kRepeatBins)] -= WeightOf(slot, own);
   }
   double number = 0.0, as_strong = 0.0, marks = 0.0;
   for (int bin = 0; bin < kRepeatBins; ++bin) {
@@ -239,16 +269,20 @@ double Recurrences::New(const OfSlot& slot, Sort sort, double mark) const {
   return std::max(Common(as_strong, weeks), Common(number, weeks) * std::exp(-mark / spread));
 }
 
+// Of the marks of what known workloads did for the first time.
+double Recurrences::Spread() const { return std::max((seen_marks_ + kSeenWeight * kPriorSpread) / (seen_ + kSeenWeight), kPriorSpread); }
+
 double Recurrences::Lasting(const OfSlot& slot, uint8_t index, uint64_t now_ns) const {
   constexpr uint8_t kSudden = 2 * kEvidenceGroups;
-  const Excursions* sudden = index >= kSudden ? Find(slot, static_cast<uint8_t>(index - kSudden)) : nullptr;
+  const bool held = index / kSudden == static_cast<int>(EvidenceLayer::kHeld);
+  const Excursions* sudden = held ? Find(slot, static_cast<uint8_t>(index - kSudden)) : nullptr;
   if (sudden == nullptr || sudden->number == 0.0) return 0.0;
   const bool goes_on = sudden->since_ns != 0;
   if (!goes_on && sudden->ended_ns + kSlowNs <= now_ns) return 0.0;
   double lasts = goes_on ? static_cast<double>(now_ns - std::min(sudden->since_ns, now_ns)) * 1e-9 : sudden->newest_lasted;
   // The fast models may flicker, or have accepted it, while the slow ones still hold it.
-  const Excursions* held = Find(slot, index);
-  if (held != nullptr && held->since_ns != 0) lasts = std::max(lasts, static_cast<double>(now_ns - std::min(held->since_ns, now_ns)) * 1e-9);
+  const Excursions* own = Find(slot, index);
+  if (own != nullptr && own->since_ns != 0) lasts = std::max(lasts, static_cast<double>(now_ns - std::min(own->since_ns, now_ns)) * 1e-9);
   const double lasted = (sudden->number * sudden->lasted + kPriorLasts) / (sudden->number + 1.0);
   // Any of the workloads with such excursions could be the one whose lasts that long.
   return habits_[index - kSudden] * Common(Faded(sudden->number, sudden->ended_ns, now_ns), slot.Weeks(now_ns)) * std::exp(-lasts / lasted);
@@ -257,7 +291,7 @@ double Recurrences::Lasting(const OfSlot& slot, uint8_t index, uint64_t now_ns) 
 double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, bool taken, uint64_t now_ns, double correction) const {
   const double watched = slot.Weeks(now_ns);
   const double exceeds = correction * workloads_ * kKinds / (std::min(watched, kMostWeeks) + kYoungWeeks);
-  const double first = exceeds * std::exp(-mark / kPriorSpread);
+  const double first = exceeds * std::exp(-mark / (slot.Known(now_ns) ? Spread() : kPriorSpread));
   const Excursions* kind = Find(slot, index);
   const bool known = slot.Known(now_ns);
   const double as_new = known ? 0.0 : New(slot, SortOf(index / 2 % kEvidenceGroups, taken), mark);
@@ -269,14 +303,14 @@ double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, bool tak
   const double shrunk = (kind->number * spread + kPriorWeight * kPriorSpread) / (kind->number + kPriorWeight);
   const double beyond = exceeds * std::exp(-std::max(mark - strongest, 0.0) / std::max(shrunk, kPriorSpread));
   const double own = Faded(mark > strongest - kAlike ? kind->peers : kind->number, kind->ended_ns, now_ns);
-  const double seen = std::max(Common(own, watched), known ? Common(Repeats(mark), seconds_ / kSecondsPerWeek) : 0.0);
+  const double seen = std::max(Common(own, watched), known ? Repeating(mark) : 0.0);
   return std::max(std::max({first, as_new, std::min(beyond, seen)}) * kind->offset, lasting);
 }
 
 double Recurrences::Rarest(const OfSlot& slot, const GroupStrengths& now, const Tellable& counts, uint64_t now_ns, double correction) const {
   double rarest = std::numeric_limits<double>::infinity();
   const bool taken = Taken(slot, now);
-  for (int i = 0; i < 2 * kEvidenceGroups; ++i) {
+  for (int i = 0; i < kEvidenceEntries; ++i) {
     if (now.strength[i] < kLeastStrength || !counts[i]) continue;
     rarest = std::min(rarest, Law(slot, IndexOf({i, now.up[i]}), MarkOf(slot, now, i), taken, now_ns, correction));
   }
@@ -316,6 +350,8 @@ void Recurrences::EndTick(size_t workloads, double seconds) {
     for (double& firsts : of_kind) firsts *= fade;
   }
   for (double& departures : departures_) departures *= fade;
+  seen_marks_ *= fade;
+  seen_ *= fade;
   seconds_ = seconds_ * fade + seconds;
 }
 

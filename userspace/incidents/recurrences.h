@@ -7,12 +7,15 @@
 //  - first(y): of a workload that never departed so in T weeks. The next of n exchangeable marks exceeds the largest m with
 //    probability 1/(n+1), hence at a rate of about 1/T, and falls off exponentially beyond (peaks over a threshold, Pickands
 //    1975): exp(-(y - m)/s) / T, with m = 0 here. Any of the host's workloads and kinds could be the one that brings it (union
-//    bound): times workloads and kinds.
+//    bound): times workloads and kinds. Of a known workload s is at least the mean mark of what known workloads of this host did for
+//    the first time, shrunk to the prior: levels that wander do so further here than there. What was rare as issued (R <= 1) is left out.
 //  - beyond(y): the same of one that did, m being its strongest mark and s the spread of its marks, shrunk to the prior's.
 //  - seen(y): how often its like came, at this workload, or at any workload of the host that had departed so before, over the time
 //    that it, or the host, was watched and one of belief: a week for the first repetition, a day for the second, and ever less of a day for more.
+//    What is stronger than all but a few of the host's falls off from those few by their mean excess.
 //  - new(y), of a workload that is not known for a day: how often workloads as new had departed for the first time in two kinds of signal, and in the
 //    same sort of thing (does another amount of work, waits for a CPU that others took, ...), others now among them; what all new ones do is common.
+//    What they do in the later half of their warm-up, in which nothing is told, counts a quarter.
 //    What is stronger than all of theirs falls off from the number of theirs by the mean of their marks, exp(-y/s), those under way included: the
 //    first few say in what sizes they come on this host. Sorts are fewer than kinds: a host whose workloads begin to work now and then shows it in
 //    CPU here and in I/O there. And they are more than one: that one burns a core says nothing of who grows or fails.
@@ -44,7 +47,7 @@ namespace outlier {
 
 class Recurrences {
  public:
-  using Tellable = std::array<bool, 2 * kEvidenceGroups>;  // of GroupStrengths: what may open an incident
+  using Tellable = std::array<bool, kEvidenceEntries>;  // of GroupStrengths: what may open an incident
   // How well the law fits this host.
   struct Account {
     double weeks = 0;         // watched, fading
@@ -64,6 +67,13 @@ class Recurrences {
   bool Known(size_t slot, uint64_t now_ns) const { return slots_[slot].Known(now_ns); }
   // Departures of one slot at one tick, `now_ns` of any clock that only ascends. `agree`: two kinds of signal depart together.
   void Observe(size_t slot, const GroupStrengths& now, bool agree, uint64_t now_ns);
+  // The same of a slot in its warm-up, of which nothing is told yet. Of a replica, whose kind is known, nothing is learned.
+  void Listen(size_t slot, const GroupStrengths& now, bool agree, uint64_t now_ns);
+  // How long that is.
+  void SetWarmUp(uint64_t ns) {
+    warm_up_ns_ = ns;
+    FindCounts();
+  }
   // The same of a slot that does not depart at all.
   void Rest(size_t slot, uint64_t now_ns) { Settle(slot, false, now_ns); }
   // Of the rarest of these departures; `counts(index)` false leaves one out. Infinite where nothing departs. After Observe.
@@ -89,11 +99,12 @@ class Recurrences {
         ReadBefore6(a);
       } else {
         a(firsts_, workloads_, seconds_, causes_, departures_);
+        if (a.layout() >= 7) a(seen_marks_, seen_);
       }
       if (a.ok()) FindCounts();
       return;
     }
-    a(firsts_, workloads_, seconds_, causes_, departures_);
+    a(firsts_, workloads_, seconds_, causes_, departures_, seen_marks_, seen_);
   }
 
  private:
@@ -115,7 +126,7 @@ class Recurrences {
     void Serialize(Archive& a) {
       a(index, number, peers, strongest, mean, square, offset, ended_ns, since_ns, last_ns, peak);
       if constexpr (Archive::kReading) {
-        if (index >= 4 * kEvidenceGroups || !(peak >= 0.0 && peak < 100.0)) a.Fail();
+        if (index >= 2 * kEvidenceEntries || !(peak >= 0.0 && peak < 100.0)) a.Fail();
         bool agreed = false, young = false;  // of layouts before 6: firsts were told by kind
         if (a.layout() < 6) a(agreed);
         if (a.layout() < 5) {
@@ -177,13 +188,14 @@ class Recurrences {
   // Firsts by kind, and what the controller of that time counted.
   template <class Archive>
   void ReadBefore6(Archive& a) {
-    std::array<std::array<double, kRepeatBins>, 4 * kEvidenceGroups> by_kind{};
+    constexpr int kEntries = 2 * kEvidenceGroups;
+    std::array<std::array<double, kRepeatBins>, 2 * kEntries> by_kind{};
     std::array<double, 3> windows{};
     std::array<double, 2> marks{};
     a(by_kind, workloads_, seconds_, windows);
     if (a.layout() >= 5) a(marks);
     firsts_ = {};
-    for (int index = 0; index < 2 * kEvidenceGroups; ++index) {
+    for (int index = 0; index < kEntries; ++index) {
       for (int bin = 0; bin < kRepeatBins; ++bin) firsts_[static_cast<size_t>(SortOf(index / 2, false))][bin] += by_kind[index][bin];
     }
     causes_ = {};
@@ -192,6 +204,8 @@ class Recurrences {
   const Excursions* Find(const OfSlot& slot, uint8_t index) const;
   Excursions* FindOrMake(OfSlot* slot, uint8_t index);
   double Repeats(double mark) const;
+  double Repeating(double mark) const;
+  double Spread() const;
   double Excess() const;
   double Correction() const;
   double New(const OfSlot& slot, Sort sort, double mark) const;
@@ -201,7 +215,8 @@ class Recurrences {
   double MarkOf(const OfSlot& slot, const GroupStrengths& now, int lead) const;
   static Sort SortOf(int group, bool taken);
   static bool Taken(const OfSlot& slot, const GroupStrengths& now);
-  void CountFirst(const First& first, double by);
+  double WeightOf(const OfSlot& slot, const First& first) const;
+  void CountFirst(const OfSlot& slot, const First& first, double by);
   void ObserveFirsts(size_t slot, const GroupStrengths& now, bool agree, uint64_t now_ns);
   void EndFirsts(size_t slot, bool taken, uint64_t now_ns);
   void Settle(size_t slot, bool taken, uint64_t now_ns);
@@ -215,11 +230,13 @@ class Recurrences {
   std::array<std::array<double, kRepeatBins>, kSorts> firsts_{};  // of workloads not known yet, ended, by sort, too
   std::array<std::array<double, kRepeatBins>, kSorts> firsts_under_way_{};  // the same, under way; derived
   std::array<Cause, kCauses> causes_{};        // newest first
+  uint64_t warm_up_ns_ = 60'000'000'000;
   double workloads_ = 1;
   double seconds_ = 0;
+  double seen_marks_ = 0, seen_ = 0;  // of what known workloads did for the first time: sum of marks and number, fading
   static constexpr std::array<double, 3> kLevels = {1.0, 10.0, 100.0};
   std::array<double, kLevels.size()> departures_{};  // at most so common as issued, fading with the weeks they are compared with
-  std::array<double, 4 * kEvidenceGroups> habits_{};  // workloads that have departed so, by index; derived
+  std::array<double, 2 * kEvidenceEntries> habits_{};  // workloads that have departed so, by index; derived
 };
 
 }  // namespace outlier

@@ -10,7 +10,7 @@ namespace outlier {
 // Which departure a detector looks for; the incident's pattern is decided from these and from the shape over time. Saved by number:
 // kDifference is left of older states, and no detector of today has it. kShare tells nothing itself: failures depart only as far as their share of
 // the calls does.
-enum class Channel : uint8_t { kLevel, kDifference, kDrift, kSilence, kCount, kShape, kHeld, kShare, kRhythm };
+enum class Channel : uint8_t { kLevel, kDifference, kDrift, kSilence, kCount, kShape, kHeld, kShare, kRhythm, kRecord };
 
 // Something that should have come has not.
 inline bool IsAbsence(Channel channel) { return channel == Channel::kSilence || channel == Channel::kRhythm; }
@@ -34,6 +34,7 @@ struct DetectorScores {
 
 struct ScoreTick {
   std::vector<DetectorScores> detectors;  // in registration order, the same every tick
+  Eigen::Array<bool, Eigen::Dynamic, 1> warm;  // slots seen for detection.warm_up; of the others only kernel facts are told
 };
 
 struct ScoreFrame {
