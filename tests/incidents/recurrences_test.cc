@@ -550,16 +550,23 @@ TEST_F(RecurrencesTest, WhatWasRareAsIssuedDoesNotMakeTheHostBelievedToWander) {
   EXPECT_LT(recurrences_.PerWeek(0, Departs(0.9), counts_, now_ns_), 2 * before);
 }
 
-// Of a heavy tail that was seen a hundred times, what is a little stronger than all is not as rare as what never came.
-TEST_F(RecurrencesTest, WhatIsALittleStrongerThanManyRepetitionsIsHardlyRarerThanTheStrongestOfThem) {
-  for (int i = 0; i < 100; ++i) Excursion(std::exp(0.2 * (i % 10)), 5, true, 600);
-  recurrences_.Resize(2);
+// Forty workloads repeat themselves, in sizes that reach far: what is a little stronger than all of them is not as rare as what never came.
+TEST_F(RecurrencesTest, WhatIsALittleStrongerThanAllThatWasRepeatedIsHardlyRarerThanTheStrongestOfIt) {
+  constexpr size_t kMany = 40;
+  recurrences_.Resize(kMany + 1);
+  for (size_t slot = 0; slot <= kMany; ++slot) recurrences_.Forget(slot, now_ns_);
   Calm(86400);
-  const double strongest = recurrences_.PerWeek(0, Departs(std::exp(1.75)), counts_, now_ns_);
-  const double stronger = recurrences_.PerWeek(0, Departs(std::exp(2.0)), counts_, now_ns_);
-  const double far = recurrences_.PerWeek(0, Departs(std::exp(4)), counts_, now_ns_);
-  EXPECT_GT(stronger, strongest / 30);
-  EXPECT_LT(far, stronger / 2);
+  for (int times = 0; times < 2; ++times) {
+    for (size_t slot = 0; slot <= kMany; ++slot) {
+      if (slot == 0 && times == 1) continue;
+      Tick(Departs(0.5 * std::exp(0.05 * static_cast<double>(slot))), 1, slot);
+      for (int s = 0; s < 20; ++s) Tick({}, 1, slot);
+    }
+  }
+  const double strongest = 0.5 * std::exp(0.05 * kMany);
+  for (const double size : {0.2, 1.0, 0.4}) Excursion(size * strongest);  // as far apart as those of the others
+  EXPECT_GT(recurrences_.PerWeek(0, Departs(1.3 * strongest), counts_, now_ns_), 2);
+  EXPECT_LT(recurrences_.PerWeek(0, Departs(20 * strongest), counts_, now_ns_), 1);
 }
 
 }  // namespace
