@@ -19,7 +19,7 @@ from typing import Any
 
 import grpc
 import pytest
-from servers import cache, wire
+from servers import base, cache, wire
 from servers.alertmanager import Alertmanager, amtool
 from servers.base import NotReady, Server, wait_for
 from servers.cache import Unavailable
@@ -226,6 +226,20 @@ def test_acknowledged_documents_survive_sigkill_in_mid_bulk_and_a_start_may_have
     assert too_much.json()["error"]["type"] == (
         "rejected_execution_exception" if search_kind is OpenSearch else "es_rejected_execution_exception"
     )
+
+
+def test_a_port_is_given_once_to_all_processes() -> None:
+    given = {base.free_port() for _ in range(20)}
+    assert len(given) == 20
+    ask = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from servers import base\n"
+        "ports = iter(map(int, sys.argv[2:])); base.random.randrange = lambda *_: next(ports); print(base.free_port())"
+    )
+    other = base.free_port()
+    base._given_ports.pop(other).close()  # given back: the only one that another may have
+    folder = str(Path(__file__).parent)
+    answer = subprocess.run([sys.executable, "-c", ask, folder, *map(str, [*given, other])], capture_output=True, text=True, check=True)
+    assert int(answer.stdout) == other
 
 
 class Sleeper(SearchServer):

@@ -18,6 +18,11 @@ PASSES = PROGRAM.format(name="good_test", status="run", inside="")
 FAILS = PROGRAM.format(name="bad_test", status="fail", inside='<failure message="no"/>')
 
 
+STAND_INS = [f"relay/test_{name}" for name in ("cost", "saas_a", "saas_b", "setup", "tls", "vendors")]
+OTHERS = ["live/test_session", "live/test_end_to_end", "live/test_other", "relay/test_chaos"]
+ALL = 1 + len(OTHERS) + len(STAND_INS)
+
+
 class Tree:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -27,7 +32,7 @@ class Tree:
             shutil.copy(ROOT / name, folder / name)
         (folder / "deploy" / "prepare.sh").write_text(NOTHING_TO_BUILD)
         self.programs(PASSES)
-        for suite in ("live/test_session", "live/test_other", "relay/test_relay"):
+        for suite in (*OTHERS, *STAND_INS):
             self.suite(suite, "pass")
 
     def suite(self, name: str, body: str) -> None:
@@ -62,12 +67,12 @@ def tree(tmp_path: Path) -> Tree:
 
 
 def test_the_last_line_counts_every_suite(tree: Tree) -> None:
-    tree.suite("relay/test_relay", "import pytest; pytest.skip('no server')")
+    tree.suite("relay/test_chaos", "import pytest; pytest.skip('no server')")
     status, output = tree.run()
-    assert (status, output[-1]) == (0, "3 passed, 0 failed, 1 skipped")
+    assert (status, output[-1]) == (0, f"{ALL - 1} passed, 0 failed, 1 skipped")
 
 
-@pytest.mark.parametrize(("option", "passed"), [("--unit", 1), ("--live", 2), ("--relay", 1)])
+@pytest.mark.parametrize(("option", "passed"), [("--unit", 1), ("--live", 3), ("--relay", 1 + len(STAND_INS))])
 def test_an_option_runs_its_suite_alone(tree: Tree, option: str, passed: int) -> None:
     status, output = tree.run(option)
     assert (status, output[-1]) == (0, f"{passed} passed, 0 failed, 0 skipped")
@@ -78,8 +83,8 @@ def test_an_option_runs_its_suite_alone(tree: Tree, option: str, passed: int) ->
     [
         ("live/test_session", "os.kill(os.getpid(), 9)"),
         ("live/test_other", "os._exit(0)"),
-        ("relay/test_relay", "assert False"),
-        ("relay/test_relay", "import pytest; pytest.exit('enough', 3)"),
+        ("relay/test_chaos", "assert False"),
+        ("relay/test_vendors", "import pytest; pytest.exit('enough', 3)"),
     ],
 )
 def test_a_suite_that_fails_or_ends_early_is_a_failure(tree: Tree, suite: str, body: str) -> None:
@@ -109,27 +114,28 @@ def test_a_ctest_that_leaves_no_report_is_a_failure(tree: Tree) -> None:
     assert (status, output[-1]) == (1, "0 passed, 1 failed, 0 skipped")
 
 
-def test_nothing_runs_beside_the_session_and_the_others_run_side_by_side(tree: Tree) -> None:
+def test_nothing_runs_beside_what_is_timed_and_the_others_run_side_by_side(tree: Tree) -> None:
     meet = "\n    ".join([
         "here, there = (name for name in (('live', 'relay') if 'live' in __file__ else ('relay', 'live')))",
         f"open(os.path.join({str(tree.folder)!r}, here), 'w').close()",
         "end = time.monotonic() + 20",
         f"while not os.path.exists(os.path.join({str(tree.folder)!r}, there)): assert time.monotonic() < end; time.sleep(0.01)",
     ])  # fmt: skip
-    for suite in ("live/test_other", "relay/test_relay"):
+    for suite in ("live/test_other", "relay/test_chaos"):
         tree.suite(suite, meet)
     tree.suite("live/test_session", "time.sleep(0.5)")
     status, output = tree.run()
-    assert (status, output[-1]) == (0, "4 passed, 0 failed, 0 skipped")
-    assert max(tree.moments("live/test_session")) < min(tree.moments("live/test_other") + tree.moments("relay/test_relay"))
+    assert (status, output[-1]) == (0, f"{ALL} passed, 0 failed, 0 skipped")
+    timed = tree.moments("live/test_session") + tree.moments("live/test_end_to_end")
+    assert max(timed) < min(tree.moments("live/test_other") + tree.moments("relay/test_chaos"))
 
 
 def test_the_output_of_each_suite_is_in_one_piece(tree: Tree) -> None:
-    for suite in ("live/test_other", "relay/test_relay"):
+    for suite in ("live/test_other", "relay/test_chaos"):
         tree.suite(suite, "\n    ".join(["for i in range(20): os.write(2, f'{__file__} {i}\\n'.encode()); time.sleep(0.01)", "assert False"]))
     _, output = tree.run()
     order = [Path(line.split()[0]).name for line in output if line.startswith(str(tree.folder)) and line.split()[-1].isdigit()]
-    assert order == ["test_other.py"] * 20 + ["test_relay.py"] * 20
+    assert order == ["test_other.py"] * 20 + ["test_chaos.py"] * 20
 
 
 def test_ended_in_the_middle_it_ends_what_it_started(tree: Tree) -> None:
