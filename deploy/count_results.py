@@ -2,8 +2,8 @@
 """Counts test cases: count_results.py FOLDER REPORT.xml ... ; the last line is `N passed, N failed, N skipped`.
 
 A report is JUnit's XML, of ctest (one case a program) or pytest. A program that left its own cases in FOLDER/<name>.json (gtest) is
-counted by these; one that failed without a failing case (a crash, a time-out) counts as one failed. A missing report is one failed.
-Exit status 1 if any failed.
+counted by these; one that failed without a failing case (a crash, a time-out) counts as one failed. REPORT.xml.status holds the exit
+status of who wrote the report: a missing report, and a status that no failed case explains, are one failed. Exit status 1 if any failed.
 """
 import json
 import pathlib
@@ -54,17 +54,28 @@ class Tally:
             self.passed += 1
 
 
+    def count_report(self, report: pathlib.Path) -> None:
+        failed_before = len(self.failed)
+        try:
+            cases = list(ElementTree.parse(report).getroot().iter("testcase"))
+        except (OSError, ElementTree.ParseError) as error:
+            self.failed.append(f"{report.name}: no report ({error})")
+            return
+        for case in cases:
+            self.count_case(case, report.parent)
+        try:
+            status = report.with_name(f"{report.name}.status").read_text().strip()
+        except OSError:
+            status = "none: it was killed"
+        if status != "0" and len(self.failed) == failed_before:
+            self.failed.append(f"{report.name}: ended with status {status}, and no case says why")
+
+
 def main() -> int:
     folder = pathlib.Path(sys.argv[1])
     tally = Tally()
     for report in sys.argv[2:]:
-        try:
-            cases = list(ElementTree.parse(folder / report).getroot().iter("testcase"))
-        except (OSError, ElementTree.ParseError) as error:
-            tally.failed.append(f"{report}: no report ({error})")
-            continue
-        for case in cases:
-            tally.count_case(case, folder)
+        tally.count_report(folder / report)
     for title, names in (("skipped", tally.skipped), ("failed", tally.failed)):
         for name in names:
             print(f"{title}: {' '.join(name.split())[:300]}")

@@ -40,6 +40,36 @@ TEST_F(DiskFullTest, AStreamStopsSaysSoAndGoesOnWhenThereIsRoom) {
   for (const auto& [key, times] : bench.stream.times) EXPECT_EQ(times, 1) << key;
 }
 
+// What is written while the next batch is under way fails then: that batch is the last, and both are written when there is room.
+TEST_F(DiskFullTest, AStreamThatIsWrittenMeanwhileStopsAfterTheBatchUnderWayAndIsWrittenWholeWhenThereIsRoom) {
+  Bench bench(false);
+  bench.stream.limits.works_ahead = bench.stream.limits.knows_repeats = true;
+  bench.config().mutable_delivery()->set_max_items(10);
+  for (int i = 0; i < 50; ++i) bench.feed().Open(fmt::format("i{}", i), bench.now);
+  bench.Read();
+  const auto first = bench.courier().Next(bench.now);
+  ASSERT_TRUE(first);
+  bench.Read();
+  ASSERT_NE(bench.courier().Ready(bench.now), nullptr);
+  bench.courier().Receive(bench.stream.Receive(*first, bench.now), bench.now);
+  const auto second = bench.courier().Next(bench.now);
+  ASSERT_TRUE(second);
+  bench.now += seconds(1);
+  Fill();
+  bench.courier().Ready(bench.now);
+  EXPECT_EQ(bench.Status().state(), relay::v1::SinkStatus::STALLED);
+  bench.courier().Receive(bench.stream.Receive(*second, bench.now), bench.now);
+  bench.Run(minutes(5));
+  EXPECT_EQ(bench.stream.requests.size(), 2u);
+  Mend();
+  bench.Run(minutes(1));
+  EXPECT_EQ(bench.Status().state(), relay::v1::SinkStatus::DELIVERING);
+  EXPECT_EQ(bench.stream.times.size(), 50u);
+  for (const auto& [key, times] : bench.stream.times) EXPECT_EQ(times, 1) << key;
+  bench.Restart();
+  EXPECT_EQ(bench.Status().sources(0).sequence(), 50u);
+}
+
 TEST_F(DiskFullTest, APagerIsToldNothingThatCouldNotBeRemembered) {
   Bench bench(true);
   bench.Run(seconds(5));

@@ -573,6 +573,38 @@ TEST_F(StreamCourierTest, BatchesInARowToASinkThatKnowsRepeatsAreWrittenTogether
   EXPECT_EQ(written, taken);
 }
 
+// Between an answer and the next request nothing waits for a disk, and while that is under way there is time.
+TEST_F(StreamCourierTest, ToASinkThatKnowsRepeatsTheNextBatchGoesBeforeTheLastIsWrittenAndThatIsWrittenMeanwhile) {
+  server().limits.works_ahead = true;
+  server().limits.knows_repeats = true;
+  bench_.config().mutable_delivery()->set_max_items(10);
+  Fill(100);
+  const auto next = [&] {
+    bench_.Read();
+    auto request = bench_.courier().Next(bench_.now);
+    bench_.Read();
+    return request;
+  };
+  const auto position = [&] { return bench_.Status().sources(0).sequence(); };
+  auto request = next();
+  for (uint64_t batch = 1; batch < 9; ++batch) {
+    ASSERT_TRUE(request) << batch;
+    ASSERT_NE(bench_.courier().Ready(bench_.now), nullptr);
+    EXPECT_EQ(position(), 10 * (batch - 1)) << "never ahead of what was answered";
+    bench_.now += seconds(1);
+    bench_.courier().Receive(server().Receive(*request, bench_.now), bench_.now);
+    EXPECT_EQ(position(), 10 * (batch - 1));
+    request = next();
+    EXPECT_EQ(position(), 10 * (batch - 1));
+  }
+  bench_.courier().Ready(bench_.now);
+  EXPECT_EQ(position(), 80u);
+  bench_.Restart();
+  EXPECT_EQ(position(), 80u);
+  bench_.Run(minutes(1));
+  ExpectAllOnceInOrder();
+}
+
 // A body that turns out too large is written again, in halves.
 TEST_F(StreamCourierTest, BodiesOfChangesOfDifferentSizesAreHardlyEverWrittenTwice) {
   for (int i = 0; i < 5000; ++i) {

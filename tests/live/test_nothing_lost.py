@@ -31,6 +31,10 @@ class Subscriber:
     def follow(self, daemon: Daemon) -> None:
         self._watcher = Watcher(daemon, start_after=self.seen[-1].sequence if self.seen else 0)
 
+    def reached(self, sequence: int) -> bool:
+        assert self._watcher is not None
+        return [*self.seen, *self._watcher.seen()][-1].sequence >= sequence
+
     def daemon_died(self) -> None:
         """Also where the daemon died before it served anybody."""
         if self._watcher is None:
@@ -104,6 +108,9 @@ def ordeal(ground: Ground, report: list[str]) -> Iterator[Ordeal]:
     daemon.start()
     ordeal.forgotten = {name for name, state in daemon.workloads().items() if name in names and state["warming_up"]}
     ordeal.subscriber.follow(daemon)
+    missed = int(daemon.status()["last_sequence"])
+    wait_for("the subscriber told of what it missed", lambda: ordeal.subscriber.reached(missed), timeout=20)
+    ordeal.subscriber.daemon_died()  # for it: what comes from here on, the feed that is read now need not hold
     last = daemon.status()
     ordeal.feed_ids.add(last["source"]["feed_id"])
     ordeal.incidents = daemon.incidents()
@@ -112,7 +119,6 @@ def ordeal(ground: Ground, report: list[str]) -> Iterator[Ordeal]:
     ordeal.feed = everything.stop()
     wait_for("the steadfast watch caught up", lambda: len(steadfast.seen()) >= len(ordeal.feed), timeout=20)
     ordeal.steadfast = steadfast.stop()
-    ordeal.subscriber.daemon_died()
     report.append(
         f"kill -9: {KILLS} deaths (seed {SEED}), {ordeal.deaths_before_serving} before serving; {len(ordeal.feed)} changes,"
         f" {len(ordeal.incidents)} incidents, {len(ordeal.subscriber.seen)} changes seen by the subscriber"

@@ -19,9 +19,23 @@ from servers.elasticsearch import Elasticsearch  # noqa: E402
 from servers.opensearch import OpenSearch  # noqa: E402
 from servers.pool import Pool  # noqa: E402
 from servers.prometheus import Prometheus  # noqa: E402
-from servers.search import SearchServer  # noqa: E402
+from servers.search import CONSTRAINED, SearchServer  # noqa: E402
 
 POOL = Pool()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "constrained(turn): with a search server that takes little at once; turn 1 makes it so, 2 finds it so")
+
+
+# A search server takes half a minute of a processor to start: what wants one that takes little at once comes last, one after the other.
+@pytest.hookimpl(trylast=True)  # after pytest has grouped them by server
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> tuple[int, str, int]:
+        marker = item.get_closest_marker("constrained")
+        return (0, "", 0) if marker is None else (1, item.callspec.params["search_kind"].name, marker.args[0])  # type: ignore[attr-defined]
+
+    items.sort(key=place)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -56,9 +70,9 @@ def search_kind(request: pytest.FixtureRequest) -> type[SearchServer]:
 
 
 @pytest.fixture
-def search(pool: Pool, search_kind: type[SearchServer]) -> SearchServer:
+def search(request: pytest.FixtureRequest, pool: Pool, search_kind: type[SearchServer]) -> SearchServer:
     """Both, one after the other."""
-    return pool.running(search_kind)
+    return pool.running(search_kind, CONSTRAINED if request.node.get_closest_marker("constrained") else None)
 
 
 @pytest.fixture

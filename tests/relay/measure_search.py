@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """How fast outlier-relay fills Elasticsearch, beside a loader that only sends: measure_search.py [--changes N] [--rounds N].
 
-Both bring the same changes as the same bulk bodies (those that the relay makes, caught beforehand, packed), over one TLS connection,
-to the same server, in turns, each into a fresh stream and a fresh index of incidents. The relay reads them from a source's journal,
-writes and packs them, and keeps its cursors. Afterwards both must hold every change once.
+Both bring the same changes as the same bulk bodies (those that the relay makes, caught beforehand, packed by the same library), with the
+same headers, over one TLS connection, to the same server, in turns, each into a fresh stream and a fresh index of incidents. The relay
+reads them from a source's journal, writes and packs them, and keeps its cursors. The loader's time begins before it connects, the relay's
+before its process is started; both end with the answer to the last request. Afterwards both must hold every change once.
 
 Prints one line of JSON a round, and the ratio. Needs `ninja -C build outlier-relay outlierctl feed_source null_sink`.
 """
@@ -11,6 +12,8 @@ Prints one line of JSON a round, and the ratio. Needs `ninja -C build outlier-re
 from __future__ import annotations
 
 import argparse
+import ctypes
+import ctypes.util
 import http.client
 import json
 import statistics
@@ -19,7 +22,7 @@ import tempfile
 import time
 import urllib.parse
 import uuid
-import zlib
+from datetime import datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -30,6 +33,22 @@ from servers.elasticsearch import PASSWORD, Elasticsearch  # noqa: E402
 from servers.rest import basic  # noqa: E402
 
 INCIDENTS = "outlier-incidents"
+# As the relay asks.
+BULK = "/_bulk?filter_path=errors,items.*.status,items.*.failure_store,items.*.error.type,items.*.error.reason,error.type,error.reason,status"
+HEADERS = {"Accept": "application/json", "Accept-Encoding": "deflate, gzip, br, zstd", "Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
+
+
+def pack(text: bytes) -> bytes:
+    """As userspace/transport/gzip.cc does."""
+    library = ctypes.CDLL(ctypes.util.find_library("deflate"))
+    library.libdeflate_alloc_compressor.restype = ctypes.c_void_p
+    library.libdeflate_gzip_compress.restype = ctypes.c_size_t
+    compressor = ctypes.c_void_p(library.libdeflate_alloc_compressor(1))
+    packed = ctypes.create_string_buffer(len(text) + 1024)
+    size = library.libdeflate_gzip_compress(compressor, text, ctypes.c_size_t(len(text)), packed, ctypes.c_size_t(len(packed)))
+    library.libdeflate_free_compressor(compressor)
+    assert size > 0
+    return packed.raw[:size]
 
 
 class Round:
@@ -64,22 +83,17 @@ class Round:
         sequences, _ = arrived(null, "elasticsearch")
         assert sequences == list(range(1, self.last + 1))
         feed, namespace = uuid.uuid4().hex.encode(), self.namespace.replace("relay", "loads").encode()
-        bodies = []
-        for body in null.bodies():
-            pack = zlib.compressobj(1, wbits=31)
-            mine = body.replace(self.source.feed_id.encode(), feed).replace(self.namespace.encode(), namespace)
-            bodies.append(pack.compress(mine) + pack.flush())
-        return bodies
+        return [pack(body.replace(self.source.feed_id.encode(), feed).replace(self.namespace.encode(), namespace)) for body in null.bodies()]
 
     def load(self, bodies: list[bytes]) -> float:
         self.set_up()
         url = urllib.parse.urlsplit(self.server.rest.url)
         assert url.hostname is not None
         connection = http.client.HTTPSConnection(url.hostname, url.port, timeout=120, context=self.server.rest._tls)
-        headers = {**basic("elastic", PASSWORD), "Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
+        headers = {**basic("elastic", PASSWORD), **HEADERS}
         began = time.monotonic()
         for body in bodies:
-            connection.request("POST", "/_bulk?filter_path=errors,items.*.status", body, headers)
+            connection.request("POST", BULK, body, headers)
             answer = connection.getresponse()
             text = answer.read()
             assert answer.status == 200 and b'"errors":false' in text, text[:500]
@@ -91,10 +105,10 @@ class Round:
     def deliver(self) -> float:
         self.set_up()
         relay = self.relay("relay", [self.server.rest.url])
-        began = time.monotonic()
+        began = time.time()
         relay.start(ready=False)
         wait_until_delivered(relay, [{"name": "search"}], self.last)
-        took = time.monotonic() - began
+        took = datetime.fromisoformat(relay.sink("search")["last_success_time"]).timestamp() - began
         relay.stop()
         self.check(self.namespace)
         return took

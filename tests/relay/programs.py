@@ -217,8 +217,8 @@ class Relay:
     def sink(self, name: str) -> Json:
         return next(sink for sink in self.ctl_json("sinks") if sink["name"] == name)
 
-    def wait_until_delivered(self, name: str, sequence: int, timeout: float = 30) -> Json:
-        """Until everything up to that sequence of the only source was dealt with."""
+    def wait_until_delivered(self, name: str, sequence: int, timeout: float = 120) -> Json:
+        """Until everything up to that sequence of the only source was dealt with; how fast is another matter."""
 
         def there() -> Json | None:
             sink = self.sink(name)

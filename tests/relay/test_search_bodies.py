@@ -239,9 +239,8 @@ def test_rights_that_are_missing_suspend(search: SearchServer, make_sink: MakeSi
     assert outcome["kind"] == "suspend" and "401" in outcome["reason"]
 
 
-def test_too_much_at_once_is_split_or_tried_again(search: SearchServer, make_sink: MakeSink) -> None:
-    search.stop()
-    search.start({"http.max_content_length": "1mb", "indexing_pressure.memory.limit": "100kb"})
+@pytest.mark.constrained(2)
+def test_too_much_at_once_is_split_or_tried_again(make_sink: MakeSink) -> None:
     sink = make_sink()
     sink.set_up()
     sink.prepare()

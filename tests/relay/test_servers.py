@@ -19,7 +19,7 @@ from typing import Any
 
 import grpc
 import pytest
-from servers import cache, wire
+from servers import base, cache, wire
 from servers.alertmanager import Alertmanager, amtool
 from servers.base import NotReady, Server, wait_for
 from servers.cache import Unavailable
@@ -31,7 +31,7 @@ from servers.opensearch import OpenSearch
 from servers.pool import Pool, obtain
 from servers.prometheus import Prometheus, promtool
 from servers.rest import Rest
-from servers.search import SearchServer
+from servers.search import CONSTRAINED, SearchServer
 from servers.sigv4 import Credentials
 
 # ---------------------------------------------------------------- search
@@ -189,8 +189,9 @@ def test_a_read_only_block_refuses_every_document_until_it_is_lifted(search: Sea
     assert statuses(search.bulk([create(stream, "b")]).expect(200)) == [201]
 
 
-def test_acknowledged_documents_survive_sigkill_in_mid_bulk_and_options_hold_for_one_start(pool: Pool, search_kind: type[SearchServer],
-                                                                                          unique: str) -> None:  # fmt: skip
+@pytest.mark.constrained(1)
+def test_acknowledged_documents_survive_sigkill_in_mid_bulk_and_a_start_may_have_options(pool: Pool, search_kind: type[SearchServer],
+                                                                                        unique: str) -> None:  # fmt: skip
     search = pool.running(search_kind)
     define_stream(search, unique)
     stream = f"{unique}-default"
@@ -214,7 +215,7 @@ def test_acknowledged_documents_survive_sigkill_in_mid_bulk_and_options_hold_for
     writer.join()
     assert cut_off and len(acknowledged) >= 2000
 
-    search.start({"indexing_pressure.memory.limit": "100kb"})
+    search.start(CONSTRAINED)
     search.rest.get(f"/_cluster/health/{stream}?wait_for_status=yellow&timeout=30s").expect(200)
     search.rest.post(f"/{stream}/_refresh").expect(200)
     stored = search.rest.post(f"/{stream}/_count", {"query": {"ids": {"values": acknowledged}}}).expect(200).json()["count"]
@@ -225,7 +226,59 @@ def test_acknowledged_documents_survive_sigkill_in_mid_bulk_and_options_hold_for
     assert too_much.json()["error"]["type"] == (
         "rejected_execution_exception" if search_kind is OpenSearch else "es_rejected_execution_exception"
     )
-    search.stop()
+
+
+def test_a_port_is_given_once_to_all_processes() -> None:
+    given = {base.free_port() for _ in range(20)}
+    assert len(given) == 20
+    ask = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from servers import base\n"
+        "ports = iter(map(int, sys.argv[2:])); base.random.randrange = lambda *_: next(ports); print(base.free_port())"
+    )
+    other = base.free_port()
+    base._given_ports.pop(other).close()  # given back: the only one that another may have
+    folder = str(Path(__file__).parent)
+    answer = subprocess.run([sys.executable, "-c", ask, folder, *map(str, [*given, other])], capture_output=True, text=True, check=True)
+    assert int(answer.stdout) == other
+
+
+class Sleeper(SearchServer):
+    """Has options as a search server has, and starts at once."""
+
+    name = "sleeper"
+    started_with: list[dict[str, str]] = []
+
+    @classmethod
+    def install(cls) -> Path:
+        return Path("/bin/sleep")
+
+    @property
+    def rest(self) -> Rest:
+        return Rest(f"http://127.0.0.1:{self.port}")
+
+    def _launch(self) -> None:
+        self.started_with.append(dict(self.options))
+        self._spawn([self.install(), "60"])
+
+    def _ready(self) -> bool:
+        return True
+
+
+def test_options_hold_for_one_start_and_who_wants_others_gets_it_started_again() -> None:
+    pool = Pool()
+    try:
+        server = pool.running(Sleeper)
+        assert pool.running(Sleeper, {}) is server and pool.running(Sleeper, {"a": "1"}) is server and pool.running(Sleeper, {"a": "1"}) is server
+        assert Sleeper.started_with == [{}, {"a": "1"}]
+        server.kill()
+        server.start()
+        assert pool.running(Sleeper).options == {}
+        server.kill()
+        server.start({"b": "2"})
+        pool.running(Sleeper)
+        assert Sleeper.started_with == [{}, {"a": "1"}, {}, {"b": "2"}, {}]
+    finally:
+        pool.close()
 
 
 # ---------------------------------------------------------------- OpenTelemetry

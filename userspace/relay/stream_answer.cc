@@ -84,6 +84,7 @@ void StreamCourier::SettleItems(const Outcome& outcome, WallTime now) {
   const uint64_t unnamed = std::min<uint64_t>(outcome.refused_unnamed, entry_.counted.delivered);
   entry_.counted.delivered -= unnamed;
   entry_.counted.refused += unnamed;
+  if (next_) dealt_with_.push_back(std::move(work));
   const bool more = !again.findings.empty();
   if (more) work_.push_front(std::move(again));
   if (delivered) {

@@ -104,6 +104,11 @@ bool StreamCourier::FormBatch(WallTime now) {
 
 std::optional<Request> StreamCourier::NextOfKind(WallTime now) {
   sending_samples_ = false;
+  if (!next_) dealt_with_.clear();
+  if (work_.empty() && !next_ && !finished_.empty()) {  // the ledger could not be written while the last one was under way
+    WriteFinished(now);
+    if (stalled()) return std::nullopt;
+  }
   if (work_.empty() && next_) TakeNextBatch(now);
   if (work_.empty() && !resend_.empty()) {
     Work work;
@@ -124,6 +129,8 @@ std::optional<Request> StreamCourier::NextOfKind(WallTime now) {
 
 // While one is under way. What becomes of that may make this another request, but no other batch: the findings are in order already.
 Request* StreamCourier::ReadyOfKind(WallTime now) {
+  dealt_with_.clear();
+  if (!finished_.empty() && now >= written_ + kWriteTogether) WriteFinished(now);
   if (next_) return next_->request ? &*next_->request : nullptr;
   if (!works_ahead() || sending_samples_ || work_.size() != 1 || doubt_ != Doubt::kNone || !FillsABatch()) return nullptr;
   NextBatch next;
@@ -245,8 +252,8 @@ void StreamCourier::FinishBatch(WallTime now) {
   }
   begun_.clear();
   Append(std::move(entry), &finished_);
-  // Only where the next batch goes at once: what comes of that writes both.
-  const bool later = knows_repeats() && next_ && now < written_ + kWriteTogether && finished_.refused.empty() && finished_.buried.empty();
+  // Only where the next batch goes at once: it is written while that is under way, or with it.
+  const bool later = knows_repeats() && next_ && finished_.refused.empty() && finished_.buried.empty();
   if (!later) WriteFinished(now);
   for (SourceState& source : sources_) source.oldest_waiting.reset();
   for (size_t i = 0; next_ && i < sources_.size(); ++i) sources_[i].oldest_waiting = next_->oldest[i];

@@ -1,6 +1,6 @@
 // StreamCourier: carries every change that its route admits to a stream sink, in order, in batches, one batch under way. Where the sink lets it, the next
 // one is written meanwhile. Where the sink knows a change that it had before (search engines, by its id), several batches in a row are
-// written to the ledger at once: a crash repeats them, and nothing comes of it.
+// written to the ledger at once, and while the next is under way: a crash repeats them, and nothing comes of it.
 //
 // A batch is dealt with when each of its findings is delivered, a dead letter, or expired; only then do the cursors move. Findings that the
 // server wants again go again, alone. What it refuses as a whole is halved until the one at fault is found. When kAllRefused in a row are refused and
@@ -111,6 +111,7 @@ class StreamCourier : public Courier {
   std::deque<Waiting> waiting_;
   size_t findings_waiting_ = 0, bytes_waiting_ = 0;
   std::deque<Work> work_;            // of the batch under way, the front first
+  std::deque<Work> dealt_with_;      // to be freed while the next is under way: that takes as long as to read its answer
   Entry entry_;                      // what finishing it will write
   Entry finished_;                   // of batches that were dealt with, and are to be written with the next
   WallTime written_;

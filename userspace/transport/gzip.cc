@@ -1,30 +1,24 @@
 #include "userspace/transport/gzip.h"
 
-#include <zlib.h>
+#include <libdeflate.h>
 
-#include <algorithm>
 #include <cassert>
+#include <memory>
 
 namespace outlier {
 
 std::string Gzip(std::string_view text) {
-  constexpr int kLevel = 1, kGzipWindow = 15 + 16, kMemory = 8;
-  z_stream stream{};
-  int code = deflateInit2(&stream, kLevel, Z_DEFLATED, kGzipWindow, kMemory, Z_DEFAULT_STRATEGY);
-  assert(code == Z_OK);
-  // What it may come to at most is more than the text itself; it is a tenth of it nearly always, and there may be a request a sink in memory.
+  constexpr int kLevel = 1;
+  const std::unique_ptr<libdeflate_compressor, decltype(&libdeflate_free_compressor)> compressor(libdeflate_alloc_compressor(kLevel), libdeflate_free_compressor);
+  assert(compressor != nullptr);
   std::string out;
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  stream.avail_in = static_cast<uInt>(text.size());
-  do {
-    out.resize(std::max(2 * out.size(), text.size() / 6 + 256));
-    stream.next_out = reinterpret_cast<Bytef*>(out.data()) + stream.total_out;
-    stream.avail_out = static_cast<uInt>(out.size() - stream.total_out);
-    code = deflate(&stream, Z_FINISH);
-    assert(code == Z_OK || code == Z_STREAM_END);
-  } while (code != Z_STREAM_END);
-  out.resize(stream.total_out);
-  deflateEnd(&stream);
+  // What it may come to at most is more than the text itself; it is a tenth of it nearly always, and there may be a request a sink in memory.
+  size_t size = 0;
+  for (size_t room = text.size() / 6 + 256; size == 0; room = libdeflate_gzip_compress_bound(compressor.get(), text.size())) {
+    out.resize(room);
+    size = libdeflate_gzip_compress(compressor.get(), text.data(), text.size(), out.data(), out.size());
+  }
+  out.resize(size);
   return out;
 }
 

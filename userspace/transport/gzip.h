@@ -5,7 +5,7 @@
 
 namespace outlier {
 
-// Level 1: on JSON of incidents a tenth of the size for 12 us a document; level 6 takes three times as long for a fifth less.
+// Level 1: a tenth of the size, at 250 MB/s of JSON of incidents; level 2 takes 1.6 times as long for 3 % less.
 std::string Gzip(std::string_view text);
 
 }  // namespace outlier

@@ -21,7 +21,7 @@ from .rest import Rest
 
 NOBODY = 65534
 _running: set[Server] = set()
-_given_ports: set[int] = set()
+_given_ports: dict[int, socket.socket] = {}
 Result = TypeVar("Result")
 
 
@@ -31,18 +31,19 @@ class NotReady(Exception):
 
 def free_port() -> int:
     """A loopback port that nobody listens on, below those that the kernel gives to outgoing connections: it stays free, also while a
-    server that had it is down."""
+    server that had it is down, and also from tests in other processes, which see by a socket of its name that it is given."""
     first_ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     for _ in range(1000):
         port = random.randrange(10240, max(first_ephemeral, 20480))
-        if port in _given_ports:
-            continue
-        with socket.socket() as probe:
-            try:
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0outlierd-tests-port-{port}")
+            with socket.socket() as probe:
                 probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        _given_ports.add(port)
+        except OSError:
+            claim.close()
+            continue
+        _given_ports[port] = claim
         return port
     raise NotReady("no free loopback port found in 1000 attempts")
 

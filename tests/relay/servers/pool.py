@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from typing import TypeVar
 
 import pytest
@@ -31,9 +32,9 @@ class Pool:
         self._missing: dict[type[Server], Exception] = {}
         self.report: list[str] = []
 
-    def running(self, kind: type[Kind]) -> Kind:
+    def running(self, kind: type[Kind], options: Mapping[str, str] | None = None) -> Kind:
         """The one of this kind, started where it is not running: because it is new, or because a test has stopped or killed it. A search
-        server that a test has started with options of its own is started again without them."""
+        server that runs with other options than these is started again."""
         if kind in self._missing:
             pytest.skip(str(self._missing[kind])) if not os.environ.get("CI") else pytest.fail(str(self._missing[kind]), pytrace=False)
         if kind not in self._servers:
@@ -47,11 +48,11 @@ class Pool:
             self._servers[kind] = kind()
         server = self._servers[kind]
         assert isinstance(server, kind)
-        if isinstance(server, SearchServer) and server.running and server.options:
+        if isinstance(server, SearchServer) and server.running and server.options != dict(options or {}):
             server.stop()
         if not server.running:
             begin = time.monotonic()
-            server.start()
+            server.start(options) if isinstance(server, SearchServer) else server.start()
             self.report.append(f"{kind.name}: started in {time.monotonic() - begin:.1f} s")
         return server
 

@@ -14,6 +14,7 @@ from .cache import Unavailable
 from .rest import Answer
 
 JVM_FOLDER = Path("/usr/lib/jvm")
+CONSTRAINED = {"http.max_content_length": "1mb", "indexing_pressure.memory.limit": "100kb"}  # options of one that takes little at once
 VECTOR_MODULE = "jdk.incubator.vector"
 
 
