@@ -19,7 +19,7 @@ constexpr int kHeldMinutes = 5, kHeldTens = 2, kTensBefore = 3, kTens = 7, kLarg
 constexpr double kMinuteSeconds = 60.0, kMostParts = 65535;
 constexpr uint32_t kMinutesOfTen = 10, kMinutesOfHour = 60;
 constexpr uint32_t kLeastMinutes = kTens * kMinutesOfTen;  // from which every statistic exists
-constexpr uint32_t kLeastHours = 24, kWeekHours = 168;
+constexpr uint32_t kLeastHours = 23, kWeekHours = 168;
 constexpr float kBeforeGain = 0.1f;    // a minute, of the level before
 constexpr double kZ = 7.0 / 8.0;       // eight spreads beyond is what the slow clocks' seven are
 constexpr double kFloorShare = 0.5;    // of the scale floors: what was held is quieter than a value
