@@ -101,10 +101,8 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
     active += tick.totals[slot].observed ? 1 : 0;
     if (tick.totals[slot].born) Begin(slot, tick, &changes);
     FindDeparture(slot, tick, scores);
-    warm_[slot] = std::any_of(scores.detectors.begin(), scores.detectors.end(), [&](const DetectorScores& d) {
-      return features_[d.feature].kind == FeatureKind::kBytes && d.ready(slot);
-    });
   }
+  FindWarm(scores, slots);
   disturbance_.SetWorkloads(active);
   std::optional<v1::Contribution> disturbed = disturbance_.Interruption(tick);
   double disturbed_per_week = 0;  // of a clock: a fact
@@ -139,6 +137,15 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
   recurrences_.EndTick(active, watched);
   for (const Command& command : tick.commands) Obey(command, tick, &changes);
   return changes;
+}
+
+// One detector after the other, as they lie.
+void Incidents::FindWarm(const ScoreTick& scores, Slot slots) {
+  Eigen::Map<Eigen::Array<uint8_t, Eigen::Dynamic, 1>> warm(warm_.data(), slots);
+  warm.setZero();
+  for (const DetectorScores& d : scores.detectors) {
+    if (features_[d.feature].kind == FeatureKind::kBytes) warm = warm.max(d.ready.head(slots).cast<uint8_t>());
+  }
 }
 
 void Incidents::Begin(Slot slot, const WorkloadTick& tick, Changes* changes) {

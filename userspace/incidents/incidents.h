@@ -72,6 +72,7 @@ class Incidents {
   void Open(Slot slot, const WorkloadTick& tick, const std::vector<const RestartFact*>& facts, const Departure& departure,
             const FeatureTick& features, const ScoreTick& scores, Changes* changes, const v1::Contribution* disturbed = nullptr,
             const std::string& news = {});
+  void FindWarm(const ScoreTick& scores, Slot slots);
   void Begin(Slot slot, const WorkloadTick& tick, Changes* changes);
   void DisturbHost(const v1::Contribution& fact, const std::string& departing, double per_week, const WorkloadTick& tick,
                    const FeatureTick& features, const ScoreTick& scores, Changes* changes);
