@@ -1,5 +1,5 @@
 // Baseline: level, scale, tail and seen range of one scalar stream a series; what drift and histogram_shape are made of,
-// and what robust_level does to four series at once (models/robust_level.cc): the rules are told here for both.
+// and what robust_level does to four series at once in single precision (models/robust_level.cc): the rules are told here for both.
 //
 // Level and variance are exponentially weighted means (Roberts 1959) of innovations winsorised at 3 standard deviations
 // (Huber 1964), alpha_t = max(alpha, 1/(t+3)) once settled. Increments are doubles: at a half-life of a day and 1 s ticks
@@ -20,7 +20,9 @@
 #include <string_view>
 
 #include "models/model.h"
+#include "models/lanes.h"
 #include "models/series_table.h"
+#include "models/wide_table.h"
 
 namespace outlier::models {
 
@@ -55,9 +57,11 @@ struct Judgement {
   bool ready = false;
 };
 
-class Baseline {
+// Over a SeriesTable, or a WideTable whose four series can learn at once.
+template <class Table>
+class BaselineOf {
  public:
-  Baseline(std::string_view family, uint32_t version, const BaselineOptions& options);
+  BaselineOf(std::string_view family, uint32_t version, const BaselineOptions& options);
   int64_t series() const { return table_.series(); }
   void Resize(int64_t series) { table_.Resize(series); }
   void Forget(int64_t series) { table_.Forget(series); }
@@ -65,6 +69,8 @@ class Baseline {
   // `floor` > 0: the least scale now. Non-finite x is the caller's to mask. Extremes are clamped to +-1e100.
   Judgement Judge(int64_t series, double x, double floor) const;
   void Learn(int64_t series, double x, double floor);
+  // Learn, to the bit, for those of the four series of a WideTable's block where `taught`.
+  void LearnFour(int64_t first, const double* x, const double* floor, const bool* taught);
   double magnitude(int64_t series) const { return table_.at(kMagnitude, series); }  // long-run mean of |x|
   double level(int64_t series) const { return table_.at(kLevel, series); }
   double scale(int64_t series, double floor) const;
@@ -87,8 +93,12 @@ class Baseline {
   void LearnRange(int64_t series, double x, bool excursion);
   void Begin(int64_t series, double x);
   void Relearn(int64_t series, double x);
+  bool TeachPair(LanePair x, LanePair floor, PairMask taught, LanePair* block);
   BaselineOptions options_;
-  SeriesTable table_;
+  Table table_;
 };
+
+using Baseline = BaselineOf<SeriesTable>;
+using WideBaseline = BaselineOf<WideTable>;
 
 }  // namespace outlier::models

@@ -4,10 +4,10 @@
 #include <cmath>
 
 #include "models/series_model.h"
-#include "models/series_table.h"
 #include "models/special.h"
 #include "models/table_model.h"
 #include "models/tail.h"
+#include "models/wide_table.h"
 
 namespace outlier::models::beta_binomial {
 namespace {
@@ -42,14 +42,15 @@ double UpperTail(double k, double n, double p, double rho) {
   return sum;
 }
 
-class BetaBinomial final : public SeriesModel<BetaBinomial, TableModel<SeriesTable>> {
+class BetaBinomial final : public SeriesModel<BetaBinomial, TableModel<WideTable>> {
  public:
   explicit BetaBinomial(const Options& options)
-      : SeriesModel(SeriesTable("beta_binomial", 1, kFields)),
+      : SeriesModel(WideTable("beta_binomial", 1, kFields)),
         failures_(std::clamp(options.prior.rate, kLeastShare, 0.5) * options.prior.weight), calls_(options.prior.weight),
         tick_(options.tick_seconds), discount_(std::exp2(-options.tick_seconds / options.half_life_seconds)),
         warm_ticks_(options.warm_up_seconds / options.tick_seconds), cold_ticks_(options.cold_seconds / options.tick_seconds),
-        relearn_ticks_(options.relearn_seconds / options.tick_seconds) {}
+        relearn_ticks_(options.relearn_seconds / options.tick_seconds),
+        high_forgets_(cold_ticks_ > 0.0 ? std::min(1.0, 2.0 * M_LN2 / (cold_ticks_ + 1.0)) : 0.0) {}
   int width() const override { return 2; }
 
  private:
@@ -74,27 +75,46 @@ class BetaBinomial final : public SeriesModel<BetaBinomial, TableModel<SeriesTab
   }
   void StepOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) {
     const Seen seen = SeenIn(x, mask, i);
-    if (seen.failures == 0.0 && StepNothing(i, seen, out)) return;
     const Belief b = BeliefOf(i, seen.calls);
     const double z = seen.counted ? Z(i, seen, b) : 0.0;
     Tell(i, seen, b, z, out);
     if (seen.counted) Learn(i, seen, b, z);
   }
 
-  // Most series never fail. To the bit what the rest would do where none has failed so far, and none is expected; false, and nothing done, where
-  // more is asked.
-  bool StepNothing(int64_t i, const Seen& seen, Assessment* out) {
+  // Mostly nothing fails in any of four.
+  OUTLIER_INLINE bool StepFour(int64_t first, const Values& x, const SeriesMask& mask, Assessment* out) {
+    LanePair* block = table_.block(first);
     if (out->notable <= 0.0) return false;
-    const double age = table_.at(kAge, i);
-    out->ready(i) = age >= warm_ticks_;
-    out->z(i) = 0.0;
-    if (!seen.counted) return true;
-    double& calls = table_.at(kCalls, i);
-    const double share = std::max(failures_ / (calls_ + calls), kLeastShare);
-    if (table_.at(kFailures, i) != 0.0 || table_.at(kCorrelation, i) != 0.0 || table_.at(kHigh, i) != 0.0 || seen.calls * share > kNoneExpected) return false;
-    calls = discount_ * calls + seen.calls;
-    table_.at(kAge, i) = age + 1.0;
-    table_.at(kHold, i) = 0.0;
+    if (AllAbsent(mask, first)) {
+      for (int half = 0; half < 2; ++half) SeriesModel::Tell(first + 2 * half, LanePair{}, block[2 * kAge + half] >= warm_ticks_, out);
+      return true;
+    }
+    if (!AllPresent(mask, first)) return false;
+    LanePair seen[2];
+    PairMask plain{-1, -1};
+    for (int half = 0; half < 2; ++half) {
+      const double* one = x.data() + (first + 2 * half) * x.outerStride();
+      const double* other = one + x.outerStride();
+      const LanePair failures{one[0], other[0]};
+      seen[half] = LanePair{one[1], other[1]};
+      plain &= (failures == 0.0) & (seen[half] > 0.0) & (seen[half] <= kMostCalls) & (block[2 * kHold + half] == 0.0);
+    }
+    if (Any(~plain)) return false;
+    for (int half = 0; half < 2; ++half) {
+      LanePair &age = block[2 * kAge + half], &failures = block[2 * kFailures + half], &calls = block[2 * kCalls + half];
+      LanePair &correlation = block[2 * kCorrelation + half], &high = block[2 * kHigh + half];
+      const PairMask warm = age >= warm_ticks_;
+      SeriesModel::Tell(first + 2 * half, LanePair{}, warm, out);
+      const LanePair share = Min(Max((failures_ + failures) / (calls_ + calls), kLeastShare), 1.0 - kLeastShare), mean = seen[half] * share;
+      const LanePair independent = mean * (1.0 - share), beyond = (Min(mean * mean / independent, 1e6) - 1.0) / (seen[half] - 1.0);
+      const LanePair weight = Max(AllPair(1.0 - discount_), 1.0 / (age + kDispersionWeight));
+      const LanePair learned = correlation + weight * (Min(Max(beyond, -1.0), 1.0) - correlation);
+      correlation = warm & (seen[half] > 1.0) ? Min(Max(learned, 0.0), kMostCorrelation) : correlation;
+      failures *= discount_;
+      calls = discount_ * calls + seen[half];
+      age += 1.0;
+      high -= high * high_forgets_;
+    }
     return true;
   }
 
@@ -181,12 +201,12 @@ class BetaBinomial final : public SeriesModel<BetaBinomial, TableModel<SeriesTab
     }
     if (hold > 0.0 && hold * tick_ < kForgiveSeconds) high = std::max(high, extreme);
     hold = 0.0;
-    if (cold_ticks_ > 0.0) high -= high * std::min(1.0, 2.0 * M_LN2 / (cold_ticks_ + 1.0));
+    high -= high * high_forgets_;
     high = std::max(high, share);
   }
 
   double failures_, calls_;  // of the prior
-  double tick_, discount_, warm_ticks_, cold_ticks_, relearn_ticks_;
+  double tick_, discount_, warm_ticks_, cold_ticks_, relearn_ticks_, high_forgets_;
 };
 
 }  // namespace

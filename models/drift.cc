@@ -10,14 +10,15 @@
 #include "models/baseline.h"
 #include "models/lanes.h"
 #include "models/series_model.h"
+#include "models/series_table.h"
 #include "models/tail.h"
+#include "models/wide_table.h"
 
 namespace outlier::models::drift {
 namespace {
 
 constexpr int kScales = 4;
 constexpr int kSteps = 8;
-constexpr int64_t kAhead = 4;               // series whose state is fetched while one is judged
 constexpr std::array<double, kScales> kSubSeconds = {2.0, 8.0, 60.0, 600.0};
 constexpr std::array<const char*, kScales> kNames = {"drift.2s", "drift.8s", "drift.60s", "drift.600s"};
 constexpr double kAnchorSeconds = 600.0;   // half-life of the level before the growth
@@ -65,18 +66,21 @@ class Drift final : public SeriesModel<Drift> {
   int64_t series() const override { return state_.table.series(); }
   void Resize(int64_t series) override {
     state_.table.Resize(series);
-    for (Baseline& b : state_.growth) b.Resize(series);
+    state_.rest.Resize(series);
+    for (WideBaseline& b : state_.growth) b.Resize(series);
   }
   void Forget(int64_t series) override {
     state_.table.Forget(series);
-    for (Baseline& b : state_.growth) b.Forget(series);
+    state_.rest.Forget(series);
+    for (WideBaseline& b : state_.growth) b.Forget(series);
   }
   void Adopt(int64_t from, int64_t to) override {
     state_.table.Copy(from, to);
-    for (Baseline& b : state_.growth) b.Copy(from, to);
+    state_.rest.Copy(from, to);
+    for (WideBaseline& b : state_.growth) b.Copy(from, to);
   }
   int64_t state_bytes_per_series() const override {
-    return state_.table.bytes_per_series() + kScales * state_.growth[0].bytes_per_series();
+    return state_.table.bytes_per_series() + state_.rest.bytes_per_series() + kScales * state_.growth[0].bytes_per_series();
   }
   // In the file one scale follows the other.
   void Save(std::string* out) const override {
@@ -86,17 +90,18 @@ class Drift final : public SeriesModel<Drift> {
       for (int f = 0; f < kFields; ++f) table.at(SavedAs(f), i) = at(f, i);
     }
     table.Save(out);
-    for (const Baseline& b : state_.growth) b.Save(out);
+    for (const WideBaseline& b : state_.growth) b.Save(out);
   }
   bool Load(std::string_view bytes) override {
     State loaded = state_;
     SeriesTable table("drift", 2, kFields);
     if (!table.Load(&bytes)) return false;
     loaded.table.Resize(table.series());
+    loaded.rest.Resize(table.series());
     for (int64_t i = 0; i < table.series(); ++i) {
-      for (int f = 0; f < kFields; ++f) loaded.table.at(f, i) = table.at(SavedAs(f), i);
+      for (int f = 0; f < kFields; ++f) loaded.at(f, i) = table.at(SavedAs(f), i);
     }
-    for (Baseline& b : loaded.growth) {
+    for (WideBaseline& b : loaded.growth) {
       if (!b.Load(&bytes) || b.series() != loaded.table.series()) return false;
     }
     if (!bytes.empty()) return false;
@@ -108,7 +113,6 @@ class Drift final : public SeriesModel<Drift> {
   friend SeriesModel;
   // The statistic moves only when a sub-interval closes, so a tick is judged by the windows closed before it.
   OUTLIER_INLINE void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
-    for (const int field : {0, 8, 16}) __builtin_prefetch(&at(kAge, std::min(i + kAhead, series() - 1)) + field);
     const bool seen = mask.data()[i] && std::isfinite(x.data()[i * x.outerStride()]);
     const double z = seen ? at(kZ, i) : 0.0;
     out->z.data()[i] = z;
@@ -128,12 +132,13 @@ class Drift final : public SeriesModel<Drift> {
 
   // The last judgement (kLogP = log p: a fresh row of zeros means p = 1), the level before it, then per scale:
   // sum and count of the open sub-interval, number of closed ones, what the means before the window
-  // reached, and a ring of the last kSteps + 1 means: the window. What every tick touches comes first.
-  enum Field { kAge, kAnchor, kAnchorVariance, kZ, kSums, kCounts = kSums + kScales, kCloseds = kCounts + kScales, kLogP = kCloseds + kScales, kRate, kRest };
+  // reached, and a ring of the last kSteps + 1 means: the window. What every tick touches comes first, four series together; the rest, from
+  // kTold on, lies apart.
+  enum Field { kAge, kAnchor, kAnchorVariance, kZ, kSums, kCounts = kSums + kScales, kCloseds = kCounts + kScales, kTold = kCloseds + kScales, kLogP = kTold, kRate, kRest };
   enum ScaleField { kSum, kCount, kClosed, kHigh, kLow, kRing, kPerScale = kRing + kSteps + 1 };
   static constexpr int kFields = kRest + kScales * (kPerScale - kHigh);
   struct State {
-    explicit State(const Options& options) : table("drift", 2, kFields) {
+    explicit State(const Options& options) : table("drift", 2, kTold), rest("drift", 2, kFields - kTold) {
       BaselineOptions ticks = TicksOf(options);
       ticks.settle_ticks = 0;
       ticks.warm_up_ticks = 2;
@@ -149,11 +154,14 @@ class Drift final : public SeriesModel<Drift> {
         growth.emplace_back(kNames[k], 1, own);
       }
     }
-    SeriesTable table;
-    std::vector<Baseline> growth;
+    const double& at(int field, int64_t i) const { return field < kTold ? table.at(field, i) : rest.at(field - kTold, i); }
+    double& at(int field, int64_t i) { return field < kTold ? table.at(field, i) : rest.at(field - kTold, i); }
+    WideTable table;
+    SeriesTable rest;
+    std::vector<WideBaseline> growth;
   };
-  const double& at(int field, int64_t i) const { return state_.table.at(field, i); }
-  double& at(int field, int64_t i) { return state_.table.at(field, i); }
+  const double& at(int field, int64_t i) const { return state_.at(field, i); }
+  double& at(int field, int64_t i) { return state_.at(field, i); }
   static constexpr int FieldOf(int scale, int field) {
     constexpr int kFirst[] = {kSums, kCounts, kCloseds};
     return field < kHigh ? kFirst[field] + scale : kRest + scale * (kPerScale - kHigh) + field - kHigh;
@@ -180,40 +188,93 @@ class Drift final : public SeriesModel<Drift> {
     return at(kAge, i) >= warm_ticks_ && closed >= (k == 0 ? kSteps + 3 : 2 * kSteps + 1);
   }
 
-  OUTLIER_INLINE void Learn(int64_t i, double x) {
+  void Learn(int64_t i, double x) {
     at(kAge, i) += 1;
-    double *sums = &at(kSums, i), *counts = &at(kCounts, i);
     bool closes = false;
     for (int k = 0; k < kScales; ++k) {
-      sums[k] += x;
-      counts[k] += 1;
-      closes |= counts[k] >= sub_ticks_[k];
+      at(kSums + k, i) += x;
+      closes |= (at(kCounts + k, i) += 1) >= sub_ticks_[k];
     }
     if (closes) Close(i);
     LearnAnchor(i, x);
   }
 
-  [[gnu::noinline]] void Close(int64_t i) {
+  // Ticks of four series that are all observed and have nothing to tell.
+  OUTLIER_INLINE bool StepFour(int64_t first, const Values& x, const SeriesMask& mask, Assessment* out) {
+    const int64_t stride = x.outerStride();
+    const double* from = x.data() + first * stride;
+    LanePair value[2] = {{from[0], from[stride]}, {from[2 * stride], from[3 * stride]}};
+    LanePair* block = state_.table.block(first);
+    PairMask odd = ((value[0] - value[0]) + (value[1] - value[1])) != 0.0;  // not finite
+    for (int half = 0; half < 2; ++half) odd |= (Abs(block[2 * kZ + half]) >= kSurelyLess * out->notable) | (block[2 * kAge + half] == 0.0);
+    if (!AllPresent(mask, first) || Any(odd)) return false;
+    PairMask closes[kScales]{}, all{};
+    for (int half = 0; half < 2; ++half) {
+      LanePair& age = block[2 * kAge + half];
+      Tell(first + 2 * half, block[2 * kZ + half], (age >= warm_ticks_) & (block[2 * kCloseds + half] > kSteps), out);
+      age += 1.0;
+      value[half] = Min(Max(value[half], -kMostValue), kMostValue);
+      for (int k = 0; k < kScales; ++k) {
+        LanePair& count = block[2 * (kCounts + k) + half];
+        block[2 * (kSums + k) + half] += value[half];
+        count += 1.0;
+        closes[k] |= count >= sub_ticks_[k];
+      }
+    }
+    for (const PairMask some : closes) all |= some;
+    if (Any(all)) CloseFour(first, closes);
+    for (int half = 0; half < 2; ++half) LearnAnchors(value[half], block + half);
+    return true;
+  }
+
+  void Close(int64_t i) {
     for (int k = 0; k < kScales; ++k) {
-      double& sum = at(FieldOf(k, kSum), i);
-      double& count = at(FieldOf(k, kCount), i);
-      if (count < sub_ticks_[k]) continue;
-      double& number = at(FieldOf(k, kClosed), i);
-      double& oldest = at(FieldOf(k, kRing + PlaceOf(number)), i);
-      LearnReach(k, i, oldest);
-      oldest = sum / count;
-      number += 1;
-      sum = count = 0;
-      if (number <= kSteps) continue;
-      state_.growth[k].Learn(i, LastGrowth(k, i).amount, Floor(i));
+      if (at(kCounts + k, i) < sub_ticks_[k]) continue;
+      EndInterval(k, i);
+      if (at(kCloseds + k, i) > kSteps) state_.growth[k].Learn(i, LastGrowth(k, i).amount, Floor(i));
     }
     Judge(i);
+  }
+  // The same of those that close a sub-interval now. `closes`: by scale, whether one of two does.
+  [[gnu::noinline]] void CloseFour(int64_t first, const PairMask* closes) {
+    bool judged[kLanes]{};
+    double floor[kLanes];
+    for (int lane = 0; lane < kLanes; ++lane) floor[lane] = Floor(first + lane);
+    for (int k = 0; k < kScales; ++k) {
+      if (!Any(closes[k])) continue;
+      bool taught[kLanes]{};
+      double amount[kLanes]{};
+      for (int lane = 0; lane < kLanes; ++lane) {
+        const int64_t i = first + lane;
+        if (at(kCounts + k, i) < sub_ticks_[k]) continue;
+        EndInterval(k, i);
+        judged[lane] = true;
+        taught[lane] = at(kCloseds + k, i) > kSteps;
+        if (taught[lane]) amount[lane] = LastGrowth(k, i).amount;
+      }
+      state_.growth[k].LearnFour(first, amount, floor, taught);
+    }
+    for (int lane = 0; lane < kLanes; ++lane) {
+      if (judged[lane]) Judge(first + lane);
+    }
+  }
+  void EndInterval(int k, int64_t i) {
+    double& sum = at(kSums + k, i);
+    double& count = at(kCounts + k, i);
+    double& number = at(kCloseds + k, i);
+    double& oldest = at(FieldOf(k, kRing + PlaceOf(number)), i);
+    LearnReach(k, i, oldest);
+    oldest = sum / count;
+    number += 1;
+    sum = count = 0;
   }
 
   Growth LastGrowth(int k, int64_t i) const {
     std::array<double, kSteps + 1> means;
-    const int oldest = PlaceOf(at(FieldOf(k, kClosed), i));
-    for (int n = 0; n <= kSteps; ++n) means[n] = at(FieldOf(k, kRing + (oldest + n) % (kSteps + 1)), i);
+    const int oldest = PlaceOf(at(FieldOf(k, kClosed), i)), first = kSteps + 1 - oldest;
+    const double* ring = &at(FieldOf(k, kRing), i);
+    std::copy_n(ring + oldest, first, means.begin());
+    std::copy_n(ring, oldest, means.begin() + first);
     return GrowthOf(means);
   }
 
@@ -271,6 +332,18 @@ class Drift final : public SeriesModel<Drift> {
     at(kAnchor, i) += alpha * e;
     const double variance = at(kAnchorVariance, i) + alpha * ((1.0 - alpha) * e * e - at(kAnchorVariance, i));
     at(kAnchorVariance, i) = variance > kNothing ? variance : 0.0;
+  }
+
+  // The same of two series that were seen before; `block`: theirs, a field every other pair.
+  OUTLIER_INLINE void LearnAnchors(LanePair x, LanePair* block) const {
+    const LanePair age = block[2 * kAge];
+    LanePair &anchor = block[2 * kAnchor], &variance = block[2 * kAnchorVariance];
+    const LanePair young = age * anchor_alpha_ < 1.0 ? 1.0 / age : AllPair(anchor_alpha_);
+    const LanePair alpha = age <= warm_ticks_ / 4.0 ? AllPair(std::max(anchor_alpha_, 1.0 / 3.0)) : young;
+    const PairMask stands = Abs(block[2 * kZ]) > kHolds;
+    const LanePair e = x - anchor, moved = anchor + alpha * e, spread = variance + alpha * ((1.0 - alpha) * e * e - variance);
+    anchor = stands ? anchor : moved;
+    variance = stands ? variance : Where(spread > kNothing, spread);
   }
 
   Prior prior_;

@@ -4,10 +4,10 @@
 #include <cmath>
 
 #include "models/series_model.h"
-#include "models/series_table.h"
 #include "models/special.h"
 #include "models/table_model.h"
 #include "models/tail.h"
+#include "models/wide_table.h"
 
 namespace outlier::models::gamma_poisson {
 namespace {
@@ -21,10 +21,10 @@ constexpr double kNothing = 1e-100;      // what fades ends here: arithmetic on 
 constexpr double kMostDispersed = 1e6;   // of one count
 constexpr double kRelearnWeight = 60.0;  // seconds of belief in a rate that was accepted after a long hold
 
-class GammaPoisson final : public SeriesModel<GammaPoisson, TableModel<SeriesTable>> {
+class GammaPoisson final : public SeriesModel<GammaPoisson, TableModel<WideTable>> {
  public:
   explicit GammaPoisson(const Options& options)
-      : SeriesModel(SeriesTable("gamma_poisson", 1, kFields)),
+      : SeriesModel(WideTable("gamma_poisson", 1, kFields)),
         prior_(options.prior), tick_(options.tick_seconds), discount_(std::exp2(-options.tick_seconds / options.half_life_seconds)),
         warm_ticks_(options.warm_up_seconds / options.tick_seconds), cold_ticks_(options.cold_seconds / options.tick_seconds),
         relearn_ticks_(options.relearn_seconds / options.tick_seconds),
@@ -52,26 +52,45 @@ class GammaPoisson final : public SeriesModel<GammaPoisson, TableModel<SeriesTab
       out->z(i) = 0.0;
       return;
     }
-    if (counted && x(0, i) == 0.0 && StepNothing(i, out)) return;
     const Belief b = BeliefOf(i);
     const double z = counted ? Z(i, Count(x, i), b) : 0.0;
     Tell(i, b, counted, z, x, out);
     if (counted) Learn(i, Count(x, i), b, z);
   }
 
-  // Most ticks bring no event. To the bit what the rest would do with none; false, and nothing done, where that is notable.
-  bool StepNothing(int64_t i, Assessment* out) {
-    const double age = table_.at(kAge, i), mean = MeanOf(i), phi = 1.0 + table_.at(kDispersion, i);
-    const bool warm = age >= warm_ticks_;
-    const double z = warm ? std::max(-2.0 * std::sqrt(mean) / std::sqrt(phi), -kMostZ) : 0.0;
-    if (out->Wants(z)) return false;
-    out->ready(i) = warm;
-    out->z(i) = z;
-    table_.at(kEvents, i) *= discount_;
-    table_.at(kSeconds, i) = discount_ * table_.at(kSeconds, i) + tick_;
-    if (warm) LearnDispersion(i, std::min(mean, kMostDispersed));
-    table_.at(kAge, i) = age + 1.0;
-    LearnHigh(i, 0.0);
+  // Most ticks bring no event to any of four.
+  OUTLIER_INLINE bool StepFour(int64_t first, const Values& x, const SeriesMask& mask, Assessment* out) {
+    LanePair* block = table_.block(first);
+    if (AllAbsent(mask, first) && out->notable > 0.0) {
+      for (int half = 0; half < 2; ++half) SeriesModel::Tell(first + 2 * half, LanePair{}, block[2 * kAge + half] >= warm_ticks_, out);
+      return true;
+    }
+    const int64_t stride = x.outerStride();
+    const double* value = x.data() + first * stride;
+    if (!AllPresent(mask, first) || !(value[0] == 0.0 && value[stride] == 0.0 && value[2 * stride] == 0.0 && value[3 * stride] == 0.0)) return false;
+    LanePair mean[2], z[2];
+    PairMask warm[2], odd{};
+    for (int half = 0; half < 2; ++half) {
+      const LanePair events = block[2 * kEvents + half], seconds = block[2 * kSeconds + half];
+      mean[half] = (prior_.rate * prior_.weight + events) * tick_ / (prior_.weight + seconds);
+      warm[half] = block[2 * kAge + half] >= warm_ticks_;
+      z[half] = Where(warm[half], Max(-2.0 * Sqrt(mean[half]) / Sqrt(1.0 + block[2 * kDispersion + half]), -kMostZ));
+      odd |= (block[2 * kHold + half] != 0.0) | (Abs(z[half]) >= kSurelyLess * out->notable);
+    }
+    if (Any(odd)) return false;
+    for (int half = 0; half < 2; ++half) {
+      LanePair &age = block[2 * kAge + half], &events = block[2 * kEvents + half], &seconds = block[2 * kSeconds + half];
+      LanePair &phi = block[2 * kDispersion + half], &high = block[2 * kHigh + half];
+      SeriesModel::Tell(first + 2 * half, z[half], warm[half], out);
+      events *= discount_;
+      seconds = discount_ * seconds + tick_;
+      const LanePair weight = Max(AllPair(1.0 - discount_), 1.0 / (age + kDispersionWeight));
+      const LanePair learned = Max(phi + weight * (Min(mean[half], kMostDispersed) - 1.0 - phi), 0.0);
+      phi = warm[half] ? learned : phi;
+      age += 1.0;
+      const LanePair kept = high - high * high_forgets_;
+      high = Where(kept > kNothing, kept);
+    }
     return true;
   }
 

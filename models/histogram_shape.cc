@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -152,24 +153,31 @@ class HistogramShape final : public SeriesModel<HistogramShape> {
     state_.window.Save(out);
   }
   bool Load(std::string_view bytes) override;
+  void StepCounts(const Counts& x, const SeriesMask& mask, Assessment* out) override {
+    for (int64_t i = 0, all = series(); i < all; ++i) StepOne(i, x, mask, out);
+  }
 
  private:
   friend SeriesModel;
   void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
-    const Counted now = Count(x, mask, i);
+    float room[kMostWidth];
+    const Counted now = Count(x.data() + x.outerStride() * i, mask(i), room);
     Tell(i, now.counts && Ready(i) ? Judge(i, now) : Verdict{}, out);
   }
   void UpdateOne(int64_t i, const Values& x, const SeriesMask& mask) {
-    const Counted now = Count(x, mask, i);
+    float room[kMostWidth];
+    const Counted now = Count(x.data() + x.outerStride() * i, mask(i), room);
     if (now.counts) Learn(i, now, Judge(i, now));
   }
-  void StepOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) {
+  template <class Numbers>
+  void StepOne(int64_t i, const Numbers& x, const SeriesMask& mask, Assessment* out) {
     constexpr int64_t kAhead = 8;
     if (i + kAhead < series()) {
       state_.past.Fetch(i + kAhead);
       state_.window.Fetch(i + kAhead);
     }
-    const Counted now = Count(x, mask, i);
+    float room[kMostWidth];
+    const Counted now = Count(x.data() + x.outerStride() * i, mask.data()[i], room);
     const Verdict v = now.counts ? Judge(i, now) : Verdict{};
     Tell(i, now.counts && Ready(i) ? v : Verdict{}, out);
     if (now.counts) Learn(i, now, v);
@@ -177,7 +185,7 @@ class HistogramShape final : public SeriesModel<HistogramShape> {
 
   // One tick of a series.
   struct Counted {
-    const double* count = nullptr;
+    const float* count = nullptr;
     float total = 0.0f;
     Extent used;
     bool counts = false;  // there is a tick, and it can be counted
@@ -231,38 +239,37 @@ class HistogramShape final : public SeriesModel<HistogramShape> {
   }
 
   // Four buckets from here on; 0 beyond the last.
-  OUTLIER_INLINE Lanes BlockOf(const double* count, int block) const {
-    const double* four = count + block * kLanes;
-    if (block * kLanes + kLanes <= width_) [[likely]] return Narrow(LanePair{four[0], four[1]}, LanePair{four[2], four[3]});
+  OUTLIER_INLINE Lanes BlockOf(const float* count, int block) const {
     Lanes out{};
-    for (int lane = 0; block * kLanes + lane < width_; ++lane) out[lane] = static_cast<float>(four[lane]);
+    if (block * kLanes + kLanes <= width_) [[likely]] {
+      std::memcpy(&out, count + block * kLanes, sizeof out);
+    } else {
+      for (int lane = 0; block * kLanes + lane < width_; ++lane) out[lane] = count[block * kLanes + lane];
+    }
     return out;
   }
-  Counted Count(const Values& x, const SeriesMask& mask, int64_t i) const {
+  // `room`: of kMostWidth, for what is not in single precision yet; lives as long as what is returned.
+  template <class Number>
+  OUTLIER_INLINE Counted Count(const Number* column, bool present, float* room) const {
     Counted now;
-    if (!mask(i)) return now;
-    now.count = x.data() + x.outerStride() * i;
-    const int whole = width_ / kLanes;
-    LanePair least{};
-    Lanes sum{};
+    if (!present) return now;
+    if constexpr (std::is_same_v<Number, float>) {
+      now.count = column;
+    } else {
+      for (int k = 0; k < width_; ++k) room[k] = static_cast<float>(column[k]);
+      now.count = room;
+    }
+    const int blocks = (width_ + kLanes - 1) / kLanes;
+    Lanes least{}, sum{};
     uint64_t used = 0;
-    for (int block = 0; block < whole; ++block) {
-      const double* four = now.count + block * kLanes;
-      const LanePair low{four[0], four[1]}, high{four[2], four[3]};
-      least = Min(least, Min(low, high));  // what is not a number is not in it, but in the sum
-      const Lanes counts = Narrow(low, high);
+    for (int block = 0; block < blocks; ++block) {
+      const Lanes counts = BlockOf(now.count, block);
+      least = Min(least, counts);  // what is not a number is not in it, but in the sum
       sum += counts;
       used |= static_cast<uint64_t>(Bits(counts != 0.0f) != 0) << block;
     }
-    bool counts = least[0] >= 0.0 && least[1] >= 0.0;
-    if (whole * kLanes < width_) {
-      for (int k = whole * kLanes; k < width_; ++k) counts &= now.count[k] >= 0.0;
-      const Lanes rest = BlockOf(now.count, whole);
-      sum += rest;
-      used |= static_cast<uint64_t>(Bits(rest != 0.0f) != 0) << whole;
-    }
     now.total = Sum(sum);
-    now.counts = counts && now.total < kMostCalls;
+    now.counts = Bits(least >= 0.0f) == 0xf && now.total < kMostCalls;
     if (used != 0) now.used = {static_cast<uint16_t>(std::countr_zero(used)), static_cast<uint16_t>(64 - std::countl_zero(used))};
     return now;
   }

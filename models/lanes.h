@@ -17,6 +17,7 @@ inline constexpr int kLanes = 4;
 using Lanes = float __attribute__((vector_size(16)));
 using LaneMask = int32_t __attribute__((vector_size(16)));  // -1 or 0 a lane, as comparisons give it
 using LanePair = double __attribute__((vector_size(16)));
+using PairMask = int64_t __attribute__((vector_size(16)));
 
 #define OUTLIER_INLINE [[gnu::always_inline]] inline
 
@@ -43,6 +44,16 @@ OUTLIER_INLINE Lanes CopySign(Lanes magnitude, Lanes sign) {
   const LaneMask bit{INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN};
   return reinterpret_cast<Lanes>(reinterpret_cast<LaneMask>(magnitude) | (reinterpret_cast<LaneMask>(sign) & bit));
 }
+OUTLIER_INLINE LanePair Where(PairMask mask, LanePair a) { return reinterpret_cast<LanePair>(mask & reinterpret_cast<PairMask>(a)); }  // else 0
+OUTLIER_INLINE LanePair Abs(LanePair a) { return Where(PairMask{INT64_MAX, INT64_MAX}, a); }
+OUTLIER_INLINE LanePair CopySign(LanePair magnitude, LanePair sign) {
+  const PairMask bit{INT64_MIN, INT64_MIN};
+  return reinterpret_cast<LanePair>(reinterpret_cast<PairMask>(magnitude) | (reinterpret_cast<PairMask>(sign) & bit));
+}
+OUTLIER_INLINE LanePair AllPair(double value) { return LanePair{value, value}; }
+OUTLIER_INLINE LanePair Min(LanePair a, double b) { return Min(a, AllPair(b)); }
+OUTLIER_INLINE LanePair Max(LanePair a, double b) { return Max(a, AllPair(b)); }
+OUTLIER_INLINE LanePair Sqrt(LanePair a) { return LanePair{std::sqrt(a[0]), std::sqrt(a[1])}; }
 OUTLIER_INLINE Lanes Sqrt(Lanes a) { return Lanes{std::sqrt(a[0]), std::sqrt(a[1]), std::sqrt(a[2]), std::sqrt(a[3])}; }
 OUTLIER_INLINE LaneMask Whole(Lanes a) { return __builtin_convertvector(a, LaneMask); }  // towards 0
 OUTLIER_INLINE Lanes Float(LaneMask a) { return __builtin_convertvector(a, Lanes); }
@@ -50,6 +61,14 @@ OUTLIER_INLINE bool Any(LaneMask mask) {
   using Halves = int64_t __attribute__((vector_size(16)));
   const Halves halves = reinterpret_cast<Halves>(mask);
   return (halves[0] | halves[1]) != 0;
+}
+
+OUTLIER_INLINE bool Any(PairMask mask) {
+#ifdef __SSE2__
+  return _mm_movemask_pd(reinterpret_cast<LanePair>(mask)) != 0;
+#else
+  return (mask[0] | mask[1]) != 0;
+#endif
 }
 
 // One bit a lane, the first one the lowest.

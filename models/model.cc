@@ -21,6 +21,11 @@ void Model::Step(const Values& x, const SeriesMask& mask, Assessment* out) {
   Update(x, mask);
 }
 
+void Model::StepCounts(const Counts& x, const SeriesMask& mask, Assessment* out) {
+  const Eigen::ArrayXXd wide = x.cast<double>();
+  Step(wide, mask, out);
+}
+
 void Assessment::ResizeToJudge(int64_t series) {
   tail_probability.setOnes(series);
   z.setZero(series);

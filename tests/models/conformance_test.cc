@@ -124,6 +124,78 @@ TEST_P(EveryModel, StepsAsItScoresAndThenLearnsToTheBit) {
   }
 }
 
+// Spells without events, of noise and of growth, which all series have together, with holes, ends and beginnings.
+std::vector<Tick> Alike(int width, int series, int ticks, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::normal_distribution<double> normal;
+  std::vector<Tick> out(ticks);
+  for (int t = 0; t < ticks; ++t) {
+    out[t].x.resize(width, series);
+    out[t].mask.setConstant(series, t % 1000 < 980);
+    if (random() % 40 == 0) out[t].mask(random() % series) = !out[t].mask(0);
+    const int spell = t / 400 % 4;
+    for (int i = 0; i < series; ++i) {
+      for (int k = 0; k < width; ++k) {
+        const double noise = std::abs(20.0 + 3.0 * normal(random)), event = random() % 300 == 0 ? noise : 0.0;
+        out[t].x(k, i) = std::floor(k > 0 ? noise : spell % 2 == 0 ? event : spell == 1 ? 10.0 * noise : noise + 3.0 * (t % 400));
+      }
+    }
+  }
+  return out;
+}
+
+TEST_P(EveryModel, StepsFourSeriesAtOnceAsItScoresAndLearnsThemAloneToTheBit) {
+  constexpr int kMany = 10, kLong = 5000;
+  Options options = MakeOptions();
+  options.half_life_seconds = 1800;
+  options.relearn_seconds = 150;
+  options.cold_seconds = 900;
+  auto alone = kModels[GetParam()].make(options), at_once = kModels[GetParam()].make(options);
+  Assessment all, some;
+  for (Assessment* a : {&all, &some}) a->Resize(kMany);
+  some.notable = 3.0;
+  for (auto* model : {&alone, &at_once}) (*model)->Resize(kMany);
+  int notable = 0, t = 0;
+  for (const Tick& tick : Alike(alone->width(), kMany, kLong, 15)) {
+    alone->Score(tick.x, tick.mask, &all);
+    alone->Update(tick.x, tick.mask);
+    at_once->Step(tick.x, tick.mask, &some);
+    ASSERT_TRUE((all.z == some.z).all() && (all.ready == some.ready).all()) << t;
+    for (int i = 0; i < kMany; ++i) {
+      if (!some.Wants(all.z(i))) continue;
+      ++notable;
+      ASSERT_EQ(all.tail_probability(i), some.tail_probability(i)) << t;
+      ASSERT_EQ(all.expected(i), some.expected(i)) << t;
+    }
+    if (++t % 100 != 0) continue;
+    std::string a, b;
+    alone->Save(&a);
+    at_once->Save(&b);
+    ASSERT_EQ(a, b) << t;
+  }
+  if (alone->name() != "mahalanobis" && alone->name() != "rhythm" && alone->name() != "silence") EXPECT_GT(notable, 0);
+}
+
+TEST_P(EveryModel, StepsCountsInSinglePrecisionAsTheSameNumbersToTheBit) {
+  auto doubles = Make(), floats = Make();
+  Assessment expected, out;
+  for (Assessment* a : {&expected, &out}) a->Resize(kSeries);
+  const double bad[] = {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(), 1e18, -1.0, 0.0};
+  std::mt19937_64 random(16);
+  for (Tick tick : World(doubles->width(), 16)) {
+    if (random() % 5 == 0) tick.x(random() % doubles->width(), random() % kSeries) = bad[random() % 5];
+    const Eigen::ArrayXXf narrow = tick.x.cast<float>();
+    tick.x = narrow.cast<double>();
+    doubles->Step(tick.x, tick.mask, &expected);
+    floats->StepCounts(narrow, tick.mask, &out);
+    ExpectEqual(out, expected, "counts");
+  }
+  std::string a, b;
+  doubles->Save(&a);
+  floats->Save(&b);
+  EXPECT_EQ(a, b);
+}
+
 TEST_P(EveryModel, JudgesTheSameForOneWhoDoesNotAskWhatWasExpected) {
   auto asked = Make(), unasked = Make();
   Assessment all, judgement;

@@ -34,12 +34,12 @@ DurationTables::DurationTables() {
   }
 }
 
-void DurationTables::Clear(int median, double* counts) const {
+void DurationTables::Clear(int median, float* counts) const {
   const int last = std::min(bucket_[median].back() + kFarther, kDurationBuckets - 1);
   for (int bucket = bucket_[median].front(); bucket <= last; ++bucket) counts[bucket] = 0;
 }
 
-void DurationTables::Add(int median, int calls, Random* random, double* counts) const {
+void DurationTables::Add(int median, int calls, Random* random, float* counts) const {
   const auto& bucket = bucket_[median];
   constexpr int kPerWord = 64 / kBits;
   uint64_t bits = 0;

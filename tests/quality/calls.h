@@ -14,10 +14,10 @@ class DurationTables {
   DurationTables();
   static double MedianNs(int median);
   // Empties a histogram of kDurationBuckets that held durations about this median, or up to kFarther buckets longer.
-  void Clear(int median, double* counts) const;
+  void Clear(int median, float* counts) const;
   static constexpr int kFarther = 6;   // three octaves
   // Adds `calls` durations to it.
-  void Add(int median, int calls, Random* random, double* counts) const;
+  void Add(int median, int calls, Random* random, float* counts) const;
 
  private:
   static constexpr int kBits = 10;

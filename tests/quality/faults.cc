@@ -39,7 +39,7 @@ double SimulatedHost::Center(Slot slot, int feature) {
 }
 
 void SimulatedHost::MoveCalls(const Fault& fault) {
-  double* counts = &features_.durations[FeatureSpecs()[fault.feature].syscall_class](0, fault.slot);
+  float* counts = &features_.durations[FeatureSpecs()[fault.feature].syscall_class](0, fault.slot);
   for (int b = kDurationBuckets - 1; b >= 0; --b) {
     for (int n = static_cast<int>(counts[b]); n > 0; --n) {
       if (fault_random_.Uniform() >= fault.size) continue;

@@ -215,9 +215,9 @@ void SimulatedHost::FillCounts(const Block& block, int feature) {
 
 void SimulatedHost::FillDurations(const Block& block, int feature) {
   const int c = FeatureSpecs()[feature].syscall_class;
-  Eigen::ArrayXXd& durations = features_.durations[c];
+  Eigen::ArrayXXf& durations = features_.durations[c];
   for (int slot = block.begin; slot < block.end; ++slot) {
-    double* counts = &durations(0, slot);
+    float* counts = &durations(0, slot);
     duration_tables_.Clear(law_(slot, feature), counts);
     const int calls = started_[slot] ? calls_.Draw(&random_) : 0;
     features_.present(slot, feature) = calls > 0 && !first_of_boot_;

@@ -163,13 +163,15 @@ void Detectors::Run(Watch& watch, const FeatureTick& tick, DetectorScores* out) 
   out->feature = watch.feature;
   out->channel = watch.channel;
   if (watch.kind == FeatureKind::kDuration) {
-    Judge(watch, tick.durations[watch.syscall_class], present, seconds, out);
+    watch.model->StepCounts(tick.durations[watch.syscall_class], present, &assessment_);
+    Judge(watch, seconds, out);
     return;
   }
   if (watch.of >= 0) {
     shares_.row(0) = tick.values.col(watch.feature).transpose() * seconds;
     shares_.row(1) = tick.values.col(watch.of).transpose() * seconds;
-    Judge(watch, shares_, present, seconds, out);
+    watch.model->Step(shares_, present, &assessment_);
+    Judge(watch, seconds, out);
     return;
   }
   // The models of one feature follow one another and mostly see it on the same scale.
@@ -180,12 +182,12 @@ void Detectors::Run(Watch& watch, const FeatureTick& tick, DetectorScores* out) 
     transformed_feature_ = watch.feature;
     transformed_by_ = transform;
   }
-  Judge(watch, Eigen::Map<const Eigen::ArrayXXd>(transformed_.data(), 1, slots()), present, seconds, out);
+  watch.model->Step(Eigen::Map<const Eigen::ArrayXXd>(transformed_.data(), 1, slots()), present, &assessment_);
+  Judge(watch, seconds, out);
 }
 
-void Detectors::Judge(Watch& watch, const models::Values& x, const models::SeriesMask& mask, double seconds, DetectorScores* out) {
-  models::Assessment& a = assessment_;
-  watch.model->Step(x, mask, &a);
+void Detectors::Judge(const Watch& watch, double seconds, DetectorScores* out) {
+  const models::Assessment& a = assessment_;
   const Transform& transform = watch.prior.transform;
   out->z.resize(slots());
   for (Eigen::ArrayXd* column : {&out->tail_probability, &out->expected, &out->lower, &out->upper, &out->rate}) {

@@ -63,7 +63,7 @@ class Detectors {
   int CallsOf(int feature) const;
   void FollowClock(int64_t wall_time_ns);
   void Run(Watch& watch, const FeatureTick& tick, DetectorScores* out);
-  void Judge(Watch& watch, const models::Values& x, const models::SeriesMask& mask, double seconds, DetectorScores* out);
+  void Judge(const Watch& watch, double seconds, DetectorScores* out);
   void Tell(const bool* judged, DetectorScores* out);
 
   config::v1::Config config_;

@@ -120,7 +120,7 @@ void ComputeFeatures(const WorkloadTick& tick, FeatureTick* out) {
       out->present(slot, f) = std::isfinite(out->values(slot, f));
       if (kind != FeatureKind::kDuration || !out->present(slot, f)) continue;
       const int c = kSpecs[f].syscall_class;
-      for (int b = 0; b < kDurationBuckets; ++b) out->durations[c](b, slot) = w.syscalls.buckets[c][b];
+      for (int b = 0; b < kDurationBuckets; ++b) out->durations[c](b, slot) = static_cast<float>(w.syscalls.buckets[c][b]);
     }
   }
 }

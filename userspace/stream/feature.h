@@ -41,8 +41,8 @@ using Mask = Eigen::Array<bool, Eigen::Dynamic, 1>;
 struct FeatureTick {
   Eigen::ArrayXXd values;                                   // [slots x features]
   Eigen::Array<bool, Eigen::Dynamic, Eigen::Dynamic> present;  // same shape; false = absent, never NaN or 0
-  // Durations of this tick per syscall class: [buckets x slots], counts. Present follows the class's kDuration feature.
-  std::array<Eigen::ArrayXXd, kSyscallClasses> durations;
+  // Durations of this tick per syscall class: [buckets x slots], counts, in the precision of the model. Present follows the class's kDuration feature.
+  std::array<Eigen::ArrayXXf, kSyscallClasses> durations;
   Mask born;                                                // [slots]: slot was (re)assigned at this tick: forget what was learned
   std::vector<int> sibling;                                 // [slots]: where born, a slot of the same program to learn from; 0 = none
   int64_t wall_time_ns = 0;  // 0 = unknown
