@@ -20,15 +20,15 @@ Eigen::ArrayXXd Failed(double failures, double calls) {
 }
 
 double LogChoose(double n, double k) { return std::lgamma(n + 1) - std::lgamma(k + 1) - std::lgamma(n - k + 1); }
-quality::Counts BinomialLaw(double n, double p) {
-  return quality::Counts([=](int k) { return k > n ? 0.0 : std::exp(LogChoose(n, k) + k * std::log(p) + (n - k) * std::log1p(-p)); });
+Counts BinomialLaw(double n, double p) {
+  return Counts([=](int k) { return k > n ? 0.0 : std::exp(LogChoose(n, k) + k * std::log(p) + (n - k) * std::log1p(-p)); });
 }
 double BetaBinomialMass(double k, double n, double a, double b) {
   const auto log_beta = [](double x, double y) { return std::lgamma(x) + std::lgamma(y) - std::lgamma(x + y); };
   return k > n ? 0.0 : std::exp(LogChoose(n, k) + log_beta(k + a, n - k + b) - log_beta(a, b));
 }
 
-Seen ObserveFailures(const quality::Counts& law, double calls, double believed, const Plan& plan) {
+Seen ObserveFailures(const Counts& law, double calls, double believed, const Plan& plan) {
   Source source(21);
   return Observe("beta_binomial", Believing(believed), plan, true, [&](Eigen::ArrayXXd* x) {
     for (int64_t i = 0; i < plan.series; ++i) {
@@ -54,7 +54,7 @@ TEST(BetaBinomial, GivesFailuresThatComeInClustersProbabilitiesOfTheRightOrder) 
   for (const double correlation : {0.01, 0.1}) {
     SCOPED_TRACE(correlation);
     const double calls = 150, share = 0.1, size = 1 / correlation - 1;
-    const quality::Counts law([=](int k) { return BetaBinomialMass(k, calls, share * size, (1 - share) * size); });
+    const Counts law([=](int k) { return BetaBinomialMass(k, calls, share * size, (1 - share) * size); });
     const Seen seen = ObserveFailures(law, calls, share, {.series = 300, .learn = 6000, .draws = 400});
     ExpectShare(seen, 1e-2, 0.6, 1.5);
     ExpectShare(seen, 1e-3, 0.4, 2.0);
