@@ -153,7 +153,7 @@ class HistogramShape final : public SeriesModel<HistogramShape> {
     state_.window.Save(out);
   }
   bool Load(std::string_view bytes) override;
-  void StepCounts(const Counts& x, const SeriesMask& mask, Assessment* out) override {
+  void StepCounts(const FloatValues& x, const SeriesMask& mask, Assessment* out) override {
     for (int64_t i = 0, all = series(); i < all; ++i) StepOne(i, x, mask, out);
   }
 
@@ -201,10 +201,12 @@ class HistogramShape final : public SeriesModel<HistogramShape> {
   // Where too little was seen to form two pools nothing is told.
   static double ProbabilityOfG(const Verdict& v) { return v.degrees >= 1.0 ? ChiSquareTail(v.statistic, v.degrees) : 1.0; }
   static double Probability(const Verdict& v) { return std::max(v.tail, std::max(ProbabilityOfG(v), kLeastProbability)); }
-  void Tell(int64_t i, const Verdict& v, Assessment* out) const {
-    out->z(i) = v.z;
-    out->ready(i) = Ready(i);
-    if (!out->Wants(v.z)) return;
+  OUTLIER_INLINE void Tell(int64_t i, const Verdict& v, Assessment* out) const {
+    out->z.data()[i] = v.z;
+    out->ready.data()[i] = Ready(i);
+    if (out->Wants(v.z)) TellMore(i, v, out);
+  }
+  [[gnu::noinline]] void TellMore(int64_t i, const Verdict& v, Assessment* out) const {
     out->tail_probability(i) = Probability(v);
     if (!out->wants_expected()) return;
     const double total = at(kTotal, i);

@@ -21,7 +21,7 @@ void Model::Step(const Values& x, const SeriesMask& mask, Assessment* out) {
   Update(x, mask);
 }
 
-void Model::StepCounts(const Counts& x, const SeriesMask& mask, Assessment* out) {
+void Model::StepCounts(const FloatValues& x, const SeriesMask& mask, Assessment* out) {
   const Eigen::ArrayXXd wide = x.cast<double>();
   Step(wide, mask, out);
 }

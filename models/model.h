@@ -17,7 +17,7 @@
 namespace outlier::models {
 
 using Values = Eigen::Ref<const Eigen::ArrayXXd>;
-using Counts = Eigen::Ref<const Eigen::ArrayXXf>;  // as Values
+using FloatValues = Eigen::Ref<const Eigen::ArrayXXf>;
 using SeriesMask = Eigen::Ref<const Eigen::Array<bool, Eigen::Dynamic, 1>>;
 
 // Results of one tick, one entry a series; caller-owned, sized series(). Who needs no more than the judgement leaves the columns of
@@ -78,7 +78,7 @@ class Model {
   virtual void Step(const Values& x, const SeriesMask& mask, Assessment* out);
   // Step, to the bit, of numbers that are in single precision already: half of the memory. A family that is not fed by such widens them, and
   // that allocates.
-  virtual void StepCounts(const Counts& x, const SeriesMask& mask, Assessment* out);
+  virtual void StepCounts(const FloatValues& x, const SeriesMask& mask, Assessment* out);
   // `ticks` > 0 passed in which nothing could be observed, of any series: for families that know the hour of the day.
   virtual void Skip(int64_t ticks) { (void)ticks; }
   virtual int64_t state_bytes_per_series() const = 0;
