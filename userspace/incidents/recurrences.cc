@@ -274,8 +274,8 @@ double Recurrences::Spread() const { return std::max((seen_marks_ + kSeenWeight 
 
 double Recurrences::Lasting(const OfSlot& slot, uint8_t index, uint64_t now_ns) const {
   constexpr uint8_t kSudden = 2 * kEvidenceGroups;
-  const bool held = index / kSudden == static_cast<int>(EvidenceLayer::kHeld);
-  const Excursions* sudden = held ? Find(slot, static_cast<uint8_t>(index - kSudden)) : nullptr;
+  const bool lasts_longer = index >= kSudden;  // layers of what is held
+  const Excursions* sudden = lasts_longer ? Find(slot, index % kSudden) : nullptr;
   if (sudden == nullptr || sudden->number == 0.0) return 0.0;
   const bool goes_on = sudden->since_ns != 0;
   if (!goes_on && sudden->ended_ns + kSlowNs <= now_ns) return 0.0;
@@ -285,7 +285,7 @@ double Recurrences::Lasting(const OfSlot& slot, uint8_t index, uint64_t now_ns) 
   if (own != nullptr && own->since_ns != 0) lasts = std::max(lasts, static_cast<double>(now_ns - std::min(own->since_ns, now_ns)) * 1e-9);
   const double lasted = (sudden->number * sudden->lasted + kPriorLasts) / (sudden->number + 1.0);
   // Any of the workloads with such excursions could be the one whose lasts that long.
-  return habits_[index - kSudden] * Common(Faded(sudden->number, sudden->ended_ns, now_ns), slot.Weeks(now_ns)) * std::exp(-lasts / lasted);
+  return habits_[index % kSudden] * Common(Faded(sudden->number, sudden->ended_ns, now_ns), slot.Weeks(now_ns)) * std::exp(-lasts / lasted);
 }
 
 double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, bool taken, uint64_t now_ns, double correction) const {

@@ -22,7 +22,7 @@
 // R = max(f first, new) where it never departed so, else max(f first, min(f beyond, seen)), and new too where it is not known for a day:
 // a repetition is as common as it was seen to be, but what is stronger than ever may be rarer, and what is weak is common whoever does it.
 // Of a workload that is not known, seen is what it did itself: repetitions of known ones say nothing of it.
-// What the slow clocks say of a kind that departs suddenly, too, is the same excursion, which lasts, or did within the hour: it is as common as those which last so
+// What the slow clocks, or records, say of a kind that departs suddenly, too, is the same excursion, which lasts, or did within the hour: it is as common as those which last so
 // long, the workload's number of them times exp(-t/l), t being how long this one has lasted and l how long they did on average, times
 // the workloads that have such excursions, for any of them could be the one that lasts (union bound).
 //
