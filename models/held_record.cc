@@ -119,7 +119,7 @@ class HeldRecord final : public SeriesModel<HeldRecord> {
     const Past& p = *past_.at(i);
     out->tail_probability(i) = judged && z > 0.0 ? std::max(std::pow(1.0 + z / kZ / (kLargest - 1), 1 - kLargest) / (p.hours + 1.0), kLeastProbability) : 1.0;
     const Maxima& level = p.maxima[kLevel];
-    if (out->wants_expected()) out->Expect(i, level.largest[0], -kMost, level.largest[0] + Spread(p, kLevel));
+    if (out->wants_expected()) out->Expect(i, level.largest[0], std::min(p.before, level.largest[0]), level.largest[0] + Spread(p, kLevel));
   }
 
   OUTLIER_INLINE void UpdateOne(int64_t i, const Values& x, const SeriesMask& mask) {

@@ -208,6 +208,9 @@ TEST_F(HeldRecord, IsTheNewOneWhenTheHourIsOver) {
   for (int t = 0; t < 2 * kDay; ++t) watch.Tick(4 + 0.1 * noise());
   double worst = 0;
   for (int t = 0; t < 2 * kHour; ++t) worst = std::max(worst, watch.Tick(6 + 0.1 * noise()).z);
+  const Verdict told = watch.Ask(6);
+  EXPECT_GT(told.lower, 3.5) << "bounds are for people: both are levels that were seen";
+  EXPECT_LT(told.upper, 7);
   EXPECT_GT(worst, kClear);
   EXPECT_LT(watch.Tick(6).z, 1.0);
   EXPECT_LT(WorstOf(&watch, [&](int) { return 6 + 0.1 * noise(); }, kDay), kClear);
