@@ -5,10 +5,10 @@
 #include <cmath>
 
 #include "models/lanes.h"
-#include "models/record_table.h"
 #include "models/series_model.h"
 #include "models/special.h"
 #include "models/tail.h"
+#include "models/two_part_model.h"
 
 namespace outlier::models::held_level {
 namespace {
@@ -86,10 +86,11 @@ bool IsFinite(const OldRecord& r) {
 double Clamped(double x) { return std::clamp(x, -1e100, 1e100); }  // its square is finite
 double ClippedZ(double error, double scale) { return std::clamp(error / scale, -kMostZ, kMostZ); }
 
-class HeldLevel final : public SeriesModel<HeldLevel> {
+class HeldLevel final : public SeriesModel<HeldLevel, TwoPartModel<Open, Past>> {
  public:
   explicit HeldLevel(const Options& options)
-      : prior_(options.prior),
+      : SeriesModel(RecordTable<Open>("held_level", 2), RecordTable<Past>("held_level.past", 1)),
+        prior_(options.prior),
         warm_up_(static_cast<uint32_t>(std::clamp(std::ceil(options.warm_up_seconds / options.tick_seconds), 0.0, 4e9))),
         hours_a_tick_(options.tick_seconds / kDay * kHours) {
     double bin_seconds = options.tick_seconds;
@@ -103,47 +104,19 @@ class HeldLevel final : public SeriesModel<HeldLevel> {
       profile_gain_ = -std::expm1(-M_LN2 * kHours * bin_seconds / kProfileHalfLife);
     }
   }
-  std::string_view name() const override { return "held_level"; }
-  int width() const override { return 1; }
-  int64_t series() const override { return open_.series(); }
-  void Resize(int64_t series) override {
-    open_.Resize(series);
-    past_.Resize(series);
-  }
-  void Forget(int64_t series) override {
-    open_.Forget(series);
-    past_.Forget(series);
-  }
-  void Adopt(int64_t from, int64_t to) override {
-    open_.Copy(from, to);
-    past_.Copy(from, to);
-  }
   void Skip(int64_t ticks) override {
     for (int64_t i = 0; i < series(); ++i) {
       if (open_.at(i)->seen > 0) open_.at(i)->age += static_cast<uint32_t>(ticks);
     }
   }
-  int64_t state_bytes_per_series() const override { return open_.bytes_per_series() + past_.bytes_per_series(); }
-  void Save(std::string* out) const override {
-    open_.Save(out);
-    past_.Save(out);
-  }
+  // Also what version 1 saved, in one record.
   bool Load(std::string_view bytes) override {
-    RecordTable<Open> open = open_;
-    RecordTable<Past> past = past_;
+    if (TwoPartModel::Load(bytes)) return true;
     RecordTable<OldRecord> old("held_level", 1);
-    std::string_view rest = bytes;
-    if (old.Load(&rest) && rest.empty()) {
-      open.Resize(0);
-      past.Resize(0);
-      open.Resize(old.series());
-      past.Resize(old.series());
-      for (int64_t i = 0; i < old.series(); ++i) Take(*old.at(i), open.at(i), past.at(i));
-    } else if (!open.Load(&bytes) || !past.Load(&bytes) || !bytes.empty() || open.series() != past.series()) {
-      return false;
-    }
-    open_ = std::move(open);
-    past_ = std::move(past);
+    if (!old.Load(&bytes) || !bytes.empty()) return false;
+    Resize(0);
+    Resize(old.series());
+    for (int64_t i = 0; i < old.series(); ++i) Take(*old.at(i), open_.at(i), past_.at(i));
     return true;
   }
 
@@ -286,8 +259,6 @@ class HeldLevel final : public SeriesModel<HeldLevel> {
     std::copy(std::begin(r.profile), std::end(r.profile), p->profile);
   }
 
-  RecordTable<Open> open_{"held_level", 2};
-  RecordTable<Past> past_{"held_level.past", 1};
   Prior prior_;
   uint32_t warm_up_;
   double hours_a_tick_, day_bins_ = 0.0, profile_gain_ = 0.0;

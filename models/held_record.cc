@@ -8,9 +8,9 @@
 #include <numeric>
 
 #include "models/lanes.h"
-#include "models/record_table.h"
 #include "models/series_model.h"
 #include "models/tail.h"
+#include "models/two_part_model.h"
 
 namespace outlier::models::held_record {
 namespace {
@@ -66,43 +66,19 @@ void Push(float value, float (&ring)[n]) {
   ring[0] = value;
 }
 
-class HeldRecord final : public SeriesModel<HeldRecord> {
+class HeldRecord final : public SeriesModel<HeldRecord, TwoPartModel<Open, Past>> {
  public:
   explicit HeldRecord(const Options& options)
-      : prior_(options.prior),
+      : SeriesModel(RecordTable<Open>("held_record", 1), RecordTable<Past>("held_record.past", 1)),
+        prior_(options.prior),
         parts_(static_cast<uint16_t>(std::clamp(std::round(kMinuteSeconds / options.tick_seconds), 1.0, kMostParts))) {}
-  std::string_view name() const override { return "held_record"; }
-  int width() const override { return 1; }
-  int64_t series() const override { return open_.series(); }
-  void Resize(int64_t series) override {
-    open_.Resize(series);
-    past_.Resize(series);
-  }
-  void Forget(int64_t series) override {
-    open_.Forget(series);
-    past_.Forget(series);
-  }
   void Adopt(int64_t from, int64_t to) override {
-    open_.Copy(from, to);
-    past_.Copy(from, to);
+    TwoPartModel::Adopt(from, to);
     BeginAnew(past_.at(to), open_.at(to));
   }
   // What was held before nobody watched does not lie next to what follows.
   void Skip(int64_t) override {
     for (int64_t i = 0; i < series(); ++i) BeginAnew(past_.at(i), open_.at(i));
-  }
-  int64_t state_bytes_per_series() const override { return open_.bytes_per_series() + past_.bytes_per_series(); }
-  void Save(std::string* out) const override {
-    open_.Save(out);
-    past_.Save(out);
-  }
-  bool Load(std::string_view bytes) override {
-    RecordTable<Open> open = open_;
-    RecordTable<Past> past = past_;
-    if (!open.Load(&bytes) || !past.Load(&bytes) || !bytes.empty() || open.series() != past.series()) return false;
-    open_ = std::move(open);
-    past_ = std::move(past);
-    return true;
   }
 
  private:
@@ -198,8 +174,6 @@ class HeldRecord final : public SeriesModel<HeldRecord> {
     p->sum = 0.0f;
   }
 
-  RecordTable<Open> open_{"held_record", 1};
-  RecordTable<Past> past_{"held_record.past", 1};
   Prior prior_;
   uint16_t parts_;
 };
