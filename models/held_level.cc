@@ -16,7 +16,8 @@ namespace {
 constexpr int kClocks = 2, kMinute = 0, kSlow = 1, kMostHeld = 6, kHours = 24;
 constexpr std::array<double, kClocks> kBinSeconds = {60.0, 600.0};
 constexpr std::array<int, kClocks> kHeld = {5, 6};     // bins
-constexpr double kDay = 86400.0, kMostParts = 65535;
+constexpr double kDay = 86400.0;
+constexpr uint32_t kMostParts = 65535;
 constexpr double kShortMemory = 1.0 / 24.0;
 constexpr double kWinsor = 1.5, kConsistency = 0.7784;    // E min(z^2, 1.5^2) of a normal z
 constexpr uint32_t kLeastBins = 8;
@@ -30,6 +31,22 @@ struct Open {
   float held;                  // the standing z
   uint32_t age, seen;          // ticks since first seen; observed ones
   uint16_t values, stands;     // in the minute under way; 1: there is a standing z
+};
+struct OpenBlock {
+  WideLanes sum;
+  Lanes held;
+  LaneCounts age, seen, state;   // state: values, and `stands` above kMostParts
+
+  Open Get(int lane) const {
+    return {sum.at(lane), held[lane], age[lane], seen[lane], static_cast<uint16_t>(state[lane]), static_cast<uint16_t>(state[lane] >> 16)};
+  }
+  void Put(int lane, const Open& o) {
+    sum.Set(lane, o.sum);
+    held[lane] = o.held;
+    age[lane] = o.age;
+    seen[lane] = o.seen;
+    state[lane] = o.values | static_cast<uint32_t>(o.stands) << 16;
+  }
 };
 struct Clock {
   double level, near_level;    // less the profile
@@ -83,19 +100,19 @@ bool IsFinite(const OldRecord& r) {
   return finite;
 }
 
-double Clamped(double x) { return std::clamp(x, -1e100, 1e100); }  // its square is finite
+constexpr double kMost = 1e100;  // its square is finite
 double ClippedZ(double error, double scale) { return std::clamp(error / scale, -kMostZ, kMostZ); }
 
-class HeldLevel final : public SeriesModel<HeldLevel, TwoPartModel<Open, Past>> {
+class HeldLevel final : public SeriesModel<HeldLevel, TwoPartModel<Open, OpenBlock, Past>> {
  public:
   explicit HeldLevel(const Options& options)
-      : SeriesModel(RecordTable<Open>("held_level", 2), RecordTable<Past>("held_level.past", 1)),
+      : SeriesModel(BlockTable<Open, OpenBlock>("held_level", 2), RecordTable<Past>("held_level.past", 1)),
         prior_(options.prior),
         warm_up_(static_cast<uint32_t>(std::clamp(std::ceil(options.warm_up_seconds / options.tick_seconds), 0.0, 4e9))),
         hours_a_tick_(options.tick_seconds / kDay * kHours) {
     double bin_seconds = options.tick_seconds;
     for (int k = 0; k < kClocks; ++k) {
-      parts_[k] = static_cast<uint32_t>(std::clamp(std::round(kBinSeconds[k] / bin_seconds), 1.0, kMostParts));
+      parts_[k] = static_cast<uint32_t>(std::clamp(std::round(kBinSeconds[k] / bin_seconds), 1.0, double{kMostParts}));
       bin_seconds *= parts_[k];
       gain_[k] = -std::expm1(-M_LN2 * bin_seconds / options.half_life_seconds);
       near_gain_[k] = -std::expm1(-M_LN2 * bin_seconds / (kShortMemory * options.half_life_seconds));
@@ -106,7 +123,9 @@ class HeldLevel final : public SeriesModel<HeldLevel, TwoPartModel<Open, Past>> 
   }
   void Skip(int64_t ticks) override {
     for (int64_t i = 0; i < series(); ++i) {
-      if (open_.at(i)->seen > 0) open_.at(i)->age += static_cast<uint32_t>(ticks);
+      Open o = open_.Get(i);
+      if (o.seen > 0) o.age += static_cast<uint32_t>(ticks);
+      open_.Put(i, o);
     }
   }
   // Also what version 1 saved, in one record.
@@ -116,14 +135,18 @@ class HeldLevel final : public SeriesModel<HeldLevel, TwoPartModel<Open, Past>> 
     if (!old.Load(&bytes) || !bytes.empty()) return false;
     Resize(0);
     Resize(old.series());
-    for (int64_t i = 0; i < old.series(); ++i) Take(*old.at(i), open_.at(i), past_.at(i));
+    for (int64_t i = 0; i < old.series(); ++i) {
+      Open o;
+      Take(*old.at(i), &o, past_.at(i));
+      open_.Put(i, o);
+    }
     return true;
   }
 
  private:
   friend SeriesModel;
   OUTLIER_INLINE void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
-    const Open& o = *open_.at(i);
+    const Open o = open_.Get(i);
     const bool ready = o.seen >= warm_up_ && o.stands != 0, judged = ready && mask.data()[i] && std::isfinite(x.data()[i * x.outerStride()]);
     const double z = judged ? o.held : 0.0;
     out->ready.data()[i] = ready;
@@ -140,14 +163,37 @@ class HeldLevel final : public SeriesModel<HeldLevel, TwoPartModel<Open, Past>> 
   }
 
   OUTLIER_INLINE void UpdateOne(int64_t i, const Values& x, const SeriesMask& mask) {
-    Open& o = *open_.at(i);
+    Open o = open_.Get(i);
     const double value = x.data()[i * x.outerStride()];
     if (mask.data()[i] && std::isfinite(value)) {
       ++o.seen;
-      o.sum += Clamped(value);
+      o.sum += std::clamp(value, -kMost, kMost);
       if (++o.values >= parts_[kMinute]) EndMinute(past_.at(i), &o);
     }
     o.age += o.seen > 0 ? 1 : 0;
+    open_.Put(i, o);
+  }
+
+  // Ticks of four series that are all observed, end no minute and have nothing to tell; or of which none is observed.
+  OUTLIER_INLINE bool StepFour(int64_t first, const Values& x, const SeriesMask& mask, Assessment* out) {
+    const int64_t stride = x.outerStride();
+    const WideLanes value = WideLanes::From(x.data() + first * stride, stride);
+    OpenBlock& b = open_.block(first);
+    const LaneMask ready = (b.seen >= warm_up_) & (b.state > kMostParts);
+    const Lanes z = Where(ready, b.held);
+    if (AllAbsent(mask, first) && out->notable > 0.0) {
+      Tell(first, Lanes{}, ready, out);
+      b.age -= static_cast<LaneCounts>(b.seen != 0);
+      return true;
+    }
+    const LaneMask odd = ((b.state & kMostParts) >= parts_[kMinute] - 1) | (Abs(z) >= static_cast<float>(kSurelyLess * out->notable));
+    if (!AllPresent(mask, first) || !value.finite() || Any(odd)) return false;
+    Tell(first, z, ready, out);
+    b.sum = b.sum + value.Within(kMost);
+    b.seen += 1;
+    b.state += 1;
+    b.age += 1;
+    return true;
   }
 
   // The profile at this moment: between the hours' middles, by their weights.

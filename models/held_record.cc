@@ -16,7 +16,8 @@ namespace outlier::models::held_record {
 namespace {
 
 constexpr int kHeldMinutes = 5, kHeldTens = 2, kTensBefore = 3, kTens = 7, kLargest = 8;
-constexpr double kMinuteSeconds = 60.0, kMostParts = 65535;
+constexpr double kMinuteSeconds = 60.0;
+constexpr uint32_t kMostParts = 65535;
 constexpr uint32_t kMinutesOfTen = 10, kMinutesOfHour = 60;
 constexpr uint32_t kLeastMinutes = kTens * kMinutesOfTen;  // from which every statistic exists
 constexpr uint32_t kLeastHours = 23, kWeekHours = 168;
@@ -32,6 +33,18 @@ struct Open {
   double sum;                // of the values of the minute under way
   float z;                   // that stands
   uint16_t values, ready;    // in the minute under way; 1: one has ended
+};
+struct OpenBlock {
+  WideLanes sum;
+  Lanes z;
+  LaneCounts state;   // values, and `ready` above kMostParts
+
+  Open Get(int lane) const { return {sum.at(lane), z[lane], static_cast<uint16_t>(state[lane]), static_cast<uint16_t>(state[lane] >> 16)}; }
+  void Put(int lane, const Open& o) {
+    sum.Set(lane, o.sum);
+    z[lane] = o.z;
+    state[lane] = o.values | static_cast<uint32_t>(o.ready) << 16;
+  }
 };
 struct Maxima {
   float highest;             // of the hour under way
@@ -66,25 +79,25 @@ void Push(float value, float (&ring)[n]) {
   ring[0] = value;
 }
 
-class HeldRecord final : public SeriesModel<HeldRecord, TwoPartModel<Open, Past>> {
+class HeldRecord final : public SeriesModel<HeldRecord, TwoPartModel<Open, OpenBlock, Past>> {
  public:
   explicit HeldRecord(const Options& options)
-      : SeriesModel(RecordTable<Open>("held_record", 1), RecordTable<Past>("held_record.past", 1)),
+      : SeriesModel(BlockTable<Open, OpenBlock>("held_record", 1), RecordTable<Past>("held_record.past", 1)),
         prior_(options.prior),
-        parts_(static_cast<uint16_t>(std::clamp(std::round(kMinuteSeconds / options.tick_seconds), 1.0, kMostParts))) {}
+        parts_(static_cast<uint16_t>(std::clamp(std::round(kMinuteSeconds / options.tick_seconds), 1.0, double{kMostParts}))) {}
   void Adopt(int64_t from, int64_t to) override {
     TwoPartModel::Adopt(from, to);
-    BeginAnew(past_.at(to), open_.at(to));
+    BeginAnew(to);
   }
   // What was held before nobody watched does not lie next to what follows.
   void Skip(int64_t) override {
-    for (int64_t i = 0; i < series(); ++i) BeginAnew(past_.at(i), open_.at(i));
+    for (int64_t i = 0; i < series(); ++i) BeginAnew(i);
   }
 
  private:
   friend SeriesModel;
   OUTLIER_INLINE void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
-    const Open& o = *open_.at(i);
+    const Open o = open_.Get(i);
     const bool ready = o.ready != 0, judged = ready && mask.data()[i] && std::isfinite(x.data()[i * x.outerStride()]);
     const double z = judged ? o.z : 0.0;
     out->ready.data()[i] = ready;
@@ -101,9 +114,29 @@ class HeldRecord final : public SeriesModel<HeldRecord, TwoPartModel<Open, Past>
   OUTLIER_INLINE void UpdateOne(int64_t i, const Values& x, const SeriesMask& mask) {
     const double value = x.data()[i * x.outerStride()];
     if (!mask.data()[i] || !std::isfinite(value)) return;
-    Open& o = *open_.at(i);
+    Open o = open_.Get(i);
     o.sum += std::clamp(value, -kMost, kMost);
     if (++o.values >= parts_) EndMinute(past_.at(i), &o);
+    open_.Put(i, o);
+  }
+
+  // Ticks of four series that are all observed, end no minute and have nothing to tell; or of which none is observed.
+  OUTLIER_INLINE bool StepFour(int64_t first, const Values& x, const SeriesMask& mask, Assessment* out) {
+    const int64_t stride = x.outerStride();
+    const WideLanes value = WideLanes::From(x.data() + first * stride, stride);
+    OpenBlock& b = open_.block(first);
+    const LaneMask ready = b.state > kMostParts;
+    const Lanes z = Where(ready, b.z);
+    if (AllAbsent(mask, first) && out->notable > 0.0) {
+      Tell(first, Lanes{}, ready, out);
+      return true;
+    }
+    const LaneMask odd = ((b.state & kMostParts) >= parts_ - 1u) | (Abs(z) >= static_cast<float>(kSurelyLess * out->notable));
+    if (!AllPresent(mask, first) || !value.finite() || Any(odd)) return false;
+    Tell(first, z, ready, out);
+    b.sum = b.sum + value.Within(kMost);
+    b.state += 1;
+    return true;
   }
 
   [[gnu::noinline]] void EndMinute(Past* p, Open* o) const {
@@ -166,12 +199,14 @@ class HeldRecord final : public SeriesModel<HeldRecord, TwoPartModel<Open, Past>
   }
 
   // Of what lies together in time nothing is known yet; what was held at most still is.
-  static void BeginAnew(Past* p, Open* o) {
-    o->sum = 0.0;
-    o->values = 0;
-    o->z = 0.0f;
-    p->closed = 0;
-    p->sum = 0.0f;
+  void BeginAnew(int64_t i) {
+    Open o = open_.Get(i);
+    o.sum = 0.0;
+    o.values = 0;
+    o.z = 0.0f;
+    open_.Put(i, o);
+    past_.at(i)->closed = 0;
+    past_.at(i)->sum = 0.0f;
   }
 
   Prior prior_;

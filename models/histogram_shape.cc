@@ -76,11 +76,10 @@ class Histograms {
     while (!used.empty() && !Any(at(i)[used.to - 1] != 0.0f)) --used.to;
     if (used.empty()) used = {};
   }
-  // What is used of a series, which the next ticks will ask for: a cache line or two.
+  // What is used of a series, which will be asked for soon.
   void Fetch(int64_t i) const {
-    const Lanes* used = at(i) + used_[i].from;
-    __builtin_prefetch(used);
-    __builtin_prefetch(used + 4);
+    constexpr int kBlocksInLine = 4;
+    for (int block = used_[i].from; block < used_[i].to; block += kBlocksInLine) __builtin_prefetch(at(i) + block);
   }
   float Total(int64_t i) const {
     Lanes sum{};
@@ -242,12 +241,15 @@ class HistogramShape final : public SeriesModel<HistogramShape> {
 
   // Four buckets from here on; 0 beyond the last.
   OUTLIER_INLINE Lanes BlockOf(const float* count, int block) const {
+    if (block * kLanes + kLanes > width_) [[unlikely]] return LastBlockOf(count, block);
+    Lanes out;
+    std::memcpy(&out, count + block * kLanes, sizeof out);
+    return out;
+  }
+  // Apart, because a lane that is chosen as the program runs keeps all four in memory.
+  [[gnu::noinline]] Lanes LastBlockOf(const float* count, int block) const {
     Lanes out{};
-    if (block * kLanes + kLanes <= width_) [[likely]] {
-      std::memcpy(&out, count + block * kLanes, sizeof out);
-    } else {
-      for (int lane = 0; block * kLanes + lane < width_; ++lane) out[lane] = count[block * kLanes + lane];
-    }
+    for (int lane = 0; block * kLanes + lane < width_; ++lane) out[lane] = count[block * kLanes + lane];
     return out;
   }
   // `room`: of kMostWidth, for what is not in single precision yet; lives as long as what is returned.
@@ -313,13 +315,12 @@ class HistogramShape final : public SeriesModel<HistogramShape> {
 
     float observed[kMostWidth], expected[kMostWidth];
     Lanes size{}, shift{}, mean{}, square{}, bucket{0.0f, 1.0f, 2.0f, 3.0f}, difference = AllLanes(below * unused);
-    const Lanes *past = state_.past.at(i), *window = state_.window.at(i);
+    const Lanes* past = state_.past.at(i);
+    const Lanes* window = state_.window.used(i).empty() ? nullptr : state_.window.at(i);  // most ticks of a busy workload are windows of their own
     for (int block = used.from; block < used.to; ++block, bucket += 4.0f) {
       Lanes share = (past[block] + kSmear) * of_whole;
-      if (block * kLanes + kLanes > width_) [[unlikely]] {
-        for (int lane = width_ % kLanes; lane < kLanes; ++lane) share[lane] = 0.0f;
-      }
-      const Lanes counts = window[block] + BlockOf(now.count, block);
+      if (block * kLanes + kLanes > width_) [[unlikely]] share = Where(LaneMask{0, 1, 2, 3} < width_ % kLanes, share);
+      const Lanes own = BlockOf(now.count, block), counts = window == nullptr ? own : window[block] + own;
       const Lanes apart = RunningSum(share - counts * of_n) + difference;  // F(past) - F(now) at the upper edges: > 0 when now is slower
       difference = AllLanes(apart[kLanes - 1]);
       size += Abs(apart);
@@ -399,7 +400,8 @@ class HistogramShape final : public SeriesModel<HistogramShape> {
   }
 
   void Learn(int64_t i, const Counted& now, const Verdict& v);
-  void LearnShape(int64_t i, float keeps, float weight);
+  void AddToWindow(int64_t i, const Counted& now);
+  void LearnShape(int64_t i, const Counted& now, float keeps, float weight);
   bool LoadAsBefore(std::string_view bytes);
 
   int width_;
@@ -412,10 +414,8 @@ void HistogramShape::Learn(int64_t i, const Counted& now, const Verdict& v) {
   at(kAge, i) += 1;
   at(kMerged, i) += 1;
   at(kCalls, i) += now.total;
-  Lanes* window = state_.window.at(i);
-  for (int block = now.used.from; block < now.used.to; ++block) window[block] += BlockOf(now.count, block);
-  state_.window.Use(i, now.used);
   if (!v.complete) {
+    AddToWindow(i, now);
     if (at(kMerged, i) >= kTooLong) {
       state_.window.Clear(i);
       at(kMerged, i) = at(kCalls, i) = 0;
@@ -426,7 +426,8 @@ void HistogramShape::Learn(int64_t i, const Counted& now, const Verdict& v) {
   const bool suspect = ready && std::abs(v.z) > kSuspect;
   at(kHold, i) = suspect ? at(kHold, i) + at(kMerged, i) : 0;
   if (at(kHold, i) >= ticks_.relearn_ticks) {  // the new shape is the normal one
-    state_.past.Assign(i, window, state_.window.used(i));
+    AddToWindow(i, now);
+    state_.past.Assign(i, state_.window.at(i), state_.window.used(i));
     at(kTotal, i) = v.n;
     state_.distance.Forget(i);
     at(kHold, i) = 0;
@@ -438,7 +439,7 @@ void HistogramShape::Learn(int64_t i, const Counted& now, const Verdict& v) {
       state_.distance.Learn(i, v.octaves, v.floor);
       if (!suspect) at(kOverdispersion, i) += std::max(ticks_.alpha, 1.0 / windows) * (std::min(v.dispersion, 50.0) - at(kOverdispersion, i));
     }
-    LearnShape(i, static_cast<float>(1.0 - std::min(0.5, ticks_.alpha * at(kMerged, i))),
+    LearnShape(i, now, static_cast<float>(1.0 - std::min(0.5, ticks_.alpha * at(kMerged, i))),
                suspect ? 0.0f : static_cast<float>(std::min(1.0, kMostWeight / v.n)));
     Stand(i, ready ? v : Verdict{});
   }
@@ -446,12 +447,25 @@ void HistogramShape::Learn(int64_t i, const Counted& now, const Verdict& v) {
   at(kMerged, i) = at(kCalls, i) = 0;
 }
 
-// The window becomes past.
-void HistogramShape::LearnShape(int64_t i, float keeps, float weight) {
+void HistogramShape::AddToWindow(int64_t i, const Counted& now) {
+  Lanes* window = state_.window.at(i);
+  for (int block = now.used.from; block < now.used.to; ++block) window[block] += BlockOf(now.count, block);
+  state_.window.Use(i, now.used);
+}
+
+// The window, with this tick in it, becomes past.
+void HistogramShape::LearnShape(int64_t i, const Counted& now, float keeps, float weight) {
   Lanes* past = state_.past.at(i);
-  const Lanes* window = state_.window.at(i);
-  if (weight > 0.0f) state_.past.Use(i, state_.window.used(i));
-  for (int block = state_.past.used(i).from; block < state_.past.used(i).to; ++block) past[block] = keeps * past[block] + weight * window[block];
+  const Lanes* window = state_.window.used(i).empty() ? nullptr : state_.window.at(i);
+  if (weight > 0.0f) {
+    state_.past.Use(i, state_.window.used(i));
+    state_.past.Use(i, now.used);
+  }
+  const Extent& used = state_.past.used(i);
+  for (int block = used.from; block < used.to; ++block) {
+    const Lanes own = BlockOf(now.count, block);
+    past[block] = keeps * past[block] + weight * (window == nullptr ? own : window[block] + own);
+  }
   state_.past.Tighten(i);
   at(kTotal, i) = keeps * at(kTotal, i) + weight * at(kCalls, i);
 }

@@ -10,10 +10,10 @@
 #include <cmath>
 
 #include "models/lane_tail.h"
-#include "models/lanes.h"
+#include "models/lane_width.h"
 #include "models/model.h"
 
-namespace outlier::models {
+OUTLIER_LANES_BEGIN
 
 inline constexpr double kMostValue = 1e33;      // larger numbers count as this: a thousand of its scales are finite
 inline constexpr float kLeastScale = 1e-30f;    // and one over this
@@ -66,4 +66,4 @@ struct Innovation {
   static constexpr float kMostTaught = 3.0f;
 };
 
-}  // namespace outlier::models
+OUTLIER_LANES_END

@@ -1,4 +1,4 @@
-// LaneModel: the frame of a family that judges and learns four series at once: goes through the blocks of a LaneTable, once for a Step,
+// LaneModel: the frame of a family that judges and learns four or eight series at once: goes through the blocks of a LaneTable, once for a Step,
 // and cares for what is missing, new or beyond the last series.
 //
 // Family has, all const and without a branch that one lane decides for another:
@@ -15,12 +15,13 @@
 #pragma once
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "models/lane_table.h"
 #include "models/table_model.h"
 #include "models/innovation.h"
 
-namespace outlier::models {
+OUTLIER_LANES_BEGIN
 
 template <class Family, class Block>
 class LaneModel : public TableModel<LaneTable<Block>> {
@@ -75,8 +76,11 @@ class LaneModel : public TableModel<LaneTable<Block>> {
     WideLanes x;
     LaneMask present;
     bool complete;  // all present
-    bool absent;    // none of four
+    bool absent;    // none of them
   };
+  // A bool a lane, together.
+  using Flags = std::conditional_t<kLanes == 8, uint64_t, uint32_t>;
+  static constexpr Flags kAll = static_cast<Flags>(0x0101010101010101);
   const Family& family() const { return static_cast<const Family&>(*this); }
 
   OUTLIER_INLINE static void Fetch(const Block& block) {
@@ -84,24 +88,26 @@ class LaneModel : public TableModel<LaneTable<Block>> {
     for (size_t at = 0; at < sizeof(Block); at += kCacheLine) __builtin_prefetch(reinterpret_cast<const char*>(&block) + at);
   }
   OUTLIER_INLINE Input Read(const Values& x, const SeriesMask& mask, int64_t first) const {
-    Input in{};
     const int64_t stride = x.outerStride(), left = table_.series() - first;
     const double* value = x.data() + first * stride;
     const bool* wanted = mask.data() + first;
     if (left >= kLanes) [[likely]] {
-      in.x = {LanePair{value[0], value[stride]}, LanePair{value[2 * stride], value[3 * stride]}};
-      constexpr bool kAll[kLanes] = {true, true, true, true}, kNone[kLanes] = {};
-      in.complete = in.x.finite() && std::memcmp(wanted, kAll, sizeof kAll) == 0;
-      in.absent = std::memcmp(wanted, kNone, sizeof kNone) == 0;
+      const WideLanes values = WideLanes::From(value, stride);
+      Flags flags;
+      std::memcpy(&flags, wanted, sizeof flags);
+      if (values.finite() && flags == kAll) [[likely]] return {values.Within(kMostValue), LaneMask{} - 1, true, false};
+      if (flags == 0) return {WideLanes{}, LaneMask{}, false, true};
     }
-    if (in.complete) [[likely]] {
-      in.present = LaneMask{-1, -1, -1, -1};
-    } else if (!in.absent) {
-      for (int lane = 0; lane < kLanes && lane < left; ++lane) {
-        const double v = value[lane * stride];
-        in.present[lane] = wanted[lane] && std::isfinite(v) ? -1 : 0;
-        in.x.Set(lane, v);
-      }
+    return ReadSome(value, stride, wanted, left);
+  }
+  // Apart, because a lane that is chosen as the program runs keeps everything in memory.
+  [[gnu::noinline]] static Input ReadSome(const double* value, int64_t stride, const bool* wanted, int64_t left) {
+    Input in{};
+    for (int lane = 0; lane < kLanes && lane < left; ++lane) {
+      const double v = value[lane * stride];
+      if (!wanted[lane] || !std::isfinite(v)) continue;
+      in.present[lane] = -1;
+      in.x.Set(lane, v);
     }
     in.x = in.x.Within(kMostValue);
     return in;
@@ -151,10 +157,8 @@ class LaneModel : public TableModel<LaneTable<Block>> {
     }
   }
   OUTLIER_INLINE static void Put(const WideLanes& values, int64_t left, double* out) {
-    using AnyPair = double __attribute__((vector_size(16), aligned(8)));
     if (left >= kLanes) [[likely]] {
-      *reinterpret_cast<AnyPair*>(out) = values.low;
-      *reinterpret_cast<AnyPair*>(out + 2) = values.high;
+      values.To(out);
     } else {
       for (int lane = 0; lane < left; ++lane) out[lane] = values.at(lane);
     }
@@ -187,4 +191,4 @@ class LaneModel : public TableModel<LaneTable<Block>> {
   }
 };
 
-}  // namespace outlier::models
+OUTLIER_LANES_END

@@ -1,4 +1,4 @@
-// LaneTable: the state of one model family, in blocks of four series: within a block the four values of one field lie together, as
+// LaneTable: the state of one model family, in blocks of four (eight: models/lane_width.h) series: within a block the values of one field lie together, as
 // arithmetic on lanes wants them, and what one series needs lies in a few cache lines, so series in memory order stream.
 // Save writes one series after the other: the format knows nothing of blocks. Restores give equal bits.
 //
@@ -11,20 +11,21 @@
 #include <type_traits>
 #include <vector>
 
-#include "models/lanes.h"
+#include "models/lane_width.h"
 #include "models/state_bytes.h"
 
-namespace outlier::models {
+OUTLIER_LANES_BEGIN
 
 template <class Block>
 class LaneTable {
   static constexpr size_t kWideBytes = Block::kWide * sizeof(WideLanes);
   static constexpr size_t kNarrow = (sizeof(Block) - kWideBytes) / sizeof(Lanes);
   static constexpr size_t kFields = 2 * Block::kWide + kNarrow + Block::kSeldom;  // of four bytes
+  static_assert(alignof(Block) == sizeof(Lanes));  // has to be asked for: to allocators, vector types do not say theirs
   static_assert(std::is_trivially_copyable_v<Block> && sizeof(Block) == kWideBytes + kNarrow * sizeof(Lanes));
 
  public:
-  using Seldom = std::array<Lanes, Block::kSeldom>;
+  struct alignas(sizeof(Lanes)) Seldom : std::array<Lanes, Block::kSeldom> {};
 
   // `family` must outlive the table (a literal).
   LaneTable(std::string_view family, uint32_t version) : family_(family), version_(version) {}
@@ -119,4 +120,4 @@ class LaneTable {
   std::vector<Seldom> seldom_;
 };
 
-}  // namespace outlier::models
+OUTLIER_LANES_END

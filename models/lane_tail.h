@@ -5,10 +5,10 @@
 // absolute error below 1.5e-6, decreasing, never below what the tail beyond begins with. Beyond the 1 % quantile models/tail.h itself
 // is used, one series at a time: rare.
 #pragma once
-#include "models/lanes.h"
+#include "models/lane_width.h"
 #include "models/tail.h"
 
-namespace outlier::models {
+OUTLIER_LANES_BEGIN
 
 struct LaneTail {
   static constexpr float kLeastGain = 1e-5f;
@@ -65,4 +65,4 @@ struct LaneTail {
   }
 };
 
-}  // namespace outlier::models
+OUTLIER_LANES_END

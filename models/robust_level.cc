@@ -7,14 +7,15 @@
 #include "models/lane_model.h"
 #include "models/series_table.h"
 
-namespace outlier::models::robust_level {
+OUTLIER_LANES_BEGIN
+namespace robust_level {
 namespace {
 
 using namespace baseline_law;
 
 constexpr float kNoted = 1e-6f;  // the least weight that single precision does not lose: a held excursion's may be less
 
-struct Block {
+struct alignas(sizeof(Lanes)) Block {
   static constexpr int kWide = 1, kSeldom = 0;
   WideLanes level;
   Lanes age;               // values; beyond 2^24 no weight depends on it
@@ -170,4 +171,5 @@ class RobustLevel final : public LaneModel<RobustLevel, Block> {
 
 std::unique_ptr<Model> Make(const Options& options) { return std::make_unique<RobustLevel>(options); }
 
-}  // namespace outlier::models::robust_level
+}  // namespace robust_level
+OUTLIER_LANES_END

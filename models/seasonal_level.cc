@@ -5,7 +5,8 @@
 
 #include "models/lane_model.h"
 
-namespace outlier::models::seasonal_level {
+OUTLIER_LANES_BEGIN
+namespace seasonal_level {
 namespace {
 
 constexpr int kHours = 24;
@@ -17,7 +18,7 @@ constexpr float kProfileGate = 0.9486833f;   // root mean square with profile ov
 constexpr float kRangeShare = 0.02f;         // least scale as a share of the seen range
 constexpr float kRangeForgets = 0.3f;        // times the rate of the long memory
 
-struct Block {
+struct alignas(sizeof(Lanes)) Block {
   static constexpr int kWide = 3, kSeldom = kHours;  // seldom: the profile
   WideLanes level, near_level;
   WideLanes ticks;                    // since first seen: the clock of the day
@@ -167,4 +168,5 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
 
 std::unique_ptr<Model> Make(const Options& options) { return std::make_unique<SeasonalLevel>(options); }
 
-}  // namespace outlier::models::seasonal_level
+}  // namespace seasonal_level
+OUTLIER_LANES_END

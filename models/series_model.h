@@ -53,6 +53,11 @@ class SeriesModel : public Base {
     out->ready.data()[first] = ready[0] != 0;
     out->ready.data()[first + 1] = ready[1] != 0;
   }
+  // Four such.
+  OUTLIER_INLINE static void Tell(int64_t first, Lanes z, LaneMask ready, Assessment* out) {
+    WideLanes::Of(z).To(out->z.data() + first);
+    for (int lane = 0; lane < kLanes; ++lane) out->ready.data()[first + lane] = ready[lane] != 0;
+  }
   // Times `notable`: |z| below that is not wanted, which is compared in single precision.
   static constexpr double kSurelyLess = 1.0 - 1e-6;
 

@@ -2,6 +2,7 @@
 // most of them, and of few series; Save writes a header (magic, family, version, shape) and one column a field: restores give equal bits.
 #pragma once
 #include <Eigen/Core>
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -22,6 +23,11 @@ class SeriesTable {
 
   const double& at(int field, int64_t series) const { return cells_.data()[series * fields_ + field]; }
   double& at(int field, int64_t series) { return cells_.data()[series * fields_ + field]; }
+  // `fields` from `field` on, of a series that will be asked for soon.
+  void Fetch(int64_t series, int field, int fields) const {
+    constexpr int kInLine = 64 / sizeof(double);
+    for (int f = 0; f < fields + kInLine - 1; f += kInLine) __builtin_prefetch(&at(field + std::min(f, fields - 1), series));
+  }
   int64_t bytes_per_series() const { return fields_ * static_cast<int64_t>(sizeof(double)); }
 
   void Save(std::string* out) const;

@@ -5,13 +5,14 @@
 
 #include "models/lane_model.h"
 
-namespace outlier::models::step {
+OUTLIER_LANES_BEGIN
+namespace step {
 namespace {
 
 constexpr float kLargestShare = 0.03f;   // least scale as a share of the largest difference
 constexpr float kLargestForgets = 0.3f;  // times the rate of the scale
 
-struct Block {
+struct alignas(sizeof(Lanes)) Block {
   static constexpr int kWide = 1, kSeldom = 0;
   WideLanes previous;
   Lanes has;      // 1: `previous` is of the tick before
@@ -86,4 +87,5 @@ class Change final : public LaneModel<Change, Block> {
 
 std::unique_ptr<Model> Make(const Options& options) { return std::make_unique<Change>(options); }
 
-}  // namespace outlier::models::step
+}  // namespace step
+OUTLIER_LANES_END

@@ -1,16 +1,17 @@
-// TwoPartModel: the frame of a family whose state is two records a series: what every tick touches, and what it seldom does. What is left
+// TwoPartModel: the frame of a family whose state is two records a series: what every tick touches, in four series together, and what it seldom does. What is left
 // to the family is Score and Update, and what older versions saved.
 #pragma once
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "models/block_table.h"
 #include "models/model.h"
 #include "models/record_table.h"
 
 namespace outlier::models {
 
-template <class Open, class Past>
+template <class Open, class Block, class Past>
 class TwoPartModel : public Model {
  public:
   std::string_view name() const override { return open_.family(); }
@@ -34,7 +35,7 @@ class TwoPartModel : public Model {
     past_.Save(out);
   }
   bool Load(std::string_view bytes) override {
-    RecordTable<Open> open = open_;
+    BlockTable<Open, Block> open = open_;
     RecordTable<Past> past = past_;
     if (!open.Load(&bytes) || !past.Load(&bytes) || !bytes.empty() || open.series() != past.series()) return false;
     open_ = std::move(open);
@@ -43,8 +44,8 @@ class TwoPartModel : public Model {
   }
 
  protected:
-  TwoPartModel(RecordTable<Open> open, RecordTable<Past> past) : open_(std::move(open)), past_(std::move(past)) {}
-  RecordTable<Open> open_;
+  TwoPartModel(BlockTable<Open, Block> open, RecordTable<Past> past) : open_(std::move(open)), past_(std::move(past)) {}
+  BlockTable<Open, Block> open_;
   RecordTable<Past> past_;
 };
 

@@ -54,6 +54,7 @@ class EvidenceTest : public testing::Test {
         detector.feature = d;
         detector.channel = kWatched[d].channel;
         detector.z = Eigen::ArrayXf::Zero(kSlots);
+        detector.loud.assign((kSlots + kLoudSlots - 1) / kLoudSlots, 1);
         detector.ready.setConstant(kSlots, ready_);
         const auto given = z.find(d);
         if (given == z.end()) continue;

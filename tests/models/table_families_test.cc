@@ -6,6 +6,7 @@
 #include "tests/models/world.h"
 
 namespace outlier::models {
+using namespace four;
 namespace {
 
 Options Hosts() {

@@ -159,9 +159,19 @@ void Detectors::ScoreAndUpdate(const FeatureTick& tick, ScoreTick* out) {
 
 void Detectors::Run(Watch& watch, const FeatureTick& tick, DetectorScores* out) {
   const models::SeriesMask present = tick.present.col(watch.feature);
+  const bool nobody = std::memchr(present.data(), true, present.size()) == nullptr;  // has it now
+  watch.seen |= !nobody;
+  const bool rests = out->idle && out->z.size() == slots();  // as before
+  out->idle = !watch.seen;
   const double seconds = tick.interval_seconds > 0 ? tick.interval_seconds : 1.0;
   out->feature = watch.feature;
   out->channel = watch.channel;
+  if (out->idle) {
+    if (rests) return;
+    out->z.setZero(slots());
+    out->ready.setConstant(slots(), false);
+    return;
+  }
   if (watch.kind == FeatureKind::kDuration) {
     watch.model->StepCounts(tick.durations[watch.syscall_class], present, &assessment_);
     Judge(watch, seconds, out);
@@ -174,9 +184,8 @@ void Detectors::Run(Watch& watch, const FeatureTick& tick, DetectorScores* out) 
     Judge(watch, seconds, out);
     return;
   }
-  // The models of one feature follow one another and mostly see it on the same scale.
+  // The models of one feature follow one another and mostly see it on the same scale. Where nobody has it, what stands there does not matter.
   const Transform& transform = watch.prior.transform;
-  const bool nobody = std::memchr(present.data(), true, present.size()) == nullptr;  // has it: what stands there does not matter
   if (!nobody && (watch.feature != transformed_feature_ || transform != transformed_by_)) {
     transform.Forward(tick.values.col(watch.feature), seconds, &transformed_);
     transformed_feature_ = watch.feature;
@@ -206,19 +215,22 @@ void Detectors::Judge(const Watch& watch, double seconds, DetectorScores* out) {
   }
 }
 
-// z and ready, four slots at a time, where four are alike; notes those that are notable.
+// z and ready, four slots at a time, where four are alike; notes those that are notable, and where any is loud.
 void Detectors::Tell(const bool* judged, DetectorScores* out) {
   using models::kLanes;
-  constexpr auto kNotableZ = static_cast<float>(kNotable);
+  constexpr auto kNotableZ = static_cast<float>(kNotable), kLoudZ = static_cast<float>(kLoud);
   constexpr bool kAll[kLanes] = {true, true, true, true};
   const double* z = assessment_.z.data();
   const bool* ready = assessment_.ready.data();
   bool* ready_out = out->ready.data();
   float* z_out = out->z.data();
   const int count = slots(), fours = count - count % kLanes;
+  out->loud.assign((count + kLoudSlots - 1) / kLoudSlots, 0);
+  uint8_t* loud_out = out->loud.data();
   const auto tell_one = [&](int slot) {
     ready_out[slot] = ready[slot] && judged[slot];
     z_out[slot] = ready_out[slot] ? static_cast<float>(z[slot]) : 0.0f;
+    if (std::abs(z_out[slot]) >= kLoudZ) loud_out[slot / kLoudSlots] = 1;
     if (std::abs(z_out[slot]) >= kNotableZ) notable_.push_back(slot);
   };
   for (int slot = 0; slot < fours; slot += kLanes) {
@@ -231,14 +243,11 @@ void Detectors::Tell(const bool* judged, DetectorScores* out) {
       continue;
     }
     models::Lanes four{};
-    if (told != 0) four = models::Narrow(models::LanePair{z[slot], z[slot + 1]}, models::LanePair{z[slot + 2], z[slot + 3]});
+    if (told != 0) four = models::Narrowed(models::LanePair{z[slot], z[slot + 1]}, models::LanePair{z[slot + 2], z[slot + 3]});
     std::memcpy(ready_out + slot, &told, sizeof told);
     std::memcpy(z_out + slot, &four, sizeof four);
-    const models::LaneMask notable = models::Abs(four) >= kNotableZ;
-    if (!models::Any(notable)) continue;
-    for (int lane = 0; lane < kLanes; ++lane) {
-      if (notable[lane] != 0) notable_.push_back(slot + lane);
-    }
+    if (!models::Any(models::Abs(four) >= kLoudZ)) continue;
+    for (int lane = 0; lane < kLanes; ++lane) tell_one(slot + lane);
   }
   for (int slot = fours; slot < count; ++slot) tell_one(slot);
 }
@@ -279,6 +288,7 @@ bool Detectors::Load(std::string_view bytes, std::vector<int>* saved_as) {
   }
   if (!archive.done() || std::count(from.begin(), from.end(), -1) == static_cast<std::ptrdiff_t>(from.size())) return false;
   for (size_t w = 0; w < from.size(); ++w) {
+    loaded.watches_[w].seen = from[w] >= 0;
     if (from[w] < 0) loaded.watches_[w].model->Resize(loaded.presence_.size());
   }
   if (saved_as != nullptr) *saved_as = std::move(from);

@@ -56,6 +56,7 @@ class Detectors {
     int syscall_class = -1;
     int of = -1;               // feature of the calls that its failures are a share of; -1 = none
     SignalPrior prior;
+    bool seen = false;         // any slot has had this feature, as far as is known: until then there is nothing to do
     std::unique_ptr<models::Model> model;
   };
   Detectors(const config::v1::Config& config, std::span<const FeatureSpec> specs);

@@ -24,7 +24,6 @@ constexpr std::array<Hold, 1> kSilenceHolds = {{{3, 7}}};
 constexpr std::array<Hold, 1> kDriftHolds = {{{3, 10}}};
 constexpr std::array<Hold, 1> kHeldHolds = {{{1, 7}}};
 
-constexpr float kRuns = 2.0f;            // |z| of each assessment of a run: what is less holds nothing
 constexpr double kAgrees = 0.18;         // strength from which a second kind of signal confirms the first: a z of 3 held for five ticks
 constexpr double kStrongest = 40.0;       // one signal does not say more than this, whatever its z
 constexpr double kSmallerWeight = 0.25;  // fewer processes with less memory are hardly ever one
@@ -116,19 +115,20 @@ void Evidence::Append(const FeatureTick& tick, const ScoreTick& scores) {
     if (tick.born(slot)) Forget(static_cast<int>(slot));
   }
   for (int d = 0; d < static_cast<int>(scores.detectors.size()); ++d) {
+    if (scores.detectors[d].idle) continue;
     const Eigen::ArrayXf& z = scores.detectors[d].z;
-    const uint8_t* runs = runs_[d].data();
-    // Where nothing runs and nothing begins there is nothing to do: eight slots at a time.
-    constexpr Eigen::Index kTogether = 8;
-    for (Eigen::Index begin = 0; begin < slots; begin += kTogether) {
-      const Eigen::Index end = std::min(begin + kTogether, slots);
-      if (end - begin == kTogether) {
+    const uint8_t *runs = runs_[d].data(), *loud = scores.detectors[d].loud.data();
+    // Where nothing runs and nothing begins there is nothing to do.
+    for (Eigen::Index begin = 0; begin < slots; begin += kLoudSlots) {
+      const Eigen::Index end = std::min<Eigen::Index>(begin + kLoudSlots, slots);
+      if (end - begin == kLoudSlots) {
         uint64_t running;
+        static_assert(sizeof running == kLoudSlots);
         std::memcpy(&running, runs + begin, sizeof running);
-        if (running == 0 && z.segment<kTogether>(begin).abs().maxCoeff() < kRuns) continue;
+        if (running == 0 && loud[begin / kLoudSlots] == 0) continue;
       }
       for (Eigen::Index slot = begin; slot < end; ++slot) {
-        if (runs[slot] != 0 || std::abs(z(slot)) >= kRuns) Append(d, slot, z(slot), tick.present(slot, scores.detectors[d].feature));
+        if (runs[slot] != 0 || std::abs(z(slot)) >= kLoud) Append(d, slot, z(slot), tick.present(slot, scores.detectors[d].feature));
       }
     }
   }
@@ -148,7 +148,7 @@ void Evidence::Append(int d, Eigen::Index slot, float z, bool present) {
   absent = 0;
   uint8_t& newest = newest_[d](0, slot);
   newest = newest == 0 ? kDepth - 1 : newest - 1;
-  runs_[d][slot] = std::abs(z) >= kRuns;
+  runs_[d][slot] = std::abs(z) >= kLoud;
   z_[d](newest, slot) = runs_[d][slot] != 0 ? z : 0.0f;
   if (std::abs(z) >= kNotable) Notice(d, slot);
 }

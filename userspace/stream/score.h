@@ -17,14 +17,18 @@ inline bool IsAbsence(Channel channel) { return channel == Channel::kSilence || 
 
 // |z| from which a departure may become evidence; of what is less, nothing more than z is told.
 inline constexpr double kNotable = 3.0;
+inline constexpr double kLoud = 2.0;  // what is less holds nothing
+inline constexpr int kLoudSlots = 8;
 
 // One detector over all slots at one tick. Units of expected, lower, upper: the feature's own. Only z and ready say something of
 // every slot; the other columns do where |z| >= kNotable.
 struct DetectorScores {
   int feature = 0;                // column of FeatureTick
   Channel channel = Channel::kLevel;
+  bool idle = false;              // no slot has ever had this feature: z is 0 everywhere
   Eigen::ArrayXd tail_probability;  // (0, 1]
   Eigen::ArrayXf z;                 // signed robust z or its equivalent; + is up; 0 where absent or warming up
+  std::vector<uint8_t> loud;        // of kLoudSlots slots after the other: whether |z| >= kLoud in any of them
   Eigen::ArrayXd expected;
   Eigen::ArrayXd lower;
   Eigen::ArrayXd upper;
