@@ -18,8 +18,9 @@ namespace {
 constexpr int kHeldMinutes = 5, kHeldTens = 2, kTensBefore = 3, kTens = 7, kLargest = 8;
 constexpr double kMinuteSeconds = 60.0;
 constexpr uint32_t kMostParts = 65535;
-constexpr uint32_t kMinutesOfTen = 10, kMinutesOfHour = 60;
-constexpr uint32_t kLeastMinutes = kTens * kMinutesOfTen;  // from which every statistic exists
+constexpr int32_t kMinutesOfTen = 10, kMinutesOfHour = 60;
+constexpr int32_t kLeastMinutes = kTens * kMinutesOfTen;  // from which every statistic exists
+constexpr int32_t kFillMinutes = 60;   // after a break: caches fill, and that no hour before saw it says nothing
 constexpr uint32_t kLeastHours = 23, kWeekHours = 168;
 constexpr float kBeforeGain = 0.1f;    // a minute, of the level before
 constexpr double kZ = 7.0 / 8.0;       // eight spreads beyond is what the slow clocks' seven are
@@ -56,14 +57,14 @@ struct Past {
   float tens[kTens];            // means of ten minutes, newest first
   float sum;                    // of minutes, in the ten under way
   Maxima maxima[kStatistics];
-  uint32_t closed;              // minutes
+  int32_t closed;               // minutes; below 0 after a break
   uint32_t hours;               // closed ones
 };
 static_assert(sizeof(Open) == 16 && sizeof(Past) == 14 * 4 + kStatistics * sizeof(Maxima) + 8, "no padding: the bytes are saved");
 
 bool IsFinite(const Open& o) { return std::isfinite(o.sum) && std::isfinite(o.z); }
 bool IsFinite(const Past& p) {
-  bool finite = std::isfinite(p.before) && std::isfinite(p.sum);
+  bool finite = std::isfinite(p.before) && std::isfinite(p.sum) && p.closed >= -kFillMinutes;
   for (const float v : p.minutes) finite &= std::isfinite(v);
   for (const float v : p.tens) finite &= std::isfinite(v);
   for (const Maxima& m : p.maxima) {
@@ -160,7 +161,7 @@ class HeldRecord final : public SeriesModel<HeldRecord, TwoPartModel<Open, OpenB
 
   static void Learn(float mean, Past* p) {
     if (p->closed < kHeldMinutes) {
-      p->before = p->closed == 0 ? mean : p->before;
+      p->before = p->closed <= 0 ? mean : p->before;
     } else {
       p->before += kBeforeGain * (p->minutes[kHeldMinutes - 1] - p->before);
     }
@@ -205,7 +206,7 @@ class HeldRecord final : public SeriesModel<HeldRecord, TwoPartModel<Open, OpenB
     o.values = 0;
     o.z = 0.0f;
     open_.Put(i, o);
-    past_.at(i)->closed = 0;
+    past_.at(i)->closed = past_.at(i)->hours > 0 ? -kFillMinutes : 0;
     past_.at(i)->sum = 0.0f;
   }
 

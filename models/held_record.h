@@ -13,7 +13,8 @@
 // z = 7/8 x of the statistic that exceeds most; it stands until a minute ends. p = (1 + x / 7)^-7 / (n + 1): P(p <= a) <= a, where the
 // level remembers an hour, so that hours are not quite exchangeable, at most twice that. expected: what was held at most; lower,
 // upper: the level before the last minutes, and one s more. Of the options only tick_seconds and the floors matter here. width 1; x any finite number; z in
-// [0, 1000]; ready after a minute, but nothing is a record (z = 0, p = 1) before 24 hours and ten minutes of watching. O(1), 188 bytes a series, of which a
+// [0, 1000]; ready after a minute, but nothing is a record (z = 0, p = 1) before 24 hours and ten minutes of watching, nor
+// for 130 minutes after a break, since caches fill then. O(1), 188 bytes a series, of which a
 // tick between two minutes touches 16.
 #pragma once
 #include <memory>

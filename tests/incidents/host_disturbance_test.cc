@@ -27,10 +27,12 @@ class HostDisturbanceTest : public ::testing::Test {
     tick.interval_seconds = interval;
     return disturbance_.Interruption(tick);
   }
-  void Departs(Slot slot, double second, double strength = 1, EvidenceGroup group = EvidenceGroup::kCpu, bool up = true, bool known = true) {
+  void Departs(Slot slot, double second, double strength = 1, EvidenceGroup group = EvidenceGroup::kCpu, bool up = true, bool known = true,
+               EvidenceLayer layer = EvidenceLayer::kSudden) {
     GroupStrengths groups;
-    groups.strength[static_cast<int>(group)] = strength;
-    groups.up[static_cast<int>(group)] = up;
+    const int entry = static_cast<int>(layer) * kEvidenceGroups + static_cast<int>(group);
+    groups.strength[entry] = strength;
+    groups.up[entry] = up;
     now_ns_ = static_cast<uint64_t>(second * 1e9) + 1000 * kSecond;
     disturbance_.Observe(slot, groups, known, now_ns_);
   }
@@ -82,6 +84,16 @@ TEST_F(HostDisturbanceTest, FourOfFiftyInOneMinuteAreTogetherAndThreeAreNot) {
   EXPECT_EQ(Together(5, true), 0);
   Departs(6, 20);
   EXPECT_EQ(Together(6, true), 4);
+}
+
+TEST_F(HostDisturbanceTest, WhatWasHeldByManyAndNeverBeforeIsTogetherAsWhatCameSuddenlyIs) {
+  for (const EvidenceLayer layer : {EvidenceLayer::kHeld, EvidenceLayer::kRecord}) {
+    const int first = 4 * static_cast<int>(layer), second = 1000 * static_cast<int>(layer);
+    for (int slot = first; slot < first + 3; ++slot) Departs(slot, second, 1, EvidenceGroup::kMemory, true, true, layer);
+    EXPECT_EQ(Together(first, true), 0);
+    Departs(first + 3, second, 1, EvidenceGroup::kMemory, true, true, layer);
+    EXPECT_EQ(Together(first, true), 4);
+  }
 }
 
 TEST_F(HostDisturbanceTest, OnLargeHostsItTakesThreeInAHundred) {

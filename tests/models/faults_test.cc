@@ -224,6 +224,19 @@ TEST_F(HeldRecord, IsNotWhatLiesBetweenTwoTimesInWhichNobodyWatched) {
   EXPECT_EQ(WorstOf(&watch, [&](int) { return 9.0; }, kHour), 0.0) << "what was held before that does not lie next to it";
 }
 
+TEST_F(HeldRecord, IsNotTheFillingOfCachesAfterABoot) {
+  Options options = TenSeconds();
+  options.prior.scale_floor = 0.01;
+  options.prior.relative_floor = 0;
+  Watch watch("held_record", options);
+  Noise noise(14);
+  const double warm = 5, grows = kHour / 12;  // seconds
+  for (int t = 0; t < 2 * kDay; ++t) watch.Tick(warm + 0.01 * noise());
+  watch.Skip(kHour / 60);
+  const auto fills = [&](int t) { return warm + std::log(1 - 0.5 * std::exp(-(t + 1) / grows)) + 0.01 * noise(); };
+  EXPECT_LT(WorstOf(&watch, fills, 4 * kHour), kClear);
+}
+
 class Leak : public testing::Test {
  protected:
   static Options Bytes() {

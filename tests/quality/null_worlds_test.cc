@@ -64,6 +64,16 @@ TEST(AfterABoot, MemoryThatFillsIsNoDeparture) {
   }
 }
 
+// As never in the hours of the days before.
+TEST(AfterABoot, MemoryThatFillsIsNoRecordEither) {
+  JudgedHost host(DefaultConfig(), {.world = World::kBursts, .workloads = 20, .seed = 1});
+  for (int t = 0; t < 26 * 3600; ++t) host.Tick();
+  const size_t before = host.told().size();
+  host.Reboot();
+  for (int t = 0; t < 3 * 3600; ++t) host.Tick();
+  for (size_t i = before; i < host.told().size(); ++i) EXPECT_EQ(host.told()[i].as.find("process.memory"), std::string::npos) << host.told()[i].workload;
+}
+
 TEST(PoissonBounds, AreTheTabledOnes) {
   EXPECT_NEAR(UpperRate(0, 1), 2.9957, 1e-3);
   EXPECT_NEAR(UpperRate(1, 1), 4.7439, 1e-3);

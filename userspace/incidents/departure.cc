@@ -10,7 +10,7 @@ namespace {
 constexpr double kHostShare = 0.5;        // of the evidence of kernel threads and the rest: they do what everybody else causes
 
 constexpr int kWaiting = static_cast<int>(EvidenceGroup::kWaiting);
-constexpr double kWarmsUpSeconds = 3600;
+constexpr double kWarmsUpSeconds = 3600, kLooksBackSeconds = 4200;
 constexpr double kTakenCores = 0.25;
 constexpr int kVictims = 4;               // of one taker
 constexpr double kCorroborated = 1.5;     // as by another kind of signal that departs as strongly
@@ -32,12 +32,15 @@ bool Burns(const v1::Incident& incident) {
 
 }  // namespace
 
-// A process that began lately has not filled its caches yet, and holds less than it will.
+// A process that began lately has not filled its caches yet, and holds less than it will. That it fills them, as never in the hours
+// before, is seen as long as the windows that look back reach into that time.
 void Incidents::LeaveOutWarmUp(Slot slot, const WorkloadTick& tick, const ScoreTick& scores, std::vector<Strength>* strengths) const {
   const double uptime = tick.totals[slot].uptime_seconds;
-  if (uptime <= 0 || uptime >= kWarmsUpSeconds) return;
+  if (uptime <= 0 || uptime >= kWarmsUpSeconds + kLooksBackSeconds) return;
   std::erase_if(*strengths, [&](const Strength& s) {
-    return s.z < 0 && evidence_.GroupOf(scores.detectors[s.detector]) == EvidenceGroup::kMemory;
+    const DetectorScores& detector = scores.detectors[s.detector];
+    if (evidence_.GroupOf(detector) != EvidenceGroup::kMemory) return false;
+    return s.z < 0 ? uptime < kWarmsUpSeconds : detector.channel == Channel::kRecord;
   });
 }
 

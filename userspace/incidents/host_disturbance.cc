@@ -49,12 +49,12 @@ std::optional<v1::Contribution> HostDisturbance::Interruption(const WorkloadTick
 }
 
 void HostDisturbance::Observe(Slot slot, const GroupStrengths& groups, bool known, uint64_t now_ns) {
-  const auto strongest = std::max_element(groups.strength.begin(), groups.strength.begin() + kEvidenceGroups);
+  const auto strongest = std::max_element(groups.strength.begin(), groups.strength.end());
   Departing& own = departing_[slot];
   if (*strongest < kCalm) own.now = 0;
   if (*strongest < kDeparts || own.now != 0) return;
-  const auto group = strongest - groups.strength.begin();
-  own = {now_ns, static_cast<uint8_t>(2 * group + (groups.up[group] ? 1 : 0)), 1};
+  const auto entry = strongest - groups.strength.begin();
+  own = {now_ns, static_cast<uint8_t>(2 * (entry % kEvidenceGroups) + (groups.up[entry] ? 1 : 0)), 1};
   if (Together(slot, known, now_ns).empty()) return;
   if (episode_ns_ != 0 && episode_ns_ + kTenMinutesNs > now_ns) return;  // of the one under way
   if (episode_ns_ != 0) episodes_ = Faded(now_ns) + 1;
