@@ -1,22 +1,21 @@
 #!/usr/bin/env python3
 """How fast outlier-relay fills Elasticsearch, beside a loader that only sends: measure_search.py [--changes N] [--rounds N].
 
-Both bring the same changes as the same bulk bodies (those that the relay makes, caught beforehand, packed by the same library), with the
+Both bring the same changes as the same bulk bodies (those that the relay makes, caught beforehand, packed by the same code), with the
 same headers, over one TLS connection, to the same server, in turns, each into a fresh stream and a fresh index of incidents. The relay
 reads them from a source's journal, writes and packs them, and keeps its cursors. The loader's time begins before it connects, the relay's
 before its process is started; both end with the answer to the last request. Afterwards both must hold every change once.
 
-Prints one line of JSON a round, and the ratio. Needs `ninja -C build outlier-relay outlierctl feed_source null_sink`.
+Prints one line of JSON a round, and the ratio. Needs `ninja -C build outlier-relay outlierctl feed_source null_sink packed`.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
-import ctypes.util
 import http.client
 import json
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -28,27 +27,28 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from measure import NullSink, arrived, wait_until_delivered  # noqa: E402
-from programs import Json, Relay, Source  # noqa: E402
+from programs import BUILD, Json, Relay, Source  # noqa: E402
 from servers.elasticsearch import PASSWORD, Elasticsearch  # noqa: E402
 from servers.rest import basic  # noqa: E402
 
+PACKED = BUILD / "tests" / "packed"
 INCIDENTS = "outlier-incidents"
 # As the relay asks.
 BULK = "/_bulk?filter_path=errors,items.*.status,items.*.failure_store,items.*.error.type,items.*.error.reason,error.type,error.reason,status"
 HEADERS = {"Accept": "application/json", "Accept-Encoding": "deflate, gzip, br, zstd", "Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
 
 
-def pack(text: bytes) -> bytes:
-    """As userspace/transport/gzip.cc does."""
-    library = ctypes.CDLL(ctypes.util.find_library("deflate"))
-    library.libdeflate_alloc_compressor.restype = ctypes.c_void_p
-    library.libdeflate_gzip_compress.restype = ctypes.c_size_t
-    compressor = ctypes.c_void_p(library.libdeflate_alloc_compressor(1))
-    packed = ctypes.create_string_buffer(len(text) + 1024)
-    size = library.libdeflate_gzip_compress(compressor, text, ctypes.c_size_t(len(text)), packed, ctypes.c_size_t(len(packed)))
-    library.libdeflate_free_compressor(compressor)
-    assert size > 0
-    return packed.raw[:size]
+def packed(texts: list[bytes]) -> list[bytes]:
+    """By the relay's own packer, one after the other."""
+    frames = b"".join(len(text).to_bytes(8, "little") + text for text in texts)
+    out = subprocess.run([PACKED], input=frames, stdout=subprocess.PIPE, check=True).stdout
+    bodies: list[bytes] = []
+    at = 0
+    while at < len(out):
+        size = int.from_bytes(out[at : at + 8], "little")
+        bodies.append(out[at + 8 : at + 8 + size])
+        at += 8 + size
+    return bodies
 
 
 class Round:
@@ -83,7 +83,7 @@ class Round:
         sequences, _ = arrived(null, "elasticsearch")
         assert sequences == list(range(1, self.last + 1))
         feed, namespace = uuid.uuid4().hex.encode(), self.namespace.replace("relay", "loads").encode()
-        return [pack(body.replace(self.source.feed_id.encode(), feed).replace(self.namespace.encode(), namespace)) for body in null.bodies()]
+        return packed([body.replace(self.source.feed_id.encode(), feed).replace(self.namespace.encode(), namespace) for body in null.bodies()])
 
     def load(self, bodies: list[bytes]) -> float:
         self.set_up()
