@@ -337,6 +337,49 @@ TEST(Detectors, SaveAndLoadGoOnWithEqualBitsAndDamageIsRefused) {
   EXPECT_EQ(one, two);
 }
 
+TEST(Detectors, AFeatureThatNobodyHasEverHadIsIdleAndSomebodyWhoGetsItIsANewSeries) {
+  auto late = Detectors::Make(Settings(), kSpecs), born = Detectors::Make(Settings(), kSpecs);
+  Service service(8, 20);
+  ScoreTick of_late, of_born;
+  for (int t = 0; t < 300; ++t) {
+    FeatureTick tick = service.Tick();
+    tick.present.col(kErrors).setConstant(t >= 100);
+    late->ScoreAndUpdate(tick, &of_late);
+    for (const DetectorScores& d : of_late.detectors) {
+      EXPECT_EQ(d.idle, d.feature == kErrors && t < 100);
+      if (d.idle) EXPECT_TRUE((d.z == 0.0f).all());
+    }
+    if (t == 99) {  // as a daemon does that restarts, and so cannot know that nobody had it
+      std::string bytes;
+      late->Save(&bytes);
+      ASSERT_TRUE(born->Load(bytes));
+    }
+    if (t < 100) continue;
+    born->ScoreAndUpdate(tick, &of_born);
+    for (size_t d = 0; d < of_late.detectors.size(); ++d) ASSERT_TRUE((of_late.detectors[d].z == of_born.detectors[d].z).all());
+  }
+}
+
+TEST(Detectors, SayInWhichSlotsAnythingIsLoud) {
+  auto detectors = Detectors::Make(Settings(), kSpecs);
+  Service service(9, 21);  // the last group is not full
+  ScoreTick scores;
+  int loud = 0;
+  for (int t = 0; t < 200; ++t) {
+    FeatureTick tick = service.Tick();
+    if (t > 150) tick.values(20, kCpu) = 1;
+    detectors->ScoreAndUpdate(tick, &scores);
+    for (const DetectorScores& d : scores.detectors) {
+      for (int slot = 0; slot < 21 && !d.idle; slot += kLoudSlots) {
+        const bool any = (d.z.segment(slot, std::min(kLoudSlots, 21 - slot)).abs() >= static_cast<float>(kLoud)).any();
+        ASSERT_EQ(d.loud[slot / kLoudSlots] != 0, any);
+        loud += any;
+      }
+    }
+  }
+  EXPECT_GT(loud, 0);
+}
+
 TEST(Detectors, ATickWithFewerSlotsThanKnownLeavesTheOthersAbsent) {
   auto detectors = Detectors::Make(Settings(), kSpecs);
   detectors->Resize(5);

@@ -160,18 +160,15 @@ void Detectors::ScoreAndUpdate(const FeatureTick& tick, ScoreTick* out) {
 void Detectors::Run(Watch& watch, const FeatureTick& tick, DetectorScores* out) {
   const models::SeriesMask present = tick.present.col(watch.feature);
   const bool nobody = std::memchr(present.data(), true, present.size()) == nullptr;  // has it now
-  watch.seen |= !nobody;
-  const bool rests = out->idle && out->z.size() == slots();  // as before
-  out->idle = !watch.seen;
   const double seconds = tick.interval_seconds > 0 ? tick.interval_seconds : 1.0;
   out->feature = watch.feature;
   out->channel = watch.channel;
-  if (out->idle) {
-    if (rests) return;
-    out->z.setZero(slots());
-    out->ready.setConstant(slots(), false);
+  watch.seen |= !nobody;
+  if (!watch.seen) {
+    Rest(out);
     return;
   }
+  out->idle = false;
   if (watch.kind == FeatureKind::kDuration) {
     watch.model->StepCounts(tick.durations[watch.syscall_class], present, &assessment_);
     Judge(watch, seconds, out);
@@ -193,6 +190,14 @@ void Detectors::Run(Watch& watch, const FeatureTick& tick, DetectorScores* out) 
   }
   watch.model->Step(Eigen::Map<const Eigen::ArrayXXd>(transformed_.data(), 1, slots()), present, &assessment_);
   Judge(watch, seconds, out);
+}
+
+// There is nothing to judge, and it says so, once.
+void Detectors::Rest(DetectorScores* out) const {
+  if (out->idle && out->z.size() == slots()) return;
+  out->idle = true;
+  out->z.setZero(slots());
+  out->ready.setConstant(slots(), false);
 }
 
 void Detectors::Judge(const Watch& watch, double seconds, DetectorScores* out) {

@@ -64,6 +64,7 @@ class Detectors {
   int CallsOf(int feature) const;
   void FollowClock(int64_t wall_time_ns);
   void Run(Watch& watch, const FeatureTick& tick, DetectorScores* out);
+  void Rest(DetectorScores* out) const;
   void Judge(const Watch& watch, double seconds, DetectorScores* out);
   void Tell(const bool* judged, DetectorScores* out);
 
