@@ -1,4 +1,4 @@
-// LaneTail: the law of models/tail.h for four series at once, in 20 bytes a series.
+// LaneTail: the law of models/tail.h for all lanes at once, in 20 bytes a series.
 //
 // Single precision holds the three quantiles and two moments; so that an increment is never lost to rounding, the weight of one
 // observation is at least kLeastGain (a memory of about 1e5 observations), or 0. The body's normal probability is a polynomial:
