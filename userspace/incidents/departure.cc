@@ -59,15 +59,16 @@ void Incidents::Listen(Slot slot, const WorkloadTick& tick, const ScoreTick& sco
 }
 
 void Incidents::FindDeparture(Slot slot, const WorkloadTick& tick, const ScoreTick& scores) {
-  Departure& departure = departures_[slot];
-  if (departure.departs) departure = {};
+  if (departs_[slot] != 0) departures_[slot] = {};
+  departs_[slot] = 0;
   if (evidence_.Silent(static_cast<int>(slot))) {  // as nearly all are: what the rest would do
     scores_[slot] = 0;
     disturbance_.Rest(slot);
     recurrences_.Rest(slot, watched_ns_);
     return;
   }
-  departure.departs = true;
+  departs_[slot] = 1;
+  Departure& departure = departures_[slot];
   departure.strengths = evidence_.Of(static_cast<int>(slot), scores, IgnoredBy(slot));
   LeaveOutWarmUp(slot, tick, scores, &departure.strengths);
   if (!warm_[slot]) Listen(slot, tick, scores, &departure.strengths);
@@ -101,7 +102,7 @@ void Incidents::FindTaker(Slot slot, const WorkloadTick& tick, Departure* depart
     });
     if (!took || open.incident.recurrences_per_week() > config_.budgets().false_alarms_per_week() || IgnoredBy(slot)[waits_feature_]) continue;
     if (auto waits = WaitsSince(history_, static_cast<int>(slot), waits_feature_, open.onset_ns)) {
-      departure->departs = true;
+      departs_[slot] = 1;
       departure->waits = waits;
       departure->per_week = open.incident.recurrences_per_week();
       return;

@@ -87,6 +87,7 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
   recurrences_.Resize(slots);
   disturbance_.Resize(slots);
   departures_.resize(slots);
+  departs_.resize(slots, 0);
   for (const auto& [slot, name] : tick.named) {
     names_[slot] = name;
     if (slot < ignored_.size()) ignored_[slot].clear();
@@ -110,6 +111,7 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
   const double of_many_per_week = disturbance_.PerWeek(watched_ns_);
   std::vector<Slot> departing;
   for (Slot slot = 0; slot < slots; ++slot) {
+    if (departs_[slot] == 0 && open_.empty() && facts.empty()) continue;  // as nearly all, nearly always
     Departure& departure = departures_[slot];
     const auto it = facts.find(slot);
     const auto& own_facts = it == facts.end() ? none : it->second;

@@ -59,7 +59,6 @@ class Incidents {
     double per_week = std::numeric_limits<double>::infinity();  // recurrences of what may be told
     bool agree = false;    // two kinds of signal depart
     std::optional<Peak> waits;  // of a victim of another workload that is told of
-    bool departs = false;  // something is notable: else all of this is as it was made
   };
   bool Known(Slot slot) const { return recurrences_.Known(slot, watched_ns_); }
   void FindDeparture(Slot slot, const WorkloadTick& tick, const ScoreTick& scores);
@@ -102,6 +101,7 @@ class Incidents {
   Recurrences recurrences_;
   HostDisturbance disturbance_;
   std::vector<Departure> departures_;       // by slot, of this tick
+  std::vector<uint8_t> departs_;            // whether anything of it is notable: else its departure is as it was made
   std::map<Slot, OpenIncident> open_;
   std::vector<double> scores_;
   std::vector<uint8_t> warm_;
