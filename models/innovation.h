@@ -1,5 +1,5 @@
-// Innovation: a value's distance from what was expected, and the winsorised exponentially weighted estimates learned from it, of four
-// series at once: what robust_level, seasonal_level and step have in common. The hot path.
+// Innovation: a value's distance from what was expected, and the winsorised exponentially weighted estimates learned from it, of all
+// lanes at once: what robust_level, seasonal_level and step have in common. The hot path.
 //
 // An innovation enters at most 3 scales large (Huber 1964). Weights are alpha_t = max(alpha, 1/(t+3)) after a settling time
 // at 1/3 a value, a quarter of the warm-up, in which the start of a series is forgotten (models/baseline.h does the same).
