@@ -66,7 +66,6 @@ class BaselineOf {
   void Resize(int64_t series) { table_.Resize(series); }
   void Forget(int64_t series) { table_.Forget(series); }
   void Copy(int64_t from, int64_t to) { table_.Copy(from, to); }
-  void Fetch(int64_t series) const { table_.Fetch(series, 0, kFields); }  // it will be asked for soon
   // `floor` > 0: the least scale now. Non-finite x is the caller's to mask. Extremes are clamped to +-1e100.
   Judgement Judge(int64_t series, double x, double floor) const;
   void Learn(int64_t series, double x, double floor);

@@ -238,7 +238,6 @@ class Drift final : public SeriesModel<Drift> {
   // The same of those that close a sub-interval now. `closes`: by scale, whether one of two does.
   [[gnu::noinline]] void CloseFour(int64_t first, const PairMask* closes) {
     const int64_t next = first + kLanes;
-    if (next < series()) state_.growth[0].Fetch(next);
     for (int64_t i = next; i < std::min(next + kLanes, series()); ++i) state_.rest.Fetch(i, FieldOf(0, kHigh) - kTold, kPerScale - kHigh);
     bool judged[kLanes]{};
     double floor[kLanes];

@@ -37,12 +37,6 @@ class WideTable {
   // The block that `series` is in: two pairs a field.
   LanePair* block(int64_t series) { return cells_.data() + series / kLanes * 2 * fields_; }
   const LanePair* block(int64_t series) const { return cells_.data() + series / kLanes * 2 * fields_; }
-  // As SeriesTable's; of the whole block.
-  void Fetch(int64_t series, int field, int fields) const {
-    constexpr int kInLine = 64 / sizeof(LanePair);
-    const LanePair* from = block(series) + 2 * field;
-    for (int pair = 0; pair < 2 * fields; pair += kInLine) __builtin_prefetch(from + pair);
-  }
   int64_t bytes_per_series() const { return fields_ * static_cast<int64_t>(sizeof(double)); }
 
   void Save(std::string* out) const {

@@ -30,7 +30,7 @@ void Tick(benchmark::State& state, const std::vector<std::string_view>& names, b
     if (std::find(names.begin(), names.end(), kModels[i].name) == names.end()) continue;
     Assessment& a = out[models.size()];
     table ? a.ResizeToJudge(series) : a.Resize(series);
-    if (!table) a.notable = 3.0;
+    if (!table) a.notable = 3.0;  // kNotable of userspace/stream/score.h
     models.push_back(kModels[i].make(options));
     models.back()->Resize(series);
   }

@@ -11,6 +11,7 @@ namespace outlier {
 
 std::string Gzip(std::string_view text) {
   constexpr int kLevel = 1;
+  assert(text.size() < UINT32_MAX / 2);  // as its interface counts
   const auto scratch = std::make_unique_for_overwrite<uint8_t[]>(ISAL_DEF_LVL1_DEFAULT);
   std::string out;
   // What it may come to at most is more than the text itself; it is a tenth of it nearly always, and there may be a request a sink in memory.

@@ -5,7 +5,7 @@
 
 namespace outlier {
 
-// Level 1: a tenth of the size, at 900 MB/s of JSON of incidents. At most 4 GiB.
+// Level 1: a tenth of the size, at 900 MB/s of JSON of incidents. At most 2 GiB.
 std::string Gzip(std::string_view text);
 
 }  // namespace outlier
