@@ -84,7 +84,8 @@ def ordeal(ground: Ground, report: list[str]) -> Iterator[Ordeal]:
     ordeal.subscriber.follow(daemon)
     steadfast = Watcher(daemon)
     crasher.order("exit")
-    wait_for("the first incident", lambda: daemon.status()["open_incidents"], timeout=30)
+    # Seen by the watch itself: one that had not yet connected when the daemon died would rightly give up.
+    wait_for("the first incident, seen by the steadfast watch", steadfast.seen, timeout=30)
     for round_number in range(KILLS):
         daemon.kill()
         ordeal.subscriber.daemon_died()
