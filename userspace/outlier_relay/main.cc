@@ -1,5 +1,4 @@
 // outlier-relay: options, one relay, its admin socket and its HTTP, until a signal. Signals arrive on a descriptor.
-#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
@@ -22,6 +21,11 @@
 #include "userspace/outlier_relay/options.h"
 #include "userspace/relay/relay.h"
 
+// Read by jemalloc before main. A message is made by the thread that reads and freed by the one that sends, and a body of a MiB is needed for a moment:
+// one arena passes memory from thread to thread, threads hoard no large pieces, and what nobody wants goes back to the system within a second.
+extern "C" const char* malloc_conf;
+const char* malloc_conf = "narenas:1,lg_tcache_max:12,dirty_decay_ms:500,muzzy_decay_ms:0";
+
 namespace outlier {
 namespace {
 
@@ -33,15 +37,6 @@ std::string HostName() {
   char name[256] = "";
   gethostname(name, sizeof name - 1);
   return Printable(name, 256);
-}
-
-// Dozens of threads, each with little to do: an arena for each would hold what it needed once, for ever; and a body or an answer of a MiB goes back to
-// the system when it is done with.
-void KeepMemorySmall() {
-  constexpr int kArenas = 2, kOwnMapping = 256 << 10, kKeptOnTop = 1 << 20;
-  mallopt(M_ARENA_MAX, kArenas);
-  mallopt(M_MMAP_THRESHOLD, kOwnMapping);
-  mallopt(M_TRIM_THRESHOLD, kKeptOnTop);
 }
 
 void Reload(const RelayCommand& command, Relay* relay) {
@@ -61,7 +56,6 @@ int Run(const RelayCommand& command) {
     const absl::Status done = SetUpSink(*config, command.sink, OUTLIER_VERSION, HostName(), command.dry_run);
     return done.ok() ? 0 : Fail(done);
   }
-  KeepMemorySmall();
   StartLog("outlier-relay", command.log_level);
   sigset_t set;
   sigemptyset(&set);
