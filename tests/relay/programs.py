@@ -232,6 +232,10 @@ class Relay:
     def wait_for_state(self, name: str, state: str, timeout: float = 30) -> Json:
         return wait_for(f"{name} {state}", lambda: (sink := self.sink(name)) and sink["state"] == state and sink or None, timeout=timeout)
 
+    def send_signal(self, sig: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(sig)
+
     def stop(self, sig: int = signal.SIGTERM) -> int:
         if self._process is None:
             return 0

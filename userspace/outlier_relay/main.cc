@@ -15,11 +15,9 @@
 #include "userspace/base/status.h"
 #include "userspace/base/text.h"
 #include "userspace/config/relay_config.h"
-#include "userspace/outlier_relay/admin_service.h"
 #include "userspace/outlier_relay/check.h"
-#include "userspace/outlier_relay/http_server.h"
 #include "userspace/outlier_relay/options.h"
-#include "userspace/relay/relay.h"
+#include "userspace/outlier_relay/running_relay.h"
 
 // Read by jemalloc before main. A message is made by the thread that reads and freed by the one that sends, and a body of a MiB is needed for a moment:
 // one arena passes memory from thread to thread, threads hoard no large pieces, and what nobody wants goes back to the system within a second.
@@ -39,12 +37,12 @@ std::string HostName() {
   return Printable(name, 256);
 }
 
-void Reload(const RelayCommand& command, Relay* relay) {
-  absl::StatusOr<config::v1::Relay> config = LoadRelayConfig(command.config_path, command.config_named, command.sets);
+void Reload(const RelayCommand& command, RunningRelay* running) {
+  const absl::StatusOr<config::v1::Relay> config = LoadRelayConfig(command.config_path, command.config_named, command.sets);
   absl::Status status = config.status();
   if (status.ok()) status = CheckRelayConfig(*config, OUTLIER_VERSION);
-  if (status.ok()) status = relay->ReloadSilences(*config);
-  status.ok() ? Say("silences read again; other changes of the configuration need a restart, which loses nothing")
+  if (status.ok()) status = running->TakeUp(*config);
+  status.ok() ? Say(fmt::format("configuration read again: {}", running->Description()))
               : Warn(fmt::format("{}; the old configuration stays in force", MessageOf(status)));
 }
 
@@ -66,32 +64,21 @@ int Run(const RelayCommand& command) {
   if (signals < 0) return Fail(ErrnoStatus("open", "signalfd", errno));
   grpc_init();  // never given back: its shutdown may take ten seconds
 
-  auto relay = Relay::Open({*config, command.state_dir, OUTLIER_VERSION, HostName(), Now, Say, Warn});
-  if (!relay.ok()) return Fail(relay.status());
-  auto admin = AdminServer::Start(command.relay_address, relay->get(), Now);
-  if (!admin.ok()) return Fail(admin.status());
-  std::unique_ptr<HttpServer> http;
-  if (!config->http().listen().empty()) {
-    auto started = HttpServer::Start(config->http().listen(), relay->get());
-    if (!started.ok()) return Fail(started.status());
-    http = *std::move(started);
-  }
-  (*relay)->Start();
-  Say(fmt::format("outlier-relay {}: {} source{}, {} sink{}{}", OUTLIER_VERSION, config->sources_size(), config->sources_size() == 1 ? "" : "s", config->sinks_size(),
-                  config->sinks_size() == 1 ? "" : "s", http ? fmt::format(", /metrics on port {}", http->port()) : ""));
+  auto running = RunningRelay::Start({*config, command.state_dir, OUTLIER_VERSION, HostName(), Now, Say, Warn}, command.relay_address);
+  if (!running.ok()) return Fail(running.status());
+  Say(fmt::format("outlier-relay {}: {}", OUTLIER_VERSION, (*running)->Description()));
   sd_notify(0, "READY=1");
   for (;;) {
     signalfd_siginfo signal{};
     if (read(signals, &signal, sizeof signal) != sizeof signal) continue;
     if (signal.ssi_signo != SIGHUP) break;
     sd_notify(0, "RELOADING=1");
-    Reload(command, relay->get());
+    Reload(command, running->get());
+    if (!(*running)->running()) return 1;
     sd_notify(0, "READY=1");
   }
   sd_notify(0, "STOPPING=1");
-  http.reset();
-  admin->reset();
-  relay->reset();
+  running->reset();
   Say("stopped");
   return 0;
 }
