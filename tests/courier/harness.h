@@ -246,6 +246,7 @@ inline Response Answer(Says says) {
 }
 
 struct StreamServer {
+  static constexpr const char* kPreparation = "prepare";
   struct Taken {
     std::string key, incident;
     v1::IncidentChange change;
@@ -259,6 +260,8 @@ struct StreamServer {
   std::function<void(Response*)> adorn;
   StreamSink::Limits limits;
   std::function<absl::Status()> encode_fails;
+  std::optional<Outcome> preparation;  // asked for before all else, until it is delivered
+  int prepared = 0;
   bool deduplicates = true;      // by FindingKey
 
   std::vector<Taken> taken;      // in order, duplicates too
@@ -267,6 +270,7 @@ struct StreamServer {
   std::vector<std::vector<Finding>> sent;
 
   Response Receive(const Request& request, WallTime now) {
+    if (request.body == kPreparation) return Answer(Says::kTakes);
     const std::vector<Finding>& findings = sent.at(std::stoul(request.body));
     requests.push_back(findings.size());
     const Says what = says(findings, now);
@@ -289,6 +293,18 @@ class ScriptedStream : public StreamSink {
  public:
   explicit ScriptedStream(StreamServer* server) : server_(server) {}
   Limits limits() const override { return server_->limits; }
+  std::optional<Preparation> Prepare(WallTime) override {
+    if (!server_->preparation) return std::nullopt;
+    Preparation preparation;
+    preparation.request.body = StreamServer::kPreparation;
+    return preparation;
+  }
+  Outcome Prepared(const Response&, WallTime) override {
+    ++server_->prepared;
+    const Outcome outcome = *server_->preparation;
+    if (outcome.kind == Outcome::Kind::kItems) server_->preparation.reset();
+    return outcome;
+  }
   absl::StatusOr<Request> Encode(std::span<const Finding> findings, WallTime) override {
     if (server_->encode_fails) {
       if (absl::Status status = server_->encode_fails(); !status.ok()) return status;

@@ -46,6 +46,35 @@ TEST_F(StreamCourierTest, CarriesEveryChangeOnceAndInOrder) {
   EXPECT_EQ(bench_.Status().sources(0).sequence(), 5000u);
 }
 
+TEST_F(StreamCourierTest, WhatASinkWarnsOfWhenItIsPreparedIsToldInItsStatusAndHoldsNothingUp) {
+  server().preparation = Outcome::Delivered(0);
+  server().preparation->warning = "is OpenSearch 3.6.0, but configured as `elasticsearch`";
+  Fill(100);
+  bench_.Run(seconds(5));
+  EXPECT_EQ(server().prepared, 1);
+  EXPECT_EQ(bench_.Status().message(), "is OpenSearch 3.6.0, but configured as `elasticsearch`");
+  EXPECT_EQ(bench_.Status().state(), relay::v1::SinkStatus::DELIVERING);
+  ExpectAllOnceInOrder();
+}
+
+TEST_F(StreamCourierTest, NothingIsSentBeforeASinkIsPrepared) {
+  server().preparation = Outcome::Of(Outcome::Kind::kSuspend, "has no index template");
+  Fill(100);
+  bench_.Run(minutes(5));
+  EXPECT_EQ(bench_.Status().state(), relay::v1::SinkStatus::SUSPENDED);
+  EXPECT_EQ(bench_.Status().message(), "has no index template");
+  EXPECT_TRUE(server().requests.empty());
+  EXPECT_GE(server().prepared, 2) << "asked again";
+  server().preparation = Outcome::Of(Outcome::Kind::kRetry, "HTTP 503");
+  bench_.Run(minutes(5));
+  EXPECT_EQ(bench_.Status().state(), relay::v1::SinkStatus::BACKING_OFF);
+  EXPECT_TRUE(server().requests.empty());
+  server().preparation.reset();
+  bench_.Run(minutes(5));
+  EXPECT_EQ(bench_.Status().message(), "");
+  ExpectAllOnceInOrder();
+}
+
 TEST_F(StreamCourierTest, ADaysOutageUnderLoadLosesNothing) {
   bench_.Run(seconds(5));
   server().says = [](const auto&, WallTime) { return Says::kUnavailable; };
