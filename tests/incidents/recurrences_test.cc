@@ -64,6 +64,12 @@ class RecurrencesTest : public ::testing::Test {
 
 TEST_F(RecurrencesTest, NothingThatDepartsNeverRecurs) { EXPECT_EQ(Tick({}), kNever); }
 
+TEST_F(RecurrencesTest, WhatNeverCameIsBelievedToComeAsOftenAsThatMayBeWithoutHavingBeenSeen) {
+  Calm(7 * 86400);
+  constexpr double kJustCounts = 0.351, kKinds = 6;
+  EXPECT_NEAR(recurrences_.PerWeek(0, Departs(kJustCounts), counts_, now_ns_), 3 * kKinds * static_cast<double>(workloads_), 45);
+}
+
 TEST_F(RecurrencesTest, TheStrongerTheRarer) {
   Calm(86400);
   double before = kNever;
@@ -263,6 +269,16 @@ TEST_F(RecurrencesTest, WhatTheSlowClocksSayOfAnExcursionThatHasEndedIsNotRarerT
   EXPECT_GT(Tick(held), 7);
 }
 
+// They say it again and again until their next bin is full: that makes a burst of some seconds no longer than it was.
+TEST_F(RecurrencesTest, WhatTheSlowClocksRepeatUntilTheirNextBinMakesNoExcursionLonger) {
+  Calm(86400);
+  for (int i = 0; i < 20; ++i) Excursion(2, 9, true, 600);
+  GroupStrengths held;
+  held.strength[kEvidenceGroups + static_cast<int>(EvidenceGroup::kCpu)] = 5;
+  held.up[kEvidenceGroups + static_cast<int>(EvidenceGroup::kCpu)] = true;
+  for (int s = 0; s < 590; ++s) EXPECT_GT(Tick(held), 7) << s;
+}
+
 TEST_F(RecurrencesTest, AShiftThatLastsIsRareThoughTheFastModelsFlicker) {
   Calm(86400);
   for (int i = 0; i < 20; ++i) Excursion(2, 60, true, 600);
@@ -336,24 +352,22 @@ TEST_F(RecurrencesTest, AFalseAlarmMakesItsLikeCommonAtAnyTimeUpToABoundAndCanBe
 // A hundred known workloads depart for the first time in a day, each so that the law expects its like five to ten times a week.
 TEST_F(RecurrencesTest, TheControllerCorrectsALawThatIsTooBoldByAtMostTenTimes) {
   constexpr size_t kMany = 102;
-  GroupStrengths held;  // how far what came suddenly goes, the law learns itself
-  held.strength[kEvidenceGroups] = 0.55;
-  held.up[kEvidenceGroups] = true;
+  const GroupStrengths rare = Departs(0.75);  // how far what is more common goes, the law learns itself
   recurrences_.Resize(kMany);
   for (size_t slot = 2; slot < kMany; ++slot) recurrences_.Forget(slot, now_ns_);
   Calm(86400);
-  const double before = recurrences_.PerWeek(0, held, counts_, now_ns_);
-  EXPECT_GT(before, 5);
-  EXPECT_LT(before, 10);
+  const double before = recurrences_.PerWeek(0, rare, counts_, now_ns_);
+  EXPECT_GT(before, 0.1);
+  EXPECT_LT(before, 1);
   for (size_t slot = 2; slot < kMany; ++slot) {
-    for (int s = 0; s < 20; ++s) Tick(held, 1, slot);
+    for (int s = 0; s < 20; ++s) Tick(rare, 1, slot);
     for (int s = 0; s < 20; ++s) Tick({}, 1, slot);
   }
   const Recurrences::Account account = recurrences_.account();
   EXPECT_GT(account.correction, 4);
   EXPECT_LE(account.correction, 10);
   EXPECT_FALSE(account.from_prior);
-  EXPECT_GT(recurrences_.PerWeek(0, Departs(0.55), counts_, now_ns_), 3 * before);
+  EXPECT_GT(recurrences_.PerWeek(0, rare, counts_, now_ns_), 3 * before);
 }
 
 TEST_F(RecurrencesTest, AFewTrueIncidentsInADayHardlyMoveTheControllerAndTenAtMostDoubleTheirRate) {
@@ -536,6 +550,26 @@ TEST_F(RecurrencesTest, WhereKnownWorkloadsWanderFurtherTheNextHasToGoFurther) {
   };
   const double calm = of_the_next(0.36), wandering = of_the_next(0.42);
   EXPECT_GT(wandering, 10 * calm);
+}
+
+TEST_F(RecurrencesTest, HowFarIsLearnedOfEachLayerOfEvidenceAlone) {
+  constexpr size_t kMany = 40;
+  recurrences_.Resize(kMany + 1);
+  for (size_t slot = 0; slot <= kMany; ++slot) recurrences_.Forget(slot, now_ns_);
+  Calm(2 * 86400);
+  const auto held = [](double strength) {
+    GroupStrengths now;
+    now.strength[kEvidenceGroups] = strength;
+    now.up[kEvidenceGroups] = true;
+    return now;
+  };
+  const double sudden_before = recurrences_.PerWeek(0, Departs(0.9), counts_, now_ns_), held_before = recurrences_.PerWeek(0, held(0.9), counts_, now_ns_);
+  for (size_t slot = 1; slot <= kMany; ++slot) {
+    Tick(held(0.42), 1, slot);
+    for (int s = 0; s < 20; ++s) Tick({}, 1, slot);
+  }
+  EXPECT_GT(recurrences_.PerWeek(0, held(0.9), counts_, now_ns_), 10 * held_before);
+  EXPECT_NEAR(recurrences_.PerWeek(0, Departs(0.9), counts_, now_ns_), sudden_before, 0.5 * sudden_before);
 }
 
 TEST_F(RecurrencesTest, WhatWasRareAsIssuedDoesNotMakeTheHostBelievedToWander) {

@@ -24,7 +24,8 @@ enum class EvidenceGroup : uint8_t { kCpu, kWaiting, kMemory, kIo, kActivity, kE
 inline constexpr int kEvidenceGroups = 9;
 // What of a group departs: what came suddenly, what the slow clocks hold, what was never held before; each is judged by its own past.
 enum class EvidenceLayer : uint8_t { kSudden, kHeld, kRecord };
-inline constexpr int kEvidenceEntries = 3 * kEvidenceGroups;
+inline constexpr int kEvidenceLayers = 3;
+inline constexpr int kEvidenceEntries = kEvidenceLayers * kEvidenceGroups;
 
 inline constexpr double kDownWeight = 0.5;  // doing less is more often the end of work, or follows from something, than a fault
 

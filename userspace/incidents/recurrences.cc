@@ -21,10 +21,13 @@ constexpr double kStrongRepeats = 8.0;     // from which their number says how o
 constexpr double kMostMark = 4.0 * kPriorSpread, kSeenWeight = 30.0;
 constexpr double kPriorWeight = 3.0;       // excursions
 constexpr uint64_t kSlowNs = 3600ull * 1'000'000'000;  // as long the slow clocks may speak of what has ended
+constexpr double kStandsSeconds = 600.0;   // the slow clocks' bins
 constexpr double kFirstsWeight = 1.0;      // of the prior of the marks of first ones: the first few say how strong they come on this host
 constexpr uint64_t kSameMomentNs = 15ull * 1'000'000'000;  // what begins together: as long as evidence takes to hold
 constexpr double kHeard = 0.25;            // of a first one that began within the warm-up
 constexpr double kCause = 1.0;             // a week: what is rarer is no everyday departure, whatever the budget
+// What never came in T weeks comes at most three times in T weeks: one-sided 95 % bound of a Poisson rate (Hanley & Lippman-Hand 1983).
+constexpr double kAtMost = 3.0;
 constexpr double kKinds = 6.0;             // groups, sudden and held, in which a workload departs in practice
 // The prior of repetitions: none in a week, which is given up for a day at the second, for half a day at the third, and so on: so many
 // in so short a time are no accident.
@@ -34,6 +37,7 @@ constexpr double kControlWeight = 10.0;    // departures: as few as a day of tru
 constexpr double kMostCorrection = 10.0;
 
 uint8_t IndexOf(const EvidenceKind& kind) { return static_cast<uint8_t>(2 * kind.group + (kind.up ? 1 : 0)); }
+size_t LayerOf(uint8_t index) { return index / 2 / kEvidenceGroups; }
 double Mark(double strength) { return std::log(strength / kLeastStrength); }
 double Faded(double value, uint64_t from_ns, uint64_t to_ns) {
   return value * std::exp2(-static_cast<double>(to_ns - std::min(from_ns, to_ns)) / (kMemoryWeeks * kNsPerWeek));
@@ -173,10 +177,10 @@ void Recurrences::End(size_t slot, Excursions* kind) {
   kind->strongest = std::max(kind->strongest - kFades * weeks, 0.0);
   const int bin = BinOf(kind->peak, kRepeatBins);
   if (kind->number > 0.0) repeats_[bin] += 1.0;
-  const bool sudden = kind->index < 2 * kEvidenceGroups;
-  if (sudden && kind->ended_ns == 0 && slots_[slot].Known(kind->since_ns) && slots_[slot].rarest > kCause) {
-    seen_marks_ += std::min(kind->peak, kMostMark);
-    seen_ += 1.0;
+  if (kind->ended_ns == 0 && slots_[slot].Known(kind->since_ns) && slots_[slot].rarest > kCause) {
+    Seen& seen = seen_[LayerOf(kind->index)];
+    seen.marks += std::min(kind->peak, kMostMark);
+    seen.number += 1.0;
   }
   if (kind->peak > kind->strongest + kAlike) kind->peers = 0.0;
   if (kind->peak > kind->strongest - kAlike) kind->peers += 1.0;
@@ -269,8 +273,9 @@ double Recurrences::New(const OfSlot& slot, Sort sort, double mark) const {
   return std::max(Common(as_strong, weeks), Common(number, weeks) * std::exp(-mark / spread));
 }
 
-// Of the marks of what known workloads did for the first time.
-double Recurrences::Spread() const { return std::max((seen_marks_ + kSeenWeight * kPriorSpread) / (seen_ + kSeenWeight), kPriorSpread); }
+double Recurrences::Seen::Spread() const { return std::max((marks + kSeenWeight * kPriorSpread) / (number + kSeenWeight), kPriorSpread); }
+
+double Recurrences::Spread(uint8_t index) const { return std::max(seen_[0].Spread(), seen_[LayerOf(index)].Spread()); }
 
 double Recurrences::Lasting(const OfSlot& slot, uint8_t index, uint64_t now_ns) const {
   constexpr uint8_t kSudden = 2 * kEvidenceGroups;
@@ -280,9 +285,9 @@ double Recurrences::Lasting(const OfSlot& slot, uint8_t index, uint64_t now_ns) 
   const bool goes_on = sudden->since_ns != 0;
   if (!goes_on && sudden->ended_ns + kSlowNs <= now_ns) return 0.0;
   double lasts = goes_on ? static_cast<double>(now_ns - std::min(sudden->since_ns, now_ns)) * 1e-9 : sudden->newest_lasted;
-  // The fast models may flicker, or have accepted it, while the slow ones still hold it.
+  // The fast models may flicker, or have accepted it, while the slow ones still hold it. What those say stands for a bin in any case.
   const Excursions* own = Find(slot, index);
-  if (own != nullptr && own->since_ns != 0) lasts = std::max(lasts, static_cast<double>(now_ns - std::min(own->since_ns, now_ns)) * 1e-9);
+  if (own != nullptr && own->since_ns != 0) lasts = std::max(lasts, static_cast<double>(now_ns - std::min(own->since_ns, now_ns)) * 1e-9 - kStandsSeconds);
   const double lasted = (sudden->number * sudden->lasted + kPriorLasts) / (sudden->number + 1.0);
   // Any of the workloads with such excursions could be the one whose lasts that long.
   return habits_[index % kSudden] * Common(Faded(sudden->number, sudden->ended_ns, now_ns), slot.Weeks(now_ns)) * std::exp(-lasts / lasted);
@@ -290,8 +295,8 @@ double Recurrences::Lasting(const OfSlot& slot, uint8_t index, uint64_t now_ns) 
 
 double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, bool taken, uint64_t now_ns, double correction) const {
   const double watched = slot.Weeks(now_ns);
-  const double exceeds = correction * workloads_ * kKinds / (std::min(watched, kMostWeeks) + kYoungWeeks);
-  const double first = exceeds * std::exp(-mark / (slot.Known(now_ns) ? Spread() : kPriorSpread));
+  const double exceeds = correction * kAtMost * workloads_ * kKinds / (std::min(watched, kMostWeeks) + kYoungWeeks);
+  const double first = exceeds * std::exp(-mark / (slot.Known(now_ns) ? Spread(index) : kPriorSpread));
   const Excursions* kind = Find(slot, index);
   const bool known = slot.Known(now_ns);
   const double as_new = known ? 0.0 : New(slot, SortOf(index / 2 % kEvidenceGroups, taken), mark);
@@ -350,8 +355,10 @@ void Recurrences::EndTick(size_t workloads, double seconds) {
     for (double& firsts : of_kind) firsts *= fade;
   }
   for (double& departures : departures_) departures *= fade;
-  seen_marks_ *= fade;
-  seen_ *= fade;
+  for (Seen& seen : seen_) {
+    seen.marks *= fade;
+    seen.number *= fade;
+  }
   seconds_ = seconds_ * fade + seconds;
 }
 

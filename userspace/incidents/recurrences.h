@@ -4,11 +4,12 @@
 //
 // An excursion is a spell in which a kind of evidence of one workload departs in one direction; its mark is ln of its peak
 // strength over the least one counted. Marks are taken as issued and never revised. For a departure with mark y:
-//  - first(y): of a workload that never departed so in T weeks. The next of n exchangeable marks exceeds the largest m with
-//    probability 1/(n+1), hence at a rate of about 1/T, and falls off exponentially beyond (peaks over a threshold, Pickands
-//    1975): exp(-(y - m)/s) / T, with m = 0 here. Any of the host's workloads and kinds could be the one that brings it (union
+//  - first(y): of a workload that never departed so in T weeks. What never came in T weeks comes at a rate of at most 3/T (one-sided 95 % bound
+//    of a Poisson rate; Hanley & Lippman-Hand 1983), and falls off exponentially beyond the largest mark m (peaks over a threshold, Pickands
+//    1975): 3 exp(-(y - m)/s) / T, with m = 0 here. Any of the host's workloads and kinds could be the one that brings it (union
 //    bound): times workloads and kinds. Of a known workload s is at least the mean mark of what known workloads of this host did for
-//    the first time, shrunk to the prior: levels that wander do so further here than there. What was rare as issued (R <= 1) is left out.
+//    the first time, suddenly, or in the same layer of evidence, shrunk to the prior: levels that wander do so further here than there, and where
+//    values come in bursts minutes with a burst in each are far from those without. What was rare as issued (R <= 1) is left out.
 //  - beyond(y): the same of one that did, m being its strongest mark and s the spread of its marks, shrunk to the prior's.
 //  - seen(y): how often its like came, at this workload, or at any workload of the host that had departed so before, over the time
 //    that it, or the host, was watched and one of belief: a week for the first repetition, a day for the second, and ever less of a day for more.
@@ -99,12 +100,13 @@ class Recurrences {
         ReadBefore6(a);
       } else {
         a(firsts_, workloads_, seconds_, causes_, departures_);
-        if (a.layout() >= 7) a(seen_marks_, seen_);
+        if (a.layout() == 7) a(seen_[0].marks, seen_[0].number);
+        if (a.layout() >= 8) a(seen_);
       }
       if (a.ok()) FindCounts();
       return;
     }
-    a(firsts_, workloads_, seconds_, causes_, departures_, seen_marks_, seen_);
+    a(firsts_, workloads_, seconds_, causes_, departures_, seen_);
   }
 
  private:
@@ -201,11 +203,18 @@ class Recurrences {
     causes_ = {};
     departures_ = {};
   }
+  // What known workloads did for the first time, of one layer of evidence; fading.
+  struct Seen {
+    double marks = 0, number = 0;  // sum of the marks, how many
+    double Spread() const;
+    template <class Archive>
+    void Serialize(Archive& a) { a(marks, number); }
+  };
   const Excursions* Find(const OfSlot& slot, uint8_t index) const;
   Excursions* FindOrMake(OfSlot* slot, uint8_t index);
   double Repeats(double mark) const;
   double Repeating(double mark) const;
-  double Spread() const;
+  double Spread(uint8_t index) const;
   double Excess() const;
   double Correction() const;
   double New(const OfSlot& slot, Sort sort, double mark) const;
@@ -233,7 +242,7 @@ class Recurrences {
   uint64_t warm_up_ns_ = 60'000'000'000;
   double workloads_ = 1;
   double seconds_ = 0;
-  double seen_marks_ = 0, seen_ = 0;  // of what known workloads did for the first time: sum of marks and number, fading
+  std::array<Seen, kEvidenceLayers> seen_{};
   static constexpr std::array<double, 3> kLevels = {1.0, 10.0, 100.0};
   std::array<double, kLevels.size()> departures_{};  // at most so common as issued, fading with the weeks they are compared with
   std::array<double, 2 * kEvidenceEntries> habits_{};  // workloads that have departed so, by index; derived
