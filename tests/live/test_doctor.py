@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 
@@ -48,3 +49,12 @@ def test_an_ordinary_user_is_told_what_is_missing_and_what_is_lost(ground: Groun
     for probe in told.values():
         assert probe["reason"].startswith(f"not root: user {NOBODY}") and probe["blind_to"]
     assert "starts_not_seen" in told["lifecycle"]["blind_to"]
+
+
+def test_in_a_container_without_the_pids_of_the_host_it_says_so_and_watches_what_it_can_name(ground: Ground) -> None:
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("takes root and unshare to enter another PID namespace")
+    told = probes(doctor(ground, "unshare", "--pid", "--fork", "--mount-proc"))
+    assert {name: probe["state"] for name, probe in told.items()} == {"tasks": "DEGRADED", "lifecycle": "DEGRADED", "syscall_latency": "FAILED"}
+    for probe in told.values():
+        assert "in a PID namespace of its own" in probe["reason"] and "hostPID" in probe["reason"]

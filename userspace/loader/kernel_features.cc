@@ -5,6 +5,7 @@
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
 #include <sys/capability.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -47,6 +48,15 @@ bool ListsTasks(const btf* kernel) {
                      [&](const char* name) { return btf__find_by_name_kind(kernel, name, BTF_KIND_FUNC) > 0; });
 }
 
+// The kernel counts processes as its first PID namespace does. Another's /proc, as in a container, has other numbers, or none, for them. A
+// host's /proc that was mounted into a container is as good as the host's.
+bool ProcIsOfTheHost() {
+  constexpr ino_t kFirstPidNamespace = 0xEFFFFFFC;  // PROC_PID_INIT_INO of linux/proc_ns.h
+  struct stat space;
+  if (stat("/proc/1/ns/pid", &space) != 0 && stat("/proc/self/ns/pid", &space) != 0) return true;  // then that is not what is wrong
+  return space.st_ino == kFirstPidNamespace;
+}
+
 }  // namespace
 
 KernelFeatures ProbeKernel() {
@@ -56,6 +66,12 @@ KernelFeatures ProbeKernel() {
   if (!features.is_root) {
     features.missing.push_back(fmt::format(
         "not root: user {} has neither CAP_BPF nor CAP_PERFMON, which eBPF needs", static_cast<unsigned>(geteuid())));
+  }
+  features.sees_host_processes = ProcIsOfTheHost();
+  if (!features.sees_host_processes) {
+    features.missing.push_back(
+        "in a PID namespace of its own: the processes of the kernel have other numbers in this /proc, so none could be named (start it with those of the "
+        "host: hostPID, --pid=host)");
   }
   btf* kernel = btf__load_vmlinux_btf();
   if (kernel != nullptr) {

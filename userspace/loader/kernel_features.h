@@ -7,6 +7,7 @@ namespace outlier {
 
 struct KernelFeatures {
   bool is_root = false;        // effective uid 0, or CAP_BPF and CAP_PERFMON
+  bool sees_host_processes = false;  // /proc is that of the first PID namespace
   bool has_btf = false;        // /sys/kernel/btf/vmlinux
   bool may_load_bpf = false;   // the kernel accepted a two-instruction program
   enum class OomVictim { kNone, kPid, kTask } oom_victim = OomVictim::kNone;  // what tp_btf/mark_victim hands over
