@@ -295,7 +295,9 @@ double Recurrences::Lasting(const OfSlot& slot, uint8_t index, uint64_t now_ns) 
 
 double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, bool taken, uint64_t now_ns, double correction) const {
   const double watched = slot.Weeks(now_ns);
-  const double exceeds = correction * kAtMost * workloads_ * kKinds / (std::min(watched, kMostWeeks) + kYoungWeeks);
+  // What was never held for an hour was compared with every hour before already.
+  const double at_most = LayerOf(index) == static_cast<size_t>(EvidenceLayer::kRecord) ? 1.0 : kAtMost;
+  const double exceeds = correction * at_most * workloads_ * kKinds / (std::min(watched, kMostWeeks) + kYoungWeeks);
   const double first = exceeds * std::exp(-mark / (slot.Known(now_ns) ? Spread(index) : kPriorSpread));
   const Excursions* kind = Find(slot, index);
   const bool known = slot.Known(now_ns);
