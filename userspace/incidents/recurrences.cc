@@ -18,16 +18,12 @@ constexpr double kYoungWeeks = 60.0 / kSecondsPerWeek;
 // How fast marks fall off, measured on simulated hosts with wandering levels: 0.06 to 0.12.
 constexpr double kPriorSpread = 0.08;
 constexpr double kStrongRepeats = 8.0;     // from which their number says how often they come
-constexpr double kMostMark = 4.0 * kPriorSpread, kSeenWeight = 30.0;
 constexpr double kPriorWeight = 3.0;       // excursions
 constexpr uint64_t kSlowNs = 3600ull * 1'000'000'000;  // as long the slow clocks may speak of what has ended
-constexpr double kStandsSeconds = 600.0;   // the slow clocks' bins
 constexpr double kFirstsWeight = 1.0;      // of the prior of the marks of first ones: the first few say how strong they come on this host
 constexpr uint64_t kSameMomentNs = 15ull * 1'000'000'000;  // what begins together: as long as evidence takes to hold
 constexpr double kHeard = 0.25;            // of a first one that began within the warm-up
 constexpr double kCause = 1.0;             // a week: what is rarer is no everyday departure, whatever the budget
-// What never came in T weeks comes at most three times in T weeks: one-sided 95 % bound of a Poisson rate (Hanley & Lippman-Hand 1983).
-constexpr double kAtMost = 3.0;
 constexpr double kKinds = 6.0;             // groups, sudden and held, in which a workload departs in practice
 // The prior of repetitions: none in a week, which is given up for a day at the second, for half a day at the third, and so on: so many
 // in so short a time are no accident.
@@ -42,7 +38,7 @@ double Mark(double strength) { return std::log(strength / kLeastStrength); }
 double Faded(double value, uint64_t from_ns, uint64_t to_ns) {
   return value * std::exp2(-static_cast<double>(to_ns - std::min(from_ns, to_ns)) / (kMemoryWeeks * kNsPerWeek));
 }
-constexpr double kBinWidth = 0.25;
+constexpr double kBinWidth = 0.25, kFineWidth = 0.0625;
 double Offset(const auto* kind) { return kind == nullptr ? 1.0 : kind->offset; }
 int BinOf(double mark, int bins) { return std::clamp(static_cast<int>(mark / kBinWidth), 0, bins - 1); }
 
@@ -177,10 +173,11 @@ void Recurrences::End(size_t slot, Excursions* kind) {
   kind->strongest = std::max(kind->strongest - kFades * weeks, 0.0);
   const int bin = BinOf(kind->peak, kRepeatBins);
   if (kind->number > 0.0) repeats_[bin] += 1.0;
-  if (kind->ended_ns == 0 && slots_[slot].Known(kind->since_ns) && slots_[slot].rarest > kCause) {
-    Seen& seen = seen_[LayerOf(kind->index)];
-    seen.marks += std::min(kind->peak, kMostMark);
-    seen.number += 1.0;
+  if (kind->ended_ns == 0 && slots_[slot].Known(kind->since_ns)) {
+    // What was rare may be true trouble: no more is believed of it than that it was.
+    const double believed = slots_[slot].rarest > kCause ? kind->peak : std::min(kind->peak, kPriorSpread * std::log(Exceeds(slots_[slot], kind->since_ns) / kCause));
+    auto& firsts = known_firsts_[LayerOf(kind->index)];
+    firsts[static_cast<size_t>(std::clamp(believed / kFineWidth, 0.0, firsts.size() - 1.0))] += 1.0;
   }
   if (kind->peak > kind->strongest + kAlike) kind->peers = 0.0;
   if (kind->peak > kind->strongest - kAlike) kind->peers += 1.0;
@@ -229,26 +226,22 @@ void Recurrences::Settle(size_t slot, bool taken, uint64_t now_ns) {
   own.rarest = 0.0;
 }
 
-// How often departures on the host, as strong or stronger, come of workloads that had departed so before. What is stronger than all but
-// a few of them falls off from those few by their mean excess.
-double Recurrences::Repeating(double mark) const {
+// How often departures as strong or stronger come, of which those in `marks` were seen. What is stronger than all but a few of them falls off
+// from those few by their mean excess.
+template <size_t bins>
+double Recurrences::SeenOnHost(const std::array<double, bins>& marks, double width, double mark) const {
+  const int own = static_cast<int>(std::clamp(mark / width, 0.0, double{bins}));  // bins: beyond the last one
   const double weeks = seconds_ / kSecondsPerWeek;
   double sum = 0.0, excess = 0.0, as_strong = 0.0;  // excess: over the bin
-  for (int bin = kRepeatBins - 1; bin >= 0; --bin) {
-    excess += kBinWidth * sum;
-    sum += repeats_[bin];
-    if (bin == BinOf(mark, kRepeatBins)) as_strong = Common(sum, weeks);
-    if (sum < kStrongRepeats) continue;
-    const double beyond = mark - bin * kBinWidth, spread = excess / sum + kBinWidth / 2.0;
-    return beyond > 0.0 ? std::max(as_strong, Common(sum, weeks) * std::exp(-beyond / spread)) : Common(Repeats(mark), weeks);
+  for (int bin = bins - 1; bin >= 0; --bin) {
+    excess += width * sum;
+    sum += marks[bin];
+    if (bin == own) as_strong = Common(sum, weeks);
+    if (sum < kStrongRepeats || bin > own) continue;
+    const double beyond = mark - bin * width, spread = std::max(excess / sum + width / 2.0, kPriorSpread);
+    return std::max(as_strong, Common(sum, weeks) * std::exp(-beyond / spread));
   }
   return as_strong;
-}
-
-double Recurrences::Repeats(double mark) const {
-  double sum = 0.0;
-  for (int bin = BinOf(mark, kRepeatBins); bin < kRepeatBins; ++bin) sum += repeats_[bin];
-  return sum;
 }
 
 double Recurrences::Common(double times, double weeks) {
@@ -273,10 +266,6 @@ double Recurrences::New(const OfSlot& slot, Sort sort, double mark) const {
   return std::max(Common(as_strong, weeks), Common(number, weeks) * std::exp(-mark / spread));
 }
 
-double Recurrences::Seen::Spread() const { return std::max((marks + kSeenWeight * kPriorSpread) / (number + kSeenWeight), kPriorSpread); }
-
-double Recurrences::Spread(uint8_t index) const { return std::max(seen_[0].Spread(), seen_[LayerOf(index)].Spread()); }
-
 double Recurrences::Lasting(const OfSlot& slot, uint8_t index, uint64_t now_ns) const {
   constexpr uint8_t kSudden = 2 * kEvidenceGroups;
   const bool lasts_longer = index >= kSudden;  // layers of what is held
@@ -284,23 +273,26 @@ double Recurrences::Lasting(const OfSlot& slot, uint8_t index, uint64_t now_ns) 
   if (sudden == nullptr || sudden->number == 0.0) return 0.0;
   const bool goes_on = sudden->since_ns != 0;
   if (!goes_on && sudden->ended_ns + kSlowNs <= now_ns) return 0.0;
-  double lasts = goes_on ? static_cast<double>(now_ns - std::min(sudden->since_ns, now_ns)) * 1e-9 : sudden->newest_lasted;
-  // The fast models may flicker, or have accepted it, while the slow ones still hold it. What those say stands for a bin in any case.
-  const Excursions* own = Find(slot, index);
-  if (own != nullptr && own->since_ns != 0) lasts = std::max(lasts, static_cast<double>(now_ns - std::min(own->since_ns, now_ns)) * 1e-9 - kStandsSeconds);
+  const auto seconds_since = [now_ns](uint64_t since_ns) { return static_cast<double>(now_ns - std::min(since_ns, now_ns)) * 1e-9; };
+  const double lasts = goes_on ? seconds_since(sudden->since_ns) : sudden->newest_lasted;
   const double lasted = (sudden->number * sudden->lasted + kPriorLasts) / (sudden->number + 1.0);
+  double longer = lasts / lasted;
+  // The fast models may flicker, or have accepted it, while the slow ones still hold it. These repeat themselves until a bin of a minute is full, and in
+  // the next there may be another excursion.
+  const Excursions* own = Find(slot, index);
+  if (own != nullptr && own->since_ns != 0) longer = std::max(longer, seconds_since(own->since_ns) / std::max(lasted, kPriorLasts));
   // Any of the workloads with such excursions could be the one whose lasts that long.
-  return habits_[index % kSudden] * Common(Faded(sudden->number, sudden->ended_ns, now_ns), slot.Weeks(now_ns)) * std::exp(-lasts / lasted);
+  return habits_[index % kSudden] * Common(Faded(sudden->number, sudden->ended_ns, now_ns), slot.Weeks(now_ns)) * std::exp(-longer);
 }
 
+// Events a week of the host, of a kind that one workload did not show in the time it was watched.
+double Recurrences::Exceeds(const OfSlot& slot, uint64_t now_ns) const { return workloads_ * kKinds / (std::min(slot.Weeks(now_ns), kMostWeeks) + kYoungWeeks); }
+
 double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, bool taken, uint64_t now_ns, double correction) const {
-  const double watched = slot.Weeks(now_ns);
-  // What was never held for an hour was compared with every hour before already.
-  const double at_most = LayerOf(index) == static_cast<size_t>(EvidenceLayer::kRecord) ? 1.0 : kAtMost;
-  const double exceeds = correction * at_most * workloads_ * kKinds / (std::min(watched, kMostWeeks) + kYoungWeeks);
-  const double first = exceeds * std::exp(-mark / (slot.Known(now_ns) ? Spread(index) : kPriorSpread));
-  const Excursions* kind = Find(slot, index);
+  const double watched = slot.Weeks(now_ns), exceeds = correction * Exceeds(slot, now_ns);
   const bool known = slot.Known(now_ns);
+  const double first = std::max(exceeds * std::exp(-mark / kPriorSpread), known ? SeenOnHost(known_firsts_[LayerOf(index)], kFineWidth, mark) : 0.0);
+  const Excursions* kind = Find(slot, index);
   const double as_new = known ? 0.0 : New(slot, SortOf(index / 2 % kEvidenceGroups, taken), mark);
   const double lasting = correction * Lasting(slot, index, now_ns);
   if (kind == nullptr || kind->number == 0.0) return std::max({first * Offset(kind), as_new * Offset(kind), lasting});
@@ -310,7 +302,7 @@ double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, bool tak
   const double shrunk = (kind->number * spread + kPriorWeight * kPriorSpread) / (kind->number + kPriorWeight);
   const double beyond = exceeds * std::exp(-std::max(mark - strongest, 0.0) / std::max(shrunk, kPriorSpread));
   const double own = Faded(mark > strongest - kAlike ? kind->peers : kind->number, kind->ended_ns, now_ns);
-  const double seen = std::max(Common(own, watched), known ? Repeating(mark) : 0.0);
+  const double seen = std::max(Common(own, watched), known ? SeenOnHost(repeats_, kBinWidth, mark) : 0.0);
   return std::max(std::max({first, as_new, std::min(beyond, seen)}) * kind->offset, lasting);
 }
 
@@ -357,9 +349,8 @@ void Recurrences::EndTick(size_t workloads, double seconds) {
     for (double& firsts : of_kind) firsts *= fade;
   }
   for (double& departures : departures_) departures *= fade;
-  for (Seen& seen : seen_) {
-    seen.marks *= fade;
-    seen.number *= fade;
+  for (auto& of_layer : known_firsts_) {
+    for (double& firsts : of_layer) firsts *= fade;
   }
   seconds_ = seconds_ * fade + seconds;
 }

@@ -4,12 +4,13 @@
 //
 // An excursion is a spell in which a kind of evidence of one workload departs in one direction; its mark is ln of its peak
 // strength over the least one counted. Marks are taken as issued and never revised. For a departure with mark y:
-//  - first(y): of a workload that never departed so in T weeks. What never came in T weeks comes at a rate of at most 3/T (one-sided 95 % bound
-//    of a Poisson rate; Hanley & Lippman-Hand 1983), and falls off exponentially beyond the largest mark m (peaks over a threshold, Pickands
-//    1975): 3 exp(-(y - m)/s) / T, with m = 0 here. Any of the host's workloads and kinds could be the one that brings it (union
-//    bound): times workloads and kinds. Of a known workload s is at least the mean mark of what known workloads of this host did for
-//    the first time, suddenly, or in the same layer of evidence, shrunk to the prior: levels that wander do so further here than there, and where
-//    values come in bursts minutes with a burst in each are far from those without. What was rare as issued (R <= 1) is left out.
+//  - first(y): of a workload that never departed so in T weeks. The next of n exchangeable marks exceeds the largest m with
+//    probability 1/(n+1), hence at a rate of about 1/T, and falls off exponentially beyond (peaks over a threshold, Pickands
+//    1975): exp(-(y - m)/s) / T, with m = 0 here. Any of the host's workloads and kinds could be the one that brings it (union
+//    bound): times workloads and kinds. Of a known workload it is at least as common as what known workloads of this host did for the first time
+//    in that layer of evidence and as strongly; what is stronger than all but a few of those falls off from these few by their mean excess: levels
+//    that wander do so further here than there. Of what was rare as issued (R <= 1), and
+//    may be true trouble, no more than that is believed.
 //  - beyond(y): the same of one that did, m being its strongest mark and s the spread of its marks, shrunk to the prior's.
 //  - seen(y): how often its like came, at this workload, or at any workload of the host that had departed so before, over the time
 //    that it, or the host, was watched and one of belief: a week for the first repetition, a day for the second, and ever less of a day for more.
@@ -100,13 +101,13 @@ class Recurrences {
         ReadBefore6(a);
       } else {
         a(firsts_, workloads_, seconds_, causes_, departures_);
-        if (a.layout() == 7) a(seen_[0].marks, seen_[0].number);
-        if (a.layout() >= 8) a(seen_);
+        if (a.layout() == 7) ReadSpread7(a);
+        if (a.layout() >= 8) a(known_firsts_);
       }
       if (a.ok()) FindCounts();
       return;
     }
-    a(firsts_, workloads_, seconds_, causes_, departures_, seen_);
+    a(firsts_, workloads_, seconds_, causes_, departures_, known_firsts_);
   }
 
  private:
@@ -179,6 +180,8 @@ class Recurrences {
     }
   };
   static constexpr int kRepeatBins = 16;
+  using Marks = std::array<double, kRepeatBins>;  // how many, by mark
+  static constexpr size_t kFineBins = 32;
   // The beginning of a departure that was rare as issued, and no consequence of another one.
   struct Cause {
     uint64_t since_ns = 0;  // 0 = none
@@ -187,6 +190,15 @@ class Recurrences {
     void Serialize(Archive& a) { a(since_ns, slot); }
   };
   static constexpr size_t kCauses = 8;
+  // The sum of the marks of sudden ones, and how many.
+  template <class Archive>
+  void ReadSpread7(Archive& a) {
+    double marks = 0, number = 0;
+    a(marks, number);
+    if (!(marks >= 0.0 && number >= 0.0 && number < 1e9)) return a.Fail();
+    known_firsts_ = {};
+    if (number > 0.0) known_firsts_[0][1] = number;  // their mean was an eighth on hosts that wander
+  }
   // Firsts by kind, and what the controller of that time counted.
   template <class Archive>
   void ReadBefore6(Archive& a) {
@@ -203,21 +215,14 @@ class Recurrences {
     causes_ = {};
     departures_ = {};
   }
-  // What known workloads did for the first time, of one layer of evidence; fading.
-  struct Seen {
-    double marks = 0, number = 0;  // sum of the marks, how many
-    double Spread() const;
-    template <class Archive>
-    void Serialize(Archive& a) { a(marks, number); }
-  };
   const Excursions* Find(const OfSlot& slot, uint8_t index) const;
   Excursions* FindOrMake(OfSlot* slot, uint8_t index);
-  double Repeats(double mark) const;
-  double Repeating(double mark) const;
-  double Spread(uint8_t index) const;
+  template <size_t bins>
+  double SeenOnHost(const std::array<double, bins>& marks, double width, double mark) const;
   double Excess() const;
   double Correction() const;
   double New(const OfSlot& slot, Sort sort, double mark) const;
+  double Exceeds(const OfSlot& slot, uint64_t now_ns) const;
   double Lasting(const OfSlot& slot, uint8_t index, uint64_t now_ns) const;
   double Law(const OfSlot& slot, uint8_t index, double mark, bool taken, uint64_t now_ns, double correction) const;
   double Rarest(const OfSlot& slot, const GroupStrengths& now, const Tellable& counts, uint64_t now_ns, double correction) const;
@@ -235,14 +240,14 @@ class Recurrences {
   void End(size_t slot, Excursions* kind);
 
   std::vector<OfSlot> slots_;
-  std::array<double, kRepeatBins> repeats_{};  // on the host, by mark, fading
-  std::array<std::array<double, kRepeatBins>, kSorts> firsts_{};  // of workloads not known yet, ended, by sort, too
-  std::array<std::array<double, kRepeatBins>, kSorts> firsts_under_way_{};  // the same, under way; derived
+  Marks repeats_{};  // on the host, by mark, fading
+  std::array<Marks, kSorts> firsts_{};  // of workloads not known yet, ended, by sort, too
+  std::array<Marks, kSorts> firsts_under_way_{};  // the same, under way; derived
   std::array<Cause, kCauses> causes_{};        // newest first
   uint64_t warm_up_ns_ = 60'000'000'000;
   double workloads_ = 1;
   double seconds_ = 0;
-  std::array<Seen, kEvidenceLayers> seen_{};
+  std::array<std::array<double, kFineBins>, kEvidenceLayers> known_firsts_{};  // of what known workloads did for the first time, by layer of evidence, fading
   static constexpr std::array<double, 3> kLevels = {1.0, 10.0, 100.0};
   std::array<double, kLevels.size()> departures_{};  // at most so common as issued, fading with the weeks they are compared with
   std::array<double, 2 * kEvidenceEntries> habits_{};  // workloads that have departed so, by index; derived
