@@ -18,6 +18,7 @@ constexpr double kYoungWeeks = 60.0 / kSecondsPerWeek;
 // How fast marks fall off, measured on simulated hosts with wandering levels: 0.06 to 0.12.
 constexpr double kPriorSpread = 0.08;
 constexpr double kStrongRepeats = 8.0;     // from which their number says how often they come
+constexpr double kMostMark = 4.0 * kPriorSpread, kSeenWeight = 30.0;
 constexpr double kPriorWeight = 3.0;       // excursions
 constexpr uint64_t kSlowNs = 3600ull * 1'000'000'000;  // as long the slow clocks may speak of what has ended
 constexpr double kFirstsWeight = 1.0;      // of the prior of the marks of first ones: the first few say how strong they come on this host
@@ -31,6 +32,7 @@ constexpr double kFewRepeats = 1.0, kFewWeeks = 1.0, kManyWeeks = 1.0 / 7.0;
 constexpr double kFalseAlarm = 50.0, kMostOffset = 1e6;
 constexpr double kControlWeight = 10.0;    // departures: as few as a day of true trouble brings weigh little
 constexpr double kMostCorrection = 10.0;
+constexpr double kMargin = 0.5;            // a promise is a bound: what may come half as often on average keeps it
 
 uint8_t IndexOf(const EvidenceKind& kind) { return static_cast<uint8_t>(2 * kind.group + (kind.up ? 1 : 0)); }
 size_t LayerOf(uint8_t index) { return index / 2 / kEvidenceGroups; }
@@ -175,7 +177,12 @@ void Recurrences::End(size_t slot, Excursions* kind) {
   if (kind->number > 0.0) repeats_[bin] += 1.0;
   if (kind->ended_ns == 0 && slots_[slot].Known(kind->since_ns)) {
     // What was rare may be true trouble: no more is believed of it than that it was.
-    const double believed = slots_[slot].rarest > kCause ? kind->peak : std::min(kind->peak, kPriorSpread * std::log(Exceeds(slots_[slot], kind->since_ns) / kCause));
+    const bool rare = slots_[slot].rarest <= kCause;
+    if (Seen& seen = seen_[LayerOf(kind->index)]; !rare) {
+      seen.marks += std::min(kind->peak, kMostMark);
+      seen.number += 1.0;
+    }
+    const double believed = !rare ? kind->peak : std::min(kind->peak, kPriorSpread * std::log(Exceeds(slots_[slot], kind->since_ns) / kCause));
     auto& firsts = known_firsts_[LayerOf(kind->index)];
     firsts[static_cast<size_t>(std::clamp(believed / kFineWidth, 0.0, firsts.size() - 1.0))] += 1.0;
   }
@@ -266,6 +273,10 @@ double Recurrences::New(const OfSlot& slot, Sort sort, double mark) const {
   return std::max(Common(as_strong, weeks), Common(number, weeks) * std::exp(-mark / spread));
 }
 
+double Recurrences::Seen::Spread() const { return std::max((marks + kSeenWeight * kPriorSpread) / (number + kSeenWeight), kPriorSpread); }
+
+double Recurrences::Spread(uint8_t index) const { return std::max(seen_[0].Spread(), seen_[LayerOf(index)].Spread()); }
+
 double Recurrences::Lasting(const OfSlot& slot, uint8_t index, uint64_t now_ns) const {
   constexpr uint8_t kSudden = 2 * kEvidenceGroups;
   const bool lasts_longer = index >= kSudden;  // layers of what is held
@@ -291,7 +302,8 @@ double Recurrences::Exceeds(const OfSlot& slot, uint64_t now_ns) const { return 
 double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, bool taken, uint64_t now_ns, double correction) const {
   const double watched = slot.Weeks(now_ns), exceeds = correction * Exceeds(slot, now_ns);
   const bool known = slot.Known(now_ns);
-  const double first = std::max(exceeds * std::exp(-mark / kPriorSpread), known ? SeenOnHost(known_firsts_[LayerOf(index)], kFineWidth, mark) : 0.0);
+  const double unseen = exceeds * std::exp(-mark / (known ? Spread(index) : kPriorSpread));
+  const double first = std::max(unseen, known ? SeenOnHost(known_firsts_[LayerOf(index)], kFineWidth, mark) : 0.0);
   const Excursions* kind = Find(slot, index);
   const double as_new = known ? 0.0 : New(slot, SortOf(index / 2 % kEvidenceGroups, taken), mark);
   const double lasting = correction * Lasting(slot, index, now_ns);
@@ -349,26 +361,30 @@ void Recurrences::EndTick(size_t workloads, double seconds) {
     for (double& firsts : of_kind) firsts *= fade;
   }
   for (double& departures : departures_) departures *= fade;
+  for (Seen& seen : seen_) {
+    seen.marks *= fade;
+    seen.number *= fade;
+  }
   for (auto& of_layer : known_firsts_) {
     for (double& firsts : of_layer) firsts *= fade;
   }
   seconds_ = seconds_ * fade + seconds;
 }
 
-double Recurrences::Excess() const {
+double Recurrences::Excess(double of_expected) const {
   double excess = 0.0;
   for (size_t level = 0; level < kLevels.size(); ++level) {
-    const double expected = kLevels[level] * seconds_ / kSecondsPerWeek;
+    const double expected = of_expected * kLevels[level] * seconds_ / kSecondsPerWeek;
     excess = std::max(excess, (departures_[level] + kControlWeight) / (expected + kControlWeight));
   }
   return excess;
 }
 
-double Recurrences::Correction() const { return std::clamp(Excess(), 1.0, kMostCorrection); }
+double Recurrences::Correction() const { return std::clamp(Excess(kMargin), 1.0, kMostCorrection); }
 
 Recurrences::Account Recurrences::account() const {
   const double weeks = seconds_ / kSecondsPerWeek;
-  return {weeks, Excess(), Correction(), kLevels.back() * weeks < kControlWeight};
+  return {weeks, Excess(1.0), Correction(), kLevels.back() * weeks < kControlWeight};
 }
 
 double Recurrences::FeedbackFactor(size_t slot) const {

@@ -7,10 +7,10 @@
 //  - first(y): of a workload that never departed so in T weeks. The next of n exchangeable marks exceeds the largest m with
 //    probability 1/(n+1), hence at a rate of about 1/T, and falls off exponentially beyond (peaks over a threshold, Pickands
 //    1975): exp(-(y - m)/s) / T, with m = 0 here. Any of the host's workloads and kinds could be the one that brings it (union
-//    bound): times workloads and kinds. Of a known workload it is at least as common as what known workloads of this host did for the first time
-//    in that layer of evidence and as strongly; what is stronger than all but a few of those falls off from these few by their mean excess: levels
-//    that wander do so further here than there. Of what was rare as issued (R <= 1), and
-//    may be true trouble, no more than that is believed.
+//    bound): times workloads and kinds. Of a known workload s is at least the mean mark of what known workloads of this host did for the first
+//    time, suddenly, or in that layer of evidence, shrunk to the prior: levels that wander do so further here than there. What was rare as issued
+//    (R <= 1), and may be true trouble, is left out. And it is at least as common as those firsts were, with as strong a mark; what is stronger than
+//    all but a few of them falls off from these few by their mean excess. Of what was rare no more is believed here than that.
 //  - beyond(y): the same of one that did, m being its strongest mark and s the spread of its marks, shrunk to the prior's.
 //  - seen(y): how often its like came, at this workload, or at any workload of the host that had departed so before, over the time
 //    that it, or the host, was watched and one of belief: a week for the first repetition, a day for the second, and ever less of a day for more.
@@ -33,8 +33,8 @@
 //
 // f in [1, 10] is the slow controller, of what the law extrapolates; what was counted needs no correction. A departure of a workload, of whatever
 // kinds, has the least R that was issued for it, without f. There should be r a week of those with R <= r; f is the largest of
-// (n + 10) / (r t + 10) over r = 1, 10, 100, n being how many there were in t weeks: the mean of a Gamma posterior whose prior says that the law is
-// right. One to three true incidents in a day are 1.1 to 1.3, ten are 2; as f moves thresholds by s ln f only, what is strong is told all the same.
+// (n + 10) / (r t / 2 + 10) over r = 1, 10, 100, n being how many there were in t weeks: the mean of a Gamma posterior whose prior says that the law is
+// right, over half of what it says, since a promise is a bound and not an average. One to three true incidents in a day are 1.1 to 1.3, ten are 2; as f moves thresholds by s ln f only, what is strong is told all the same.
 //
 // Pure; deterministic; not thread-safe. Slots without departures cost nothing.
 #pragma once
@@ -101,13 +101,13 @@ class Recurrences {
         ReadBefore6(a);
       } else {
         a(firsts_, workloads_, seconds_, causes_, departures_);
-        if (a.layout() == 7) ReadSpread7(a);
-        if (a.layout() >= 8) a(known_firsts_);
+        if (a.layout() == 7) a(seen_[0]);
+        if (a.layout() >= 8) a(seen_, known_firsts_);
       }
       if (a.ok()) FindCounts();
       return;
     }
-    a(firsts_, workloads_, seconds_, causes_, departures_, known_firsts_);
+    a(firsts_, workloads_, seconds_, causes_, departures_, seen_, known_firsts_);
   }
 
  private:
@@ -190,15 +190,6 @@ class Recurrences {
     void Serialize(Archive& a) { a(since_ns, slot); }
   };
   static constexpr size_t kCauses = 8;
-  // The sum of the marks of sudden ones, and how many.
-  template <class Archive>
-  void ReadSpread7(Archive& a) {
-    double marks = 0, number = 0;
-    a(marks, number);
-    if (!(marks >= 0.0 && number >= 0.0 && number < 1e9)) return a.Fail();
-    known_firsts_ = {};
-    if (number > 0.0) known_firsts_[0][1] = number;  // their mean was an eighth on hosts that wander
-  }
   // Firsts by kind, and what the controller of that time counted.
   template <class Archive>
   void ReadBefore6(Archive& a) {
@@ -215,11 +206,18 @@ class Recurrences {
     causes_ = {};
     departures_ = {};
   }
+  struct Seen {
+    double marks = 0, number = 0;  // their sum, how many
+    double Spread() const;
+    template <class Archive>
+    void Serialize(Archive& a) { a(marks, number); }
+  };
   const Excursions* Find(const OfSlot& slot, uint8_t index) const;
   Excursions* FindOrMake(OfSlot* slot, uint8_t index);
   template <size_t bins>
   double SeenOnHost(const std::array<double, bins>& marks, double width, double mark) const;
-  double Excess() const;
+  double Spread(uint8_t index) const;
+  double Excess(double of_expected) const;
   double Correction() const;
   double New(const OfSlot& slot, Sort sort, double mark) const;
   double Exceeds(const OfSlot& slot, uint64_t now_ns) const;
@@ -247,7 +245,9 @@ class Recurrences {
   uint64_t warm_up_ns_ = 60'000'000'000;
   double workloads_ = 1;
   double seconds_ = 0;
-  std::array<std::array<double, kFineBins>, kEvidenceLayers> known_firsts_{};  // of what known workloads did for the first time, by layer of evidence, fading
+  // Of what known workloads did for the first time, by layer of evidence, fading.
+  std::array<Seen, kEvidenceLayers> seen_{};  // but for what was rare
+  std::array<std::array<double, kFineBins>, kEvidenceLayers> known_firsts_{};
   static constexpr std::array<double, 3> kLevels = {1.0, 10.0, 100.0};
   std::array<double, kLevels.size()> departures_{};  // at most so common as issued, fading with the weeks they are compared with
   std::array<double, 2 * kEvidenceEntries> habits_{};  // workloads that have departed so, by index; derived
