@@ -236,13 +236,17 @@ class Relay:
         assert self._process is not None
         self._process.send_signal(sig)
 
+    def wait(self) -> int:
+        assert self._process is not None
+        code = self._process.wait(timeout=20)
+        self._process = None
+        return code
+
     def stop(self, sig: int = signal.SIGTERM) -> int:
         if self._process is None:
             return 0
         self._process.send_signal(sig)
-        code = self._process.wait(timeout=20)
-        self._process = None
-        return code
+        return self.wait()
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -127,3 +128,12 @@ def test_nothing_is_lost_when_it_is_taken_up_in_full_flow(source: Source, relay:
     assert first_times == list(range(first_times[0], last + 1)), "in order, and all since the route was widened"
     assert first_times[0] <= 1001
     assert len(sequences) - len(first_times) <= 5 * 54, "no more than the batch that was under way is sent again"
+
+
+def test_where_neither_the_new_nor_the_old_configuration_can_be_taken_up_it_ends_with_the_reasons(relay: Relay, saas: Saas, tmp_path: Path) -> None:  # noqa: F811
+    state = relay.folder / "state"
+    shutil.rmtree(state)
+    state.write_text("no folder")
+    relay.configuration["sinks"] = [webhook_sink(saas, tmp_path, min_severity="minor")]
+    reload(relay, "nor can the configuration before be taken up again")
+    assert relay.wait() == 1
