@@ -18,7 +18,7 @@ PASSES = PROGRAM.format(name="good_test", status="run", inside="")
 FAILS = PROGRAM.format(name="bad_test", status="fail", inside='<failure message="no"/>')
 
 
-STAND_INS = [f"relay/test_{name}" for name in ("cost", "saas_a", "saas_b", "setup", "tls", "vendors")]
+STAND_INS = [f"relay/test_{name}" for name in ("cost", "reload", "saas_a", "saas_b", "setup", "tls", "vendors")]
 OTHERS = ["live/test_session", "live/test_end_to_end", "live/test_other", "relay/test_chaos"]
 ALL = 1 + len(OTHERS) + len(STAND_INS)
 
