@@ -32,27 +32,16 @@ struct Growth {
   double step = 0.0;    // median step
 };
 
-// Which of the last kSteps steps of a scale went up, and which down, the newest in the lowest bit. It follows from the means, and spares
-// looking at them: most windows go up and down.
-struct Turns {
-  uint8_t up = 0, down = 0;
-  void Add(double before, double after) {
-    static_assert(kSteps == 8);
-    up = static_cast<uint8_t>(up << 1 | (after > before));
-    down = static_cast<uint8_t>(down << 1 | (after < before));
-  }
-  bool OneWay() const { return AllButOne(up) || AllButOne(down); }
-  // At most one bit is missing.
-  static bool AllButOne(uint8_t steps) {
-    const int missing = steps ^ 0xff;
-    return (missing & (missing - 1)) == 0;
-  }
-};
-
-// `means`: kSteps + 1 sub-interval means, oldest first, whose turns go one way.
+// `means`: kSteps + 1 sub-interval means, oldest first.
 Growth GrowthOf(const std::array<double, kSteps + 1>& means) {
   std::array<double, kSteps> steps;
-  for (int k = 0; k < kSteps; ++k) steps[k] = means[k + 1] - means[k];
+  int up = 0, down = 0;
+  for (int k = 0; k < kSteps; ++k) {
+    steps[k] = means[k + 1] - means[k];
+    up += steps[k] > 0.0;
+    down += steps[k] < 0.0;
+  }
+  if (std::max(up, down) < kSteps - 1) return {};  // as most windows are: nothing to sort
   std::sort(steps.begin(), steps.end());
   const double net = means[kSteps] - means[0], median = 0.5 * (steps[kSteps / 2 - 1] + steps[kSteps / 2]);
   // A fall of more than two steps is a collection or an end, not noise: the saw-tooth begins anew.
@@ -79,19 +68,16 @@ class Drift final : public SeriesModel<Drift> {
     state_.table.Resize(series);
     state_.rest.Resize(series);
     for (WideBaseline& b : state_.growth) b.Resize(series);
-    state_.turns.resize(series);
   }
   void Forget(int64_t series) override {
     state_.table.Forget(series);
     state_.rest.Forget(series);
     for (WideBaseline& b : state_.growth) b.Forget(series);
-    state_.turns[series] = {};
   }
   void Adopt(int64_t from, int64_t to) override {
     state_.table.Copy(from, to);
     state_.rest.Copy(from, to);
     for (WideBaseline& b : state_.growth) b.Copy(from, to);
-    state_.turns[to] = state_.turns[from];
   }
   int64_t state_bytes_per_series() const override {
     return state_.table.bytes_per_series() + state_.rest.bytes_per_series() + kScales * state_.growth[0].bytes_per_series();
@@ -120,7 +106,6 @@ class Drift final : public SeriesModel<Drift> {
     }
     if (!bytes.empty()) return false;
     state_ = std::move(loaded);
-    FindTurns();
     return true;
   }
 
@@ -174,7 +159,6 @@ class Drift final : public SeriesModel<Drift> {
     WideTable table;
     SeriesTable rest;
     std::vector<WideBaseline> growth;
-    std::vector<std::array<Turns, kScales>> turns;  // derived
   };
   const double& at(int field, int64_t i) const { return state_.at(field, i); }
   double& at(int field, int64_t i) { return state_.at(field, i); }
@@ -283,27 +267,11 @@ class Drift final : public SeriesModel<Drift> {
     double& oldest = at(FieldOf(k, kRing + PlaceOf(number)), i);
     LearnReach(k, i, oldest);
     oldest = sum / count;
-    if (number > 0) state_.turns[i][k].Add(at(FieldOf(k, kRing + PlaceOf(number - 1)), i), oldest);
     number += 1;
     sum = count = 0;
   }
 
-  // From the means, as far as there are any.
-  void FindTurns() {
-    state_.turns.assign(series(), {});
-    for (int64_t i = 0; i < series(); ++i) {
-      for (int k = 0; k < kScales; ++k) {
-        const double closed = at(FieldOf(k, kClosed), i);
-        for (double back = std::clamp(closed - 1.0, 0.0, double{kSteps}); back > 0.0; --back) {
-          const double n = closed - back;
-          state_.turns[i][k].Add(at(FieldOf(k, kRing + PlaceOf(n - 1)), i), at(FieldOf(k, kRing + PlaceOf(n)), i));
-        }
-      }
-    }
-  }
-
   Growth LastGrowth(int k, int64_t i) const {
-    if (!state_.turns[i][k].OneWay()) return {};
     std::array<double, kSteps + 1> means;
     const int oldest = PlaceOf(at(FieldOf(k, kClosed), i)), first = kSteps + 1 - oldest;
     const double* ring = &at(FieldOf(k, kRing), i);
@@ -317,7 +285,7 @@ class Drift final : public SeriesModel<Drift> {
   void Judge(int64_t i) {
     double z = 0.0, p = 1.0, rate = 0.0;
     for (int k = 0; k < kScales; ++k) {
-      if (!state_.turns[i][k].OneWay() || !Judged(k, i)) continue;
+      if (!Judged(k, i)) continue;
       const double beyond = BeyondReach(k, i);
       if (beyond == 0.0) continue;
       const Growth growth = LastGrowth(k, i);
@@ -329,7 +297,6 @@ class Drift final : public SeriesModel<Drift> {
       p = std::min(1.0, kScales * j.tail_probability);
       rate = growth.step / (sub_ticks_[k] * tick_);
     }
-    if (z == 0.0 && at(kZ, i) == 0.0) return;
     at(kZ, i) = z;
     at(kLogP, i) = p < 1.0 ? std::log(p) : 0.0;
     at(kRate, i) = rate;
