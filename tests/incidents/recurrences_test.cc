@@ -376,6 +376,19 @@ TEST_F(RecurrencesTest, AFewTrueIncidentsInADayHardlyMoveTheControllerAndTenAtMo
   EXPECT_LT(recurrences_.account().correction, 2.3);
 }
 
+// A promise is a bound: a law that is right on average would break it in every other week.
+TEST_F(RecurrencesTest, WhereDeparturesComeAsOftenAsTheLawSaysTheControllerAsksForTwiceTheRarity) {
+  constexpr double kWeeks = 6, kEach = 86400 * 7 / 80.0;  // 80 a week
+  for (int n = 0; n < 80 * kWeeks; ++n) Excursion(1, 20, true, kEach - 20);
+  const double issued = Excursion(1);
+  EXPECT_GT(issued, 40);
+  EXPECT_LT(issued, 100);
+  EXPECT_GT(recurrences_.account().excess, 0.6);
+  EXPECT_LT(recurrences_.account().excess, 1.1);
+  EXPECT_GT(recurrences_.account().correction, 1.3);
+  EXPECT_LT(recurrences_.account().correction, 2.0);
+}
+
 // One burns a core; others begin to wait with it, and are not to be held for a host's habit once that is over.
 TEST_F(RecurrencesTest, WhatBeganWithARareDepartureOfAnotherIsForgottenOnceItHasEnded) {
   recurrences_.Resize(6);

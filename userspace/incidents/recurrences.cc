@@ -162,6 +162,19 @@ bool Recurrences::BeganWithAnother(size_t slot, uint64_t since_ns) const {
   });
 }
 
+// What a known workload did for the first time. What was rare may be true trouble: it came, and of how far it went no more is believed than that it
+// was rare.
+void Recurrences::LearnFirst(const OfSlot& slot, const Excursions& kind) {
+  const bool rare = slot.rarest <= kCause;
+  const size_t layer = LayerOf(kind.index);
+  const double believed = rare ? std::min(kind.peak, kPriorSpread * std::log(Exceeds(slot, kind.since_ns) / kCause)) : kind.peak;
+  auto& firsts = known_firsts_[layer];
+  firsts[static_cast<size_t>(std::clamp(believed / kFineWidth, 0.0, firsts.size() - 1.0))] += 1.0;
+  if (rare) return;
+  seen_[layer].marks += std::min(kind.peak, kMostMark);
+  seen_[layer].number += 1.0;
+}
+
 void Recurrences::End(size_t slot, Excursions* kind) {
   if (BeganWithAnother(slot, kind->since_ns)) {
     kind->since_ns = 0;
@@ -175,17 +188,7 @@ void Recurrences::End(size_t slot, Excursions* kind) {
   kind->strongest = std::max(kind->strongest - kFades * weeks, 0.0);
   const int bin = BinOf(kind->peak, kRepeatBins);
   if (kind->number > 0.0) repeats_[bin] += 1.0;
-  if (kind->ended_ns == 0 && slots_[slot].Known(kind->since_ns)) {
-    // What was rare may be true trouble: no more is believed of it than that it was.
-    const bool rare = slots_[slot].rarest <= kCause;
-    if (Seen& seen = seen_[LayerOf(kind->index)]; !rare) {
-      seen.marks += std::min(kind->peak, kMostMark);
-      seen.number += 1.0;
-    }
-    const double believed = !rare ? kind->peak : std::min(kind->peak, kPriorSpread * std::log(Exceeds(slots_[slot], kind->since_ns) / kCause));
-    auto& firsts = known_firsts_[LayerOf(kind->index)];
-    firsts[static_cast<size_t>(std::clamp(believed / kFineWidth, 0.0, firsts.size() - 1.0))] += 1.0;
-  }
+  if (kind->ended_ns == 0 && slots_[slot].Known(kind->since_ns)) LearnFirst(slots_[slot], *kind);
   if (kind->peak > kind->strongest + kAlike) kind->peers = 0.0;
   if (kind->peak > kind->strongest - kAlike) kind->peers += 1.0;
   kind->strongest = std::max(kind->strongest, kind->peak);

@@ -34,7 +34,8 @@
 // f in [1, 10] is the slow controller, of what the law extrapolates; what was counted needs no correction. A departure of a workload, of whatever
 // kinds, has the least R that was issued for it, without f. There should be r a week of those with R <= r; f is the largest of
 // (n + 10) / (r t / 2 + 10) over r = 1, 10, 100, n being how many there were in t weeks: the mean of a Gamma posterior whose prior says that the law is
-// right, over half of what it says, since a promise is a bound and not an average. One to three true incidents in a day are 1.1 to 1.3, ten are 2; as f moves thresholds by s ln f only, what is strong is told all the same.
+// right, over half of what it says, since a promise is a bound and not an average. One to three true incidents in a day are 1.1 to 1.3, ten are 2; as f
+// moves thresholds by s ln f only, what is strong is told all the same.
 //
 // Pure; deterministic; not thread-safe. Slots without departures cost nothing.
 #pragma once
@@ -235,6 +236,7 @@ class Recurrences {
   void CountHabit(const Excursions& kind, double by) { habits_[kind.index] += kind.number > 0.0 ? by : 0.0; }
   void FindCounts();
   bool BeganWithAnother(size_t slot, uint64_t since_ns) const;
+  void LearnFirst(const OfSlot& slot, const Excursions& kind);
   void End(size_t slot, Excursions* kind);
 
   std::vector<OfSlot> slots_;
