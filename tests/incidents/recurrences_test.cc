@@ -542,25 +542,24 @@ TEST_F(RecurrencesTest, OfTheWarmUpOfAReplicaNothingIsLearned) {
   EXPECT_EQ(recurrences_.PerWeek(0, Departs(2), counts_, now_ns_), before);
 }
 
-// Forty known workloads, each of which departs once by some strength.
 // Forty known workloads depart in one layer of evidence for the first time, as far as the quantiles of an exponential law of marks with this mean.
 class FirstsOfKnownWorkloads : public RecurrencesTest {
  protected:
   static constexpr size_t kMany = 40;
-  static GroupStrengths In(EvidenceLayer layer, double strength) {
+  static GroupStrengths In(EvidenceLayer layer, double strength, bool up = true) {
     GroupStrengths now;
     now.strength[static_cast<size_t>(layer) * kEvidenceGroups] = strength;
-    now.up[static_cast<size_t>(layer) * kEvidenceGroups] = true;
+    now.up[static_cast<size_t>(layer) * kEvidenceGroups] = up;
     return now;
   }
-  void AllDepart(EvidenceLayer layer, double mean) {
+  void AllDepart(EvidenceLayer layer, double mean, bool up = true) {
     recurrences_ = {};
     recurrences_.Resize(kMany + 1);
     for (size_t slot = 0; slot <= kMany; ++slot) recurrences_.Forget(slot, now_ns_);
     Calm(2 * 86400);
     for (size_t slot = 1; slot <= kMany; ++slot) {
       const double mark = -mean * std::log((kMany - static_cast<double>(slot) + 0.5) / kMany);
-      Tick(In(layer, 0.351 * std::exp(mark)), 1, slot);
+      Tick(In(layer, 0.351 * std::exp(mark), up), 1, slot);
       for (int s = 0; s < 20; ++s) Tick({}, 1, slot);
     }
   }
@@ -587,6 +586,16 @@ TEST_F(FirstsOfKnownWorkloads, SayNothingOfOtherLayersOfEvidence) {
   const double before = OfTheNext(EvidenceLayer::kSudden);
   AllDepart(EvidenceLayer::kHeld, 0.2);
   EXPECT_NEAR(OfTheNext(EvidenceLayer::kSudden), before, 0.5 * before);
+}
+
+// What falls to nothing falls far on the scale on which it is judged.
+TEST_F(FirstsOfKnownWorkloads, SayNothingOfTheOtherDirection) {
+  for (const EvidenceLayer layer : {EvidenceLayer::kSudden, EvidenceLayer::kHeld, EvidenceLayer::kRecord}) {
+    AllDepart(layer, 0.05, false);
+    const double before = OfTheNext(layer);
+    AllDepart(layer, 0.2, false);
+    EXPECT_NEAR(OfTheNext(layer), before, 0.5 * before);
+  }
 }
 
 TEST_F(RecurrencesTest, WhatWasRareAsIssuedDoesNotMakeTheHostBelievedToWander) {

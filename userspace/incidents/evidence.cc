@@ -21,7 +21,7 @@ constexpr std::array<Hold, 3> kCountHolds = {{{4, 14}, {7, 10}, {15, 7}}};
 constexpr std::array<Hold, 3> kShapeHolds = {{{4, 8}, {8, 6}, {16, 5}}};
 // These have persistence inside: a gap of silence, a window of growth (of which wandering levels show many), minutes.
 constexpr std::array<Hold, 1> kSilenceHolds = {{{3, 7}}};
-constexpr std::array<Hold, 1> kDriftHolds = {{{3, 10}}};
+constexpr std::array<Hold, 1> kDriftHolds = {{{3, 14}}};
 constexpr std::array<Hold, 1> kHeldHolds = {{{1, 7}}};
 
 constexpr double kAgrees = 0.18;         // strength from which a second kind of signal confirms the first: a z of 3 held for five ticks

@@ -35,7 +35,8 @@ constexpr double kMostCorrection = 10.0;
 constexpr double kMargin = 0.5;            // a promise is a bound: what may come half as often on average keeps it
 
 uint8_t IndexOf(const EvidenceKind& kind) { return static_cast<uint8_t>(2 * kind.group + (kind.up ? 1 : 0)); }
-size_t LayerOf(uint8_t index) { return index / 2 / kEvidenceGroups; }
+// Layer and direction.
+size_t WayOf(uint8_t index) { return static_cast<size_t>(index / 2 / kEvidenceGroups * 2 + index % 2); }
 double Mark(double strength) { return std::log(strength / kLeastStrength); }
 double Faded(double value, uint64_t from_ns, uint64_t to_ns) {
   return value * std::exp2(-static_cast<double>(to_ns - std::min(from_ns, to_ns)) / (kMemoryWeeks * kNsPerWeek));
@@ -166,13 +167,13 @@ bool Recurrences::BeganWithAnother(size_t slot, uint64_t since_ns) const {
 // was rare.
 void Recurrences::LearnFirst(const OfSlot& slot, const Excursions& kind) {
   const bool rare = slot.rarest <= kCause;
-  const size_t layer = LayerOf(kind.index);
+  const size_t way = WayOf(kind.index);
   const double believed = rare ? std::min(kind.peak, kPriorSpread * std::log(Exceeds(slot, kind.since_ns) / kCause)) : kind.peak;
-  auto& firsts = known_firsts_[layer];
+  auto& firsts = known_firsts_[way];
   firsts[static_cast<size_t>(std::clamp(believed / kFineWidth, 0.0, firsts.size() - 1.0))] += 1.0;
   if (rare) return;
-  seen_[layer].marks += std::min(kind.peak, kMostMark);
-  seen_[layer].number += 1.0;
+  seen_[way].marks += std::min(kind.peak, kMostMark);
+  seen_[way].number += 1.0;
 }
 
 void Recurrences::End(size_t slot, Excursions* kind) {
@@ -278,7 +279,7 @@ double Recurrences::New(const OfSlot& slot, Sort sort, double mark) const {
 
 double Recurrences::Seen::Spread() const { return std::max((marks + kSeenWeight * kPriorSpread) / (number + kSeenWeight), kPriorSpread); }
 
-double Recurrences::Spread(uint8_t index) const { return std::max(seen_[0].Spread(), seen_[LayerOf(index)].Spread()); }
+double Recurrences::Spread(uint8_t index) const { return std::max(seen_[index % 2].Spread(), seen_[WayOf(index)].Spread()); }
 
 double Recurrences::Lasting(const OfSlot& slot, uint8_t index, uint64_t now_ns) const {
   constexpr uint8_t kSudden = 2 * kEvidenceGroups;
@@ -306,7 +307,7 @@ double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, bool tak
   const double watched = slot.Weeks(now_ns), exceeds = correction * Exceeds(slot, now_ns);
   const bool known = slot.Known(now_ns);
   const double unseen = exceeds * std::exp(-mark / (known ? Spread(index) : kPriorSpread));
-  const double first = std::max(unseen, known ? SeenOnHost(known_firsts_[LayerOf(index)], kFineWidth, mark) : 0.0);
+  const double first = std::max(unseen, known ? SeenOnHost(known_firsts_[WayOf(index)], kFineWidth, mark) : 0.0);
   const Excursions* kind = Find(slot, index);
   const double as_new = known ? 0.0 : New(slot, SortOf(index / 2 % kEvidenceGroups, taken), mark);
   const double lasting = correction * Lasting(slot, index, now_ns);

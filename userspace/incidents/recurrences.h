@@ -8,8 +8,8 @@
 //    probability 1/(n+1), hence at a rate of about 1/T, and falls off exponentially beyond (peaks over a threshold, Pickands
 //    1975): exp(-(y - m)/s) / T, with m = 0 here. Any of the host's workloads and kinds could be the one that brings it (union
 //    bound): times workloads and kinds. Of a known workload s is at least the mean mark of what known workloads of this host did for the first
-//    time, suddenly, or in that layer of evidence, shrunk to the prior: levels that wander do so further here than there. What was rare as issued
-//    (R <= 1), and may be true trouble, is left out. And it is at least as common as those firsts were, with as strong a mark; what is stronger than
+//    time in that direction, suddenly, or in that layer of evidence, shrunk to the prior: levels that wander do so further here than there, and
+//    those that fall to nothing further than those that rise. What was rare as issued (R <= 1), and may be true trouble, is left out. And it is at least as common as those firsts were, with as strong a mark; what is stronger than
 //    all but a few of them falls off from these few by their mean excess. Of what was rare no more is believed here than that.
 //  - beyond(y): the same of one that did, m being its strongest mark and s the spread of its marks, shrunk to the prior's.
 //  - seen(y): how often its like came, at this workload, or at any workload of the host that had departed so before, over the time
@@ -102,7 +102,10 @@ class Recurrences {
         ReadBefore6(a);
       } else {
         a(firsts_, workloads_, seconds_, causes_, departures_);
-        if (a.layout() == 7) a(seen_[0]);
+        if (a.layout() == 7) {  // of all that was sudden
+          a(seen_[0]);
+          seen_[1] = seen_[0];
+        }
         if (a.layout() >= 8) a(seen_, known_firsts_);
       }
       if (a.ok()) FindCounts();
@@ -247,9 +250,9 @@ class Recurrences {
   uint64_t warm_up_ns_ = 60'000'000'000;
   double workloads_ = 1;
   double seconds_ = 0;
-  // Of what known workloads did for the first time, by layer of evidence, fading.
-  std::array<Seen, kEvidenceLayers> seen_{};  // but for what was rare
-  std::array<std::array<double, kFineBins>, kEvidenceLayers> known_firsts_{};
+  // Of what known workloads did for the first time, by layer of evidence and direction (twice the layer, plus 1 where up), fading.
+  std::array<Seen, 2 * kEvidenceLayers> seen_{};  // but for what was rare
+  std::array<std::array<double, kFineBins>, 2 * kEvidenceLayers> known_firsts_{};
   static constexpr std::array<double, 3> kLevels = {1.0, 10.0, 100.0};
   std::array<double, kLevels.size()> departures_{};  // at most so common as issued, fading with the weeks they are compared with
   std::array<double, 2 * kEvidenceEntries> habits_{};  // workloads that have departed so, by index; derived
