@@ -2,7 +2,6 @@
 //
 //   host_weeks [--world NAME]... [--hours H] [--workloads N] [--seed S] [--hosts K] [--set key=value]... [--jobs N] [--save FILE]
 //   host_weeks --pool FILE...      the table of runs that were saved
-//   host_weeks --law [--jobs N]    what the engine tells of small hosts: results of engines that differ in it are not pooled
 //
 // Each host starts from nothing and boots once more in the middle. Not a test: prints a table. tests/quality/null_weeks is the long run.
 #include <CLI/CLI.hpp>
@@ -34,16 +33,8 @@ struct Options {
   int jobs = 1;
   std::vector<std::string> sets, pool;
   std::string save;
-  bool list = false, law = false;
+  bool list = false;
 };
-
-// A host that boots once more in the middle.
-void Live(uint64_t ticks, JudgedHost* host) {
-  for (uint64_t t = 0; t < ticks; ++t) {
-    if (t == ticks / 2) host->Reboot();
-    host->Tick();
-  }
-}
 
 // Of one world, over some hosts.
 struct Result {
@@ -65,7 +56,10 @@ struct Result {
 Result Run(const config::v1::Config& config, World world, const Options& options, uint64_t seed) {
   JudgedHost host(config, {.world = world, .workloads = options.workloads, .seed = seed});
   const auto ticks = static_cast<uint64_t>(options.hours * 3600);
-  Live(ticks, &host);
+  for (uint64_t t = 0; t < ticks; ++t) {
+    if (t == ticks / 2) host.Reboot();
+    host.Tick();
+  }
   Result result;
   result.weeks = options.hours / kHoursOfWeek;
   for (size_t p = 0; p < kPromises.size(); ++p) result.told[p] = host.ToldAt(kPromises[p]);
@@ -178,23 +172,6 @@ int Simulate(const config::v1::Config& config, const Options& options) {
   return 0;
 }
 
-// What small hosts of every world tell in a day and an hour, rare or not, and how rare it is said to be to two digits: whatever makes an engine
-// compute the same in another way leaves that alone.
-int SayLaw(const Options& options) {
-  constexpr uint64_t kTicks = 25 * 3600;
-  constexpr int kWorkloads = 12;
-  const auto config = ConfigWith({"budgets.false_alarms_per_week=1e5"});
-  if (!config) return 2;
-  std::vector<std::string> said(kWorlds);
-  SideBySide(options.jobs, said.size(), [&](size_t w) {
-    JudgedHost host(*config, {.world = static_cast<World>(w), .workloads = kWorkloads, .seed = options.seed});
-    Live(kTicks, &host);
-    for (const Told& told : host.told()) said[w] += fmt::format("{} {} {} {} {:.1e}\n", NameOf(static_cast<World>(w)), told.tick, told.workload, told.as, told.recurrences);
-  });
-  for (const std::string& told : said) fmt::print("{}", told);
-  return 0;
-}
-
 int Main(int argc, char** argv) {
   Options options;
   CLI::App app("Simulated hosts through the engine: how often it is wrong");
@@ -208,9 +185,7 @@ int Main(int argc, char** argv) {
   app.add_flag("--list", options.list, "each incident on a line");
   app.add_option("--save", options.save, "append one line a host");
   app.add_option("--pool", options.pool, "print the table of saved lines instead")->check(CLI::ExistingFile);
-  app.add_flag("--law", options.law, "print what small hosts are told of instead");
   CLI11_PARSE(app, argc, argv);
-  if (options.law) return SayLaw(options);
   if (!options.pool.empty()) return Pool(options);
   options.sets.insert(options.sets.begin(), "budgets.false_alarms_per_week=50");
   const auto config = ConfigWith(options.sets);
