@@ -17,12 +17,11 @@ constexpr size_t kMostSamples = 8;
 
 }  // namespace
 
-// Makes the next request ready while the carrier's own thread waits for an answer. Begin and End come in turns, and between them the courier is this
-// thread's: so the answer finds the thread that waits for it awake, and the next request goes without waking another one.
-class Carrier::Ahead {
+// Carries one request at a time.
+class Carrier::Sender {
  public:
-  explicit Ahead(Carrier* carrier) : carrier_(*carrier), thread_([this] { Run(); }) {}
-  ~Ahead() {
+  Sender(Transport* transport, Mailbox* mailbox) : transport_(*transport), mailbox_(*mailbox), thread_([this] { Run(); }) {}
+  ~Sender() {
     {
       const std::lock_guard lock(mutex_);
       stopping_ = true;
@@ -30,47 +29,49 @@ class Carrier::Ahead {
     changed_.notify_all();
     thread_.join();
   }
-  Ahead(const Ahead&) = delete;
-  Ahead& operator=(const Ahead&) = delete;
+  Sender(const Sender&) = delete;
+  Sender& operator=(const Sender&) = delete;
 
-  void Begin() {
+  void Begin(const Request* request) {
     {
       const std::lock_guard lock(mutex_);
-      working_ = true;
-      ended_ = false;
+      request_ = request;
     }
     changed_.notify_all();
   }
-  void End() {
+  bool answered() {
+    const std::lock_guard lock(mutex_);
+    return request_ == nullptr;
+  }
+  Response Wait() {
     std::unique_lock lock(mutex_);
-    ended_ = true;
-    if (!working_) return;  // as it is with a backlog
-    carrier_.mailbox_.Wake();
-    changed_.wait(lock, [&] { return !working_; });
+    changed_.wait(lock, [&] { return request_ == nullptr; });
+    return std::move(response_);
   }
 
  private:
-  bool ended() {
-    const std::lock_guard lock(mutex_);
-    return ended_;
-  }
   void Run() {
     std::unique_lock lock(mutex_);
     for (;;) {
-      changed_.wait(lock, [&] { return stopping_ || working_; });
-      if (!working_) return;
+      changed_.wait(lock, [&] { return stopping_ || request_ != nullptr; });
+      if (request_ == nullptr) return;
+      const Request& request = *request_;
       lock.unlock();
-      while (!ended() && !carrier_.PrepareNext()) {
-      }
+      Response response = transport_.Send(request);
       lock.lock();
-      working_ = false;
+      response_ = std::move(response);
+      request_ = nullptr;
       changed_.notify_all();
+      mailbox_.Wake();
     }
   }
-  Carrier& carrier_;
+  Transport& transport_;
+  Mailbox& mailbox_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  bool working_ = false, ended_ = false, stopping_ = false;  // guarded by mutex_
+  const Request* request_ = nullptr;  // guarded by mutex_, as are the next two
+  Response response_;
+  bool stopping_ = false;
   std::thread thread_;
 };
 
@@ -97,7 +98,7 @@ void Carrier::Stop() {
 }
 
 void Carrier::Start() {
-  if (courier_->works_ahead()) ahead_ = std::make_unique<Ahead>(this);
+  if (courier_->works_ahead()) sender_ = std::make_unique<Sender>(transport_.get(), &mailbox_);
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -203,22 +204,16 @@ size_t Carrier::TakeEvents(std::chrono::steady_clock::time_point until) {
 }
 
 Response Carrier::Send(const Request& request) {
-  if (!ahead_) return transport_->Send(request);
-  ahead_->Begin();
-  Response response = transport_->Send(request);
-  ahead_->End();
-  return response;
-}
-
-// One step; true when there is nothing more to do until the answer comes.
-bool Carrier::PrepareNext() {
-  if (stopping_) return true;
-  if (Request* next = courier_->Ready(now_())) {
-    CompressAhead(next);
-    return true;
+  if (!sender_) return transport_->Send(request);
+  sender_->Begin(&request);
+  while (!stopping_ && !sender_->answered()) {
+    if (Request* next = courier_->Ready(now_())) {
+      CompressAhead(next);
+      break;
+    }
+    TakeEvents(std::chrono::steady_clock::now() + kLongestWait);
   }
-  TakeEvents(std::chrono::steady_clock::now() + kLongestWait);
-  return false;
+  return sender_->Wait();
 }
 
 }  // namespace outlier

@@ -1,5 +1,5 @@
 // Carrier: one sink's thread. Drives its courier with the wall clock, its mailbox and its transport, so that a sink that hangs holds up
-// nobody else. Where the courier works ahead, a second thread writes and compresses the next request while one is under way.
+// nobody else. Where the courier works ahead, requests are carried by a second thread, and the next one is written and compressed meanwhile.
 #pragma once
 #include <atomic>
 #include <deque>
@@ -33,17 +33,16 @@ class Carrier {
   relay::v1::SinkStatus Status() const;
 
  private:
-  class Ahead;
+  class Sender;
   void Run();
   // What has come, as far as the courier has room; waits until `until` for something.
   size_t TakeEvents(std::chrono::steady_clock::time_point until);
   Response Send(const Request& request);
-  bool PrepareNext();
   void TakeWishes();
   void Publish(WallTime now);
   std::unique_ptr<Courier> courier_;
   const std::unique_ptr<Transport> transport_;
-  std::unique_ptr<Ahead> ahead_;                        // none where nothing can be done while a request is under way
+  std::unique_ptr<Sender> sender_;                      // none where nothing can be done while a request is under way
   const std::function<WallTime()> now_;
   const std::function<void(const std::string&)> warn_;
   const bool wants_samples_;
