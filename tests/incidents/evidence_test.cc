@@ -89,7 +89,7 @@ class EveryHold : public EvidenceTest, public testing::WithParamInterface<Hold> 
 INSTANTIATE_TEST_SUITE_P(Channels, EveryHold,
                          testing::Values(Hold{kCpu, 5, 16}, Hold{kCpu, 8, 10.5}, Hold{kCpu, 12, 8}, Hold{kErrors, 4, 14},
                                          Hold{kErrors, 7, 10}, Hold{kErrors, 15, 7}, Hold{kLatency, 4, 8}, Hold{kLatency, 8, 6},
-                                         Hold{kLatency, 16, 5}, Hold{kLeak, 3, 10}, Hold{kSilent, 3, 7}));
+                                         Hold{kLatency, 16, 5}, Hold{kLeak, 3, 14}, Hold{kSilent, 3, 7}));
 
 TEST_P(EveryHold, IsWorthOneExactlyWhenItHasHeldItsTicks) {
   const Hold hold = GetParam();
