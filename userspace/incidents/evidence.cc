@@ -19,7 +19,8 @@ struct Hold {
 constexpr std::array<Hold, 3> kLevelHolds = {{{5, 16}, {8, 10.5}, {12, 8}}};
 constexpr std::array<Hold, 3> kCountHolds = {{{4, 14}, {7, 10}, {15, 7}}};
 constexpr std::array<Hold, 3> kShapeHolds = {{{4, 8}, {8, 6}, {16, 5}}};
-// These have persistence inside: a gap of silence, a window of growth (of which wandering levels show many), minutes.
+// These have persistence inside: a gap of silence, a window of growth, minutes. Most windows of a wandering level grow by nothing, and the few that
+// do go far: from 10 on, two simulated weeks of such levels told two of them as rarer than once in three weeks.
 constexpr std::array<Hold, 1> kSilenceHolds = {{{3, 7}}};
 constexpr std::array<Hold, 1> kDriftHolds = {{{3, 14}}};
 constexpr std::array<Hold, 1> kHeldHolds = {{{1, 7}}};
