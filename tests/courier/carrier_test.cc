@@ -40,6 +40,10 @@ class GatedTransport : public Transport {
     status_ = status;
     changed_.notify_all();
   }
+  int sends() {
+    const std::lock_guard lock(mutex_);
+    return sends_;
+  }
   bool WaitForSends(int n) {
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, std::chrono::seconds(60), [&] { return sends_ >= n; });
@@ -58,6 +62,7 @@ class CarrierTest : public testing::Test {
   struct Line {
     StreamServer server;
     GatedTransport* transport = nullptr;
+    GatedTransport* second = nullptr;
     std::unique_ptr<Carrier> carrier;
   };
   CarrierTest() {
@@ -65,19 +70,26 @@ class CarrierTest : public testing::Test {
     ledger_ = *Ledger::Open(folder_ / "relay.db", &messages);
     silences_ = std::make_unique<Silences>(ledger_.get(), *labels_);
   }
-  std::unique_ptr<Line> Make(const std::string& name, bool samples = false) {
+  std::unique_ptr<Line> Make(const std::string& name, bool samples = false, uint32_t overlapping = 0 /* items of each request */) {
     auto line = std::make_unique<Line>();
     line->server.limits.samples = samples;
+    line->server.limits.works_ahead = line->server.limits.knows_repeats = overlapping > 0;
     config::v1::Sink config = DefaultSink(name);
     config.mutable_delivery()->set_linger(0);
+    if (overlapping > 0) config.mutable_delivery()->set_max_items(overlapping);
     config.mutable_delivery()->set_first_backoff(std::chrono::nanoseconds(seconds(30)).count());
     AnySink sink;
     sink.stream = std::make_unique<ScriptedStream>(&line->server);
-    auto transport = std::make_unique<GatedTransport>();
-    line->transport = transport.get();
+    std::vector<std::unique_ptr<Transport>> transports;
+    for (GatedTransport** gate : {&line->transport, &line->second}) {
+      if (gate == &line->second && overlapping == 0) break;
+      auto transport = std::make_unique<GatedTransport>();
+      *gate = transport.get();
+      transports.push_back(std::move(transport));
+    }
     auto courier = MakeCourier({config, "scripted", *Route::Of(config.route(), *labels_), {"unix:///a"}, labels_, silences_.get(), ledger_.get()}, std::move(sink));
     line->carrier = std::make_unique<Carrier>(
-        std::move(courier), std::move(transport),
+        std::move(courier), std::move(transports),
         [this] {
           ++clock_readings_;
           return std::chrono::time_point_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now());
@@ -187,6 +199,50 @@ TEST_F(CarrierTest, WishesOfOthersAreBoundedWhileARequestHangs) {
   EXPECT_LE(alive, 16);
   line->transport->Open();
   EXPECT_TRUE(Eventually([&] { return line->carrier->Status().samples_lost() + 16 >= 1000; }));
+}
+
+TEST_F(CarrierTest, TheNextRequestIsSentBeforeTheAnswerWhereTheSinkKnowsRepeats) {
+  auto line = Make("search", false, 10);
+  for (uint64_t i = 1; i <= 20; ++i) line->carrier->mailbox().Put(Change(i));
+  line->carrier->Start();
+  ASSERT_TRUE(line->transport->WaitForSends(1));
+  ASSERT_TRUE(line->second->WaitForSends(1)) << "while the first hangs";
+  line->second->Open();
+  for (uint64_t i = 21; i <= 100; ++i) line->carrier->mailbox().Put(Change(i));
+  EXPECT_EQ(line->carrier->Status().delivered(), 0u) << "in its turn";
+  line->transport->Open();
+  EXPECT_TRUE(Eventually([&] { return line->carrier->Status().delivered() == 100; }));
+  EXPECT_EQ(line->transport->sends() + line->second->sends(), 10) << "each of the ten once";
+}
+
+TEST_F(CarrierTest, TheAnswerToWhatWasSentAheadOfAFailureIsNobodys) {
+  auto line = Make("search", false, 10);
+  for (uint64_t i = 1; i <= 20; ++i) line->carrier->mailbox().Put(Change(i));
+  line->carrier->Start();
+  ASSERT_TRUE(line->transport->WaitForSends(1));
+  ASSERT_TRUE(line->second->WaitForSends(1));
+  line->transport->Open(503);
+  ASSERT_TRUE(Eventually([&] { return line->carrier->Status().state() == relay::v1::SinkStatus::BACKING_OFF; }));
+  line->transport->Open(200);
+  line->carrier->RetryNow();  // and all goes over the first, for the second hangs
+  EXPECT_TRUE(Eventually([&] { return line->carrier->Status().delivered() == 20; }));
+  EXPECT_EQ(line->second->sends(), 1);
+  line->second->Open(500);
+  for (uint64_t i = 21; i <= 60; ++i) line->carrier->mailbox().Put(Change(i));
+  EXPECT_TRUE(Eventually([&] { return line->carrier->Status().delivered() >= 30; }));
+  const auto begun = steady_clock::now();
+  line->carrier.reset();
+  EXPECT_LT(steady_clock::now() - begun, std::chrono::seconds(1));
+}
+
+TEST_F(CarrierTest, EndsWithinASecondWhileTwoRequestsHang) {
+  auto line = Make("stuck", false, 10);
+  for (uint64_t i = 1; i <= 20; ++i) line->carrier->mailbox().Put(Change(i));
+  line->carrier->Start();
+  ASSERT_TRUE(line->second->WaitForSends(1));
+  const auto begun = steady_clock::now();
+  line->carrier.reset();
+  EXPECT_LT(steady_clock::now() - begun, std::chrono::seconds(1));
 }
 
 TEST_F(CarrierTest, IsAskedFromManyThreadsAtOnce) {  // for the thread sanitizer

@@ -486,6 +486,7 @@ class Bench {
   }
   // The relay dies; what it had not written is gone.
   void Crash() {
+    ahead_.reset();
     courier_.reset();
     silences_.reset();
     ledger_.reset();
@@ -513,13 +514,16 @@ class Bench {
   bool Send(bool answered = true) {
     auto request = courier().Next(now);
     if (!request) return false;
+    std::optional<Response> response;
+    if (ahead_ && ahead_->request.lock() == request) response = std::exchange(ahead_, std::nullopt)->response;
+    if (!response && !(overtakes && overtakes())) response = Serve(*request);
     if (courier().works_ahead()) {  // meanwhile
       Read();
-      courier().Ready(now);
+      if (const auto next = courier().Ready(now)) SendAhead(next);
     }
-    const Response response = state_ ? pager.Receive(*request, now) : stream.Receive(*request, now);
+    if (!response) response = Serve(*request);
     if (on_request) on_request();
-    if (answered) courier().Receive(response, now);
+    if (answered) courier().Receive(*response, now);
     return true;
   }
   // Until this time: whatever is due is done when it is due; time jumps between.
@@ -557,10 +561,24 @@ class Bench {
   StreamServer stream;
   PagerServer pager;
   std::function<void()> on_request;
+  std::function<bool()> overtakes;  // what is sent ahead arrives before what it was sent ahead of
+  int forgotten = 0;                // sent ahead, and nobody wanted the answer
   uint64_t wakes = 0;
   std::string database() const { return folder_ / "relay.db"; }
 
  private:
+  // What was sent before its turn, and what the server said.
+  struct Ahead {
+    std::weak_ptr<const Request> request;
+    Response response;
+  };
+  Response Serve(const Request& request) { return state_ ? pager.Receive(request, now) : stream.Receive(request, now); }
+  void SendAhead(const std::shared_ptr<const Request>& request) {
+    if (!courier().overlaps() || (ahead_ && !ahead_->request.expired())) return;
+    if (ahead_) ++forgotten;
+    courier().SentAhead();
+    ahead_ = Ahead{request, Serve(*request)};
+  }
   const bool state_;
   Folder folder_;
   config::v1::Sink config_;
@@ -570,6 +588,7 @@ class Bench {
   std::unique_ptr<Ledger> ledger_;
   std::unique_ptr<Silences> silences_;
   std::unique_ptr<Courier> courier_;
+  std::optional<Ahead> ahead_;
 };
 
 }  // namespace outlier

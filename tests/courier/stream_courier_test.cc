@@ -510,7 +510,7 @@ TEST_F(StreamCourierTest, TheNextBatchIsWrittenWhileOneIsUnderWayAndCountsOnlyWh
   auto first = bench_.courier().Next(bench_.now);
   ASSERT_TRUE(first);
   bench_.Read();
-  const Request* ready = bench_.courier().Ready(bench_.now);
+  const auto ready = bench_.courier().Ready(bench_.now);
   ASSERT_NE(ready, nullptr);
   const std::string body = ready->body;
   EXPECT_EQ(bench_.courier().Ready(bench_.now), ready) << "once";
@@ -524,6 +524,62 @@ TEST_F(StreamCourierTest, TheNextBatchIsWrittenWhileOneIsUnderWayAndCountsOnlyWh
   EXPECT_EQ(bench_.Status().sources(0).sequence(), 10u);
   bench_.Run(minutes(1));
   ExpectAllOnceInOrder();
+}
+
+TEST_F(StreamCourierTest, WhatWasSentAheadIsNotSentAgainHoweverLongItTook) {
+  server().limits.works_ahead = server().limits.knows_repeats = true;
+  bench_.config().mutable_delivery()->set_max_items(10);
+  Fill(100);
+  bench_.Read();
+  auto& courier = bench_.courier();
+  ASSERT_TRUE(courier.overlaps());
+  const auto first = courier.Next(bench_.now);
+  bench_.Read();
+  const auto ahead = courier.Ready(bench_.now);
+  ASSERT_TRUE(first && ahead);
+  courier.SentAhead();
+  bench_.now += minutes(1);
+  courier.Receive(server().Receive(*first, bench_.now), bench_.now);
+  EXPECT_EQ(courier.Next(bench_.now), ahead);
+  courier.Receive(server().Receive(*ahead, bench_.now), bench_.now);
+  bench_.Run(minutes(10));
+  ExpectAllOnceInOrder();
+  EXPECT_EQ(server().requests.size(), 10u);
+}
+
+TEST_F(StreamCourierTest, WhatWasSentAheadOfAFailureIsSentAgainInItsTurn) {
+  server().limits.works_ahead = server().limits.knows_repeats = true;
+  bench_.config().mutable_delivery()->set_max_items(10);
+  Fill(100);
+  bench_.Read();
+  auto& courier = bench_.courier();
+  const auto first = courier.Next(bench_.now);
+  bench_.Read();
+  std::weak_ptr<Request> ahead;
+  {
+    const auto ready = courier.Ready(bench_.now);
+    ASSERT_TRUE(ready);
+    ahead = ready;
+    courier.SentAhead();
+    server().Receive(*ready, bench_.now);
+  }
+  courier.Receive(Answer(Says::kUnavailable), bench_.now);
+  EXPECT_TRUE(ahead.expired()) << "nobody waits for its answer";
+  EXPECT_EQ(bench_.Status().delivered(), 0u);
+  bench_.Run(minutes(10));
+  EXPECT_EQ(bench_.Status().delivered(), 100u);
+  for (const auto& [key, times] : server().times) {
+    const uint64_t sequence = std::stoull(key.substr(key.find(':') + 1));
+    EXPECT_EQ(times, sequence > 10 && sequence <= 20 ? 2 : 1) << key;
+  }
+}
+
+TEST_F(StreamCourierTest, NothingIsSentAheadToWhoWouldHaveItTwice) {
+  server().limits.works_ahead = true;
+  EXPECT_FALSE(bench_.courier().overlaps());
+  server().limits.works_ahead = false;
+  server().limits.knows_repeats = true;
+  EXPECT_FALSE(bench_.courier().overlaps());
 }
 
 // An address, a key, the order may be another by then.
@@ -581,7 +637,6 @@ TEST_F(StreamCourierTest, BatchesInARowToASinkThatKnowsRepeatsAreWrittenTogether
   server().limits.knows_repeats = true;
   bench_.config().mutable_delivery()->set_max_items(10);
   Fill(95);
-  uint64_t taken = 0, written = 0;
   std::set<uint64_t> places;
   bench_.on_request = [&] { places.insert(bench_.Status().sources(0).sequence()); };
   bench_.Run(seconds(10));
@@ -594,12 +649,12 @@ TEST_F(StreamCourierTest, BatchesInARowToASinkThatKnowsRepeatsAreWrittenTogether
   bench_.Read();
   ASSERT_TRUE(bench_.Send());
   ASSERT_TRUE(bench_.Send());
-  taken = server().times.size();
-  EXPECT_LT(bench_.Status().sources(0).sequence(), taken);
+  EXPECT_LT(bench_.Status().sources(0).sequence(), 115u) << "of which two batches were answered";
   server().says = [](const auto&, WallTime) { return Says::kUnavailable; };
+  ASSERT_TRUE(bench_.Send()) << "the third, sent ahead before that";
   ASSERT_TRUE(bench_.Send());
-  written = bench_.Status().sources(0).sequence();
-  EXPECT_EQ(written, taken);
+  EXPECT_EQ(bench_.Status().state(), relay::v1::SinkStatus::BACKING_OFF);
+  EXPECT_EQ(bench_.Status().sources(0).sequence(), 125u);
 }
 
 // Between an answer and the next request nothing waits for a disk, and while that is under way there is time.

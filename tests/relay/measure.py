@@ -69,12 +69,19 @@ def varint(data: bytes) -> int:
 
 def arrived(server: NullSink, kind: str) -> tuple[list[int], int]:
     """The sequences in the order they came, and the bytes before compression."""
-    sequences, size = [], 0
+    bodies, size = [], 0
     for body in server.bodies():
         size += len(body)
-        found = SEQUENCE[kind].findall(body)
-        sequences += [varint(one) for one in found] if kind == "otlp" else [int(one) for one in found]
-    return sequences[::2] if kind == "elasticsearch" else sequences, size
+        bodies.append(sequences_of(body, kind))
+    if kind == "elasticsearch":
+        bodies.sort()  # over two connections one may overtake another
+    return [sequence for body in bodies for sequence in body], size
+
+
+def sequences_of(body: bytes, kind: str) -> list[int]:
+    found = SEQUENCE[kind].findall(body)
+    sequences = [varint(one) for one in found] if kind == "otlp" else [int(one) for one in found]
+    return sequences[::2] if kind == "elasticsearch" else sequences
 
 
 def seconds_of(pid: int) -> float:

@@ -26,7 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from measure import NullSink, arrived, wait_until_delivered  # noqa: E402
+from measure import NullSink, arrived, seconds_of, sequences_of, wait_until_delivered  # noqa: E402
 from programs import BUILD, Json, Relay, Source  # noqa: E402
 from servers.elasticsearch import PASSWORD, Elasticsearch  # noqa: E402
 from servers.rest import basic  # noqa: E402
@@ -61,6 +61,7 @@ class Round:
         (folder / "password").parent.mkdir(parents=True, exist_ok=True)
         (folder / "password").write_text(PASSWORD)
         self.source = Source(folder / "source").start()
+        self.cost: Json = {}
         self.last = self.source.say(f"day {changes}")
 
     def relay(self, name: str, urls: list[str]) -> Relay:
@@ -83,7 +84,8 @@ class Round:
         sequences, _ = arrived(null, "elasticsearch")
         assert sequences == list(range(1, self.last + 1))
         feed, namespace = uuid.uuid4().hex.encode(), self.namespace.replace("relay", "loads").encode()
-        return packed([body.replace(self.source.feed_id.encode(), feed).replace(self.namespace.encode(), namespace) for body in null.bodies()])
+        bodies = sorted(null.bodies(), key=lambda body: sequences_of(body, "elasticsearch"))
+        return packed([body.replace(self.source.feed_id.encode(), feed).replace(self.namespace.encode(), namespace) for body in bodies])
 
     def load(self, bodies: list[bytes]) -> float:
         self.set_up()
@@ -105,9 +107,12 @@ class Round:
     def deliver(self) -> float:
         self.set_up()
         relay = self.relay("relay", [self.server.rest.url])
+        before = seconds_of(self.source.pid)
         began = time.time()
         relay.start(ready=False)
         wait_until_delivered(relay, [{"name": "search"}], self.last)
+        spent = {"relay": seconds_of(relay.pid), "source": seconds_of(self.source.pid) - before}
+        self.cost = {f"{who}_cpu_us": round(1e6 * seconds / self.last) for who, seconds in spent.items()}
         took = datetime.fromisoformat(relay.sink("search")["last_success_time"]).timestamp() - began
         relay.stop()
         self.check(self.namespace)
@@ -141,7 +146,7 @@ def main() -> None:
             if number > 0:  # the first one warms the server up
                 ratios.append(ratio)
             print(json.dumps({"round": number, "changes": one.last, "requests": len(bodies), "loader_per_second": round(rates["load"]),
-                              "relay_per_second": round(rates["deliver"]), "ratio": round(ratio, 3)}), flush=True)  # fmt: skip
+                              "relay_per_second": round(rates["deliver"]), "ratio": round(ratio, 3), **one.cost}), flush=True)  # fmt: skip
     print(json.dumps({"rounds": len(ratios), "median_ratio": round(statistics.median(ratios), 3), "ratios": [round(r, 3) for r in ratios]}))
 
 

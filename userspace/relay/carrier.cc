@@ -32,21 +32,35 @@ class Carrier::Sender {
   Sender(const Sender&) = delete;
   Sender& operator=(const Sender&) = delete;
 
-  void Begin(const Request* request) {
+  // Where it is free.
+  void Begin(std::shared_ptr<const Request> request) {
     {
       const std::lock_guard lock(mutex_);
-      request_ = request;
+      carried_ = request;
+      request_ = std::move(request);
+      response_.reset();
     }
     changed_.notify_all();
   }
-  bool answered() {
+  // It is under way, or its answer is here.
+  bool Has(const std::shared_ptr<const Request>& request) {
     const std::lock_guard lock(mutex_);
-    return request_ == nullptr;
+    return carried_.lock() == request;
+  }
+  bool busy() {
+    const std::lock_guard lock(mutex_);
+    return request_ != nullptr;
+  }
+  // Neither under way nor an answer that somebody still waits for.
+  bool free() {
+    const std::lock_guard lock(mutex_);
+    return request_ == nullptr && carried_.expired();
   }
   Response Wait() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return request_ == nullptr; });
-    return std::move(response_);
+    carried_.reset();
+    return *std::exchange(response_, std::nullopt);
   }
 
  private:
@@ -60,7 +74,7 @@ class Carrier::Sender {
       Response response = transport_.Send(request);
       lock.lock();
       response_ = std::move(response);
-      request_ = nullptr;
+      request_.reset();
       changed_.notify_all();
       mailbox_.Wake();
     }
@@ -69,16 +83,17 @@ class Carrier::Sender {
   Mailbox& mailbox_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  const Request* request_ = nullptr;  // guarded by mutex_, as are the next two
-  Response response_;
+  std::shared_ptr<const Request> request_;  // until it is answered; guarded by mutex_, as are the next three
+  std::weak_ptr<const Request> carried_;    // until its answer is taken; once the courier forgets it, nobody will
+  std::optional<Response> response_;
   bool stopping_ = false;
   std::thread thread_;
 };
 
-Carrier::Carrier(std::unique_ptr<Courier> courier, std::unique_ptr<Transport> transport, std::function<WallTime()> now,
+Carrier::Carrier(std::unique_ptr<Courier> courier, std::vector<std::unique_ptr<Transport>> transports, std::function<WallTime()> now,
                  std::function<void(const std::string&)> warn, size_t mailbox_bytes)
     : courier_(std::move(courier)),
-      transport_(std::move(transport)),
+      transports_(std::move(transports)),
       now_(std::move(now)),
       warn_(std::move(warn)),
       wants_samples_(courier_->wants_samples()),
@@ -89,16 +104,19 @@ Carrier::Carrier(std::unique_ptr<Courier> courier, std::unique_ptr<Transport> tr
 Carrier::~Carrier() {
   Stop();
   if (thread_.joinable()) thread_.join();
+  senders_.clear();  // one may still be under way, and wakes the mailbox
 }
 
 void Carrier::Stop() {
   stopping_ = true;
   mailbox_.Close();  // ends a wait for events, too
-  transport_->Abort();
+  for (const auto& transport : transports_) transport->Abort();
 }
 
 void Carrier::Start() {
-  if (courier_->works_ahead()) sender_ = std::make_unique<Sender>(transport_.get(), &mailbox_);
+  for (const auto& transport : transports_) {
+    if (courier_->works_ahead()) senders_.push_back(std::make_unique<Sender>(transport.get(), &mailbox_));
+  }
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -178,7 +196,7 @@ void Carrier::Run() {
     while (courier_->HasRoom() && TakeEvents(std::chrono::steady_clock::now()) == kMostEvents) {
     }
     if (auto request = courier_->Next(now)) {
-      const Response response = Send(*request);
+      const Response response = Send(request);
       if (stopping_) return;  // not an answer of the sink
       now = now_();
       courier_->Receive(response, now);
@@ -203,17 +221,35 @@ size_t Carrier::TakeEvents(std::chrono::steady_clock::time_point until) {
   return events.size();
 }
 
-Response Carrier::Send(const Request& request) {
-  if (!sender_) return transport_->Send(request);
-  sender_->Begin(&request);
-  while (!stopping_ && !sender_->answered()) {
-    if (Request* next = courier_->Ready(now_())) {
-      CompressAhead(next);
+Response Carrier::Send(const std::shared_ptr<const Request>& request) {
+  if (senders_.empty()) return transports_.front()->Send(*request);
+  Sender* const sender = SenderOf(request);
+  while (!stopping_ && sender->busy()) {
+    if (const auto next = courier_->Ready(now_())) {
+      PrepareNext(next);
       break;
     }
     TakeEvents(std::chrono::steady_clock::now() + kLongestWait);
   }
-  return sender_->Wait();
+  return sender->Wait();
+}
+
+void Carrier::PrepareNext(const std::shared_ptr<Request>& next) {
+  if (std::any_of(senders_.begin(), senders_.end(), [&](const auto& sender) { return sender->Has(next); })) return;
+  CompressAhead(next.get());
+  if (courier_->overlaps() && SenderOf(next) != nullptr) courier_->SentAhead();
+}
+
+Carrier::Sender* Carrier::SenderOf(const std::shared_ptr<const Request>& request) {
+  for (const auto& sender : senders_) {
+    if (sender->Has(request)) return sender.get();
+  }
+  for (const auto& sender : senders_) {
+    if (!sender->free()) continue;
+    sender->Begin(request);
+    return sender.get();
+  }
+  return nullptr;
 }
 
 }  // namespace outlier

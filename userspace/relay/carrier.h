@@ -1,5 +1,6 @@
 // Carrier: one sink's thread. Drives its courier with the wall clock, its mailbox and its transport, so that a sink that hangs holds up
-// nobody else. Where the courier works ahead, requests are carried by a second thread, and the next one is written and compressed meanwhile.
+// nobody else. Where the courier works ahead, requests are carried by a second thread, and the next one is written and compressed meanwhile; where it
+// overlaps them, the next one is also sent meanwhile, by a third thread over a connection of its own.
 #pragma once
 #include <atomic>
 #include <deque>
@@ -8,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include "userspace/relay/courier.h"
 #include "userspace/sources/mailbox.h"
@@ -19,7 +21,8 @@ class Carrier {
  public:
   static constexpr size_t kMostMailboxBytes = 2 << 20;
 
-  Carrier(std::unique_ptr<Courier> courier, std::unique_ptr<Transport> transport, std::function<WallTime()> now,
+  // Transports: one, or two where the courier overlaps requests.
+  Carrier(std::unique_ptr<Courier> courier, std::vector<std::unique_ptr<Transport>> transports, std::function<WallTime()> now,
           std::function<void(const std::string&)> warn, size_t mailbox_bytes = kMostMailboxBytes);
   ~Carrier();                                   // ends the request under way; within a second
   void Stop();                                  // the same, but does not wait; thread-safe
@@ -37,12 +40,15 @@ class Carrier {
   void Run();
   // What has come, as far as the courier has room; waits until `until` for something.
   size_t TakeEvents(std::chrono::steady_clock::time_point until);
-  Response Send(const Request& request);
+  Response Send(const std::shared_ptr<const Request>& request);
+  // Who carries this one: who has it already, or else one that is free. The request under way always finds one; null where the next does not.
+  Sender* SenderOf(const std::shared_ptr<const Request>& request);
+  void PrepareNext(const std::shared_ptr<Request>& next);
   void TakeWishes();
   void Publish(WallTime now);
   std::unique_ptr<Courier> courier_;
-  const std::unique_ptr<Transport> transport_;
-  std::unique_ptr<Sender> sender_;                      // none where nothing can be done while a request is under way
+  const std::vector<std::unique_ptr<Transport>> transports_;
+  std::vector<std::unique_ptr<Sender>> senders_;        // none where nothing can be done while a request is under way
   const std::function<WallTime()> now_;
   const std::function<void(const std::string&)> warn_;
   const bool wants_samples_;

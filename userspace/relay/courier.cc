@@ -100,15 +100,15 @@ void Courier::Take(FeedEvent event, WallTime wall) {
   TakeEvent(std::move(event), now);
 }
 
-std::optional<Request> Courier::Next(WallTime wall) {
+std::shared_ptr<const Request> Courier::Next(WallTime wall) {
   const WallTime now = Axis(wall);
   Flush(now);
-  if (stalled()) return std::nullopt;
+  if (stalled()) return nullptr;
   Housekeep(now);
-  if (stalled() || !retry_.Ready(now)) return std::nullopt;
+  if (stalled() || !retry_.Ready(now)) return nullptr;
   if (auto preparation = sink().Prepare(wall)) {
     preparing_ = true;
-    return std::move(preparation->request);
+    return std::make_shared<Request>(std::move(preparation->request));
   }
   return NextOfKind(now);
 }

@@ -46,12 +46,16 @@ class Courier {
   const absl::Status& loaded() const { return loaded_; }
   void Take(FeedEvent event, WallTime now);
   virtual bool HasRoom() const = 0;
-  std::optional<Request> Next(WallTime now);
+  std::shared_ptr<const Request> Next(WallTime now);         // null: nothing is due
   void Receive(const Response& response, WallTime now);
   // Between Next and Receive: the request that will probably be next, made ready meanwhile; whoever drives it may compress it already. Null where
-  // there is none, or not enough for one yet. It is not to be sent: Next gives it out.
-  Request* Ready(WallTime now) { return preparing_ ? nullptr : ReadyOfKind(Axis(now)); }
+  // there is none, or not enough for one yet. Next gives out the same one, or another in its place.
+  std::shared_ptr<Request> Ready(WallTime now) { return preparing_ ? nullptr : ReadyOfKind(Axis(now)); }
   virtual bool works_ahead() const { return false; }
+  // What Ready gives may be sent before the answer to the one under way: SentAhead says that it was. Its answer is then the one that Receive
+  // gets, where Next gives it out; where that gives another, the answer is nobody's, and what it carried goes again.
+  virtual bool overlaps() const { return false; }
+  virtual void SentAhead() {}
   WallTime WakeAt() const;                                   // WallTime::max() = only at news
   virtual void Offer(std::shared_ptr<const Samples> samples) { (void)samples; }
   virtual bool wants_samples() const { return false; }
@@ -74,8 +78,8 @@ class Courier {
   // Of the kind of sink. All times are of the axis that never goes back; Wall() is the clock's.
   virtual Sink& sink() = 0;
   virtual void TakeEvent(FeedEvent event, WallTime now) = 0;
-  virtual std::optional<Request> NextOfKind(WallTime now) = 0;
-  virtual Request* ReadyOfKind(WallTime now) { (void)now; return nullptr; }
+  virtual std::shared_ptr<Request> NextOfKind(WallTime now) = 0;
+  virtual std::shared_ptr<Request> ReadyOfKind(WallTime now) { (void)now; return nullptr; }
   virtual void ReceiveOfKind(const Response& response, WallTime now) = 0;
   virtual WallTime WakeOfKind() const = 0;
   virtual void Housekeep(WallTime now) { (void)now; }        // whatever has to be done also while the sink cannot be reached

@@ -81,8 +81,6 @@ absl::Status Relay::AddSink(int i) {
   const config::v1::Sink& config = options_.config.sinks(i);
   auto sink = SinkOf(options_, i);
   if (!sink.ok()) return sink.status();
-  auto transport = MakeTransport(config.connection(), "outlier-relay/" + options_.version);
-  if (!transport.ok()) return transport.status();
   const auto route = Route::Of(config.route(), *labels_);
   if (!route.ok()) return route.status();
   CourierContext context{config, sink->kind, *route, {options_.config.sources().begin(), options_.config.sources().end()}, labels_, silences_.get(), ledger_.get(),
@@ -90,7 +88,13 @@ absl::Status Relay::AddSink(int i) {
   holds_state_.push_back(sink->state != nullptr);
   auto courier = MakeCourier(std::move(context), *std::move(sink));
   if (!courier->loaded().ok()) return courier->loaded();
-  carriers_.push_back(std::make_unique<Carrier>(std::move(courier), *std::move(transport), options_.now, options_.warn, MailboxBytes(options_.config.sinks_size())));
+  std::vector<std::unique_ptr<Transport>> transports;
+  for (int k = 0; k < (courier->overlaps() ? 2 : 1); ++k) {
+    auto transport = MakeTransport(config.connection(), "outlier-relay/" + options_.version);
+    if (!transport.ok()) return transport.status();
+    transports.push_back(*std::move(transport));
+  }
+  carriers_.push_back(std::make_unique<Carrier>(std::move(courier), std::move(transports), options_.now, options_.warn, MailboxBytes(options_.config.sinks_size())));
   return absl::OkStatus();
 }
 

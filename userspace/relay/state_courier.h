@@ -63,7 +63,7 @@ class StateCourier : public Courier {
 
   Sink& sink() override { return *sink_; }
   void TakeEvent(FeedEvent event, WallTime now) override;
-  std::optional<Request> NextOfKind(WallTime now) override;
+  std::shared_ptr<Request> NextOfKind(WallTime now) override;
   void ReceiveOfKind(const Response& response, WallTime now) override;
   WallTime WakeOfKind() const override;
   void Housekeep(WallTime now) override;

@@ -70,10 +70,10 @@ void StateCourier::DropIntents() {
   intents_.clear();
 }
 
-std::optional<Request> StateCourier::NextOfKind(WallTime now) {
+std::shared_ptr<Request> StateCourier::NextOfKind(WallTime now) {
   if (letters_.empty()) {
     pages_ = Choose(now);
-    if (pages_.empty()) return std::nullopt;
+    if (pages_.empty()) return nullptr;
     auto letters = sink_->Encode(pages_, Wall(now));
     if (!letters.ok()) {
       const std::string why = MessageOf(letters.status());
@@ -86,23 +86,23 @@ std::optional<Request> StateCourier::NextOfKind(WallTime now) {
         retry_.Suspended(now, why);
       }
       pages_.clear();
-      return std::nullopt;
+      return nullptr;
     }
     if (letters->requests.empty()) {  // nothing to say there
       PagesDone(now);
-      return std::nullopt;
+      return nullptr;
     }
     if (!WriteIntents(now)) {
       pages_.clear();
-      return std::nullopt;
+      return nullptr;
     }
     all_needed_ = letters->all_needed;
     any_delivered_ = false;
     last_reason_.clear();
     for (Request& request : letters->requests) letters_.push_back(std::move(request));
   }
-  Request request = letters_.front();
-  request.compress = request.compress && context().config.delivery().compression() == "gzip";
+  auto request = std::make_shared<Request>(letters_.front());
+  request->compress = request->compress && context().config.delivery().compression() == "gzip";
   return request;
 }
 

@@ -102,12 +102,12 @@ bool StreamCourier::FormBatch(WallTime now) {
   return true;
 }
 
-std::optional<Request> StreamCourier::NextOfKind(WallTime now) {
+std::shared_ptr<Request> StreamCourier::NextOfKind(WallTime now) {
   sending_samples_ = false;
   if (!next_) dealt_with_.clear();
   if (work_.empty() && !next_ && !finished_.empty()) {  // the ledger could not be written while the last one was under way
     WriteFinished(now);
-    if (stalled()) return std::nullopt;
+    if (stalled()) return nullptr;
   }
   if (work_.empty() && next_) TakeNextBatch(now);
   if (work_.empty() && !resend_.empty()) {
@@ -123,15 +123,15 @@ std::optional<Request> StreamCourier::NextOfKind(WallTime now) {
   while (!work_.empty() && !stalled() && retry_.Ready(now)) {
     if (auto request = EncodeFront(now)) return request;
   }
-  if (!work_.empty() || stalled() || !retry_.Ready(now)) return std::nullopt;
+  if (!work_.empty() || stalled() || !retry_.Ready(now)) return nullptr;
   return NextSamples(now);
 }
 
 // While one is under way. What becomes of that may make this another request, but no other batch: the findings are in order already.
-Request* StreamCourier::ReadyOfKind(WallTime now) {
+std::shared_ptr<Request> StreamCourier::ReadyOfKind(WallTime now) {
   dealt_with_.clear();
   if (!finished_.empty() && now >= written_ + kWriteTogether) WriteFinished(now);
-  if (next_) return next_->request ? &*next_->request : nullptr;
+  if (next_) return next_->request;
   if (!works_ahead() || sending_samples_ || work_.size() != 1 || doubt_ != Doubt::kNone || !FillsABatch()) return nullptr;
   NextBatch next;
   std::swap(next.work, work_);
@@ -148,10 +148,10 @@ Request* StreamCourier::ReadyOfKind(WallTime now) {
   if (!next.work.empty()) {
     absl::StatusOr<Request> request = Encode(next.work.front(), now);
     // What is wrong with it is told when its turn comes.
-    if (request.ok() && !TooLarge(next.work.front(), *request)) next.request = *std::move(request);
+    if (request.ok() && !TooLarge(next.work.front(), *request)) next.request = std::make_shared<Request>(*std::move(request));
   }
   next_ = std::move(next);
-  return next_->request ? &*next_->request : nullptr;
+  return next_->request;
 }
 
 void StreamCourier::TakeNextBatch(WallTime now) {
@@ -163,7 +163,7 @@ void StreamCourier::TakeNextBatch(WallTime now) {
   work_ = std::move(next.work);
   begun_ = std::move(next.begun);
   if (work_.empty()) return FinishBatch(now);  // all of it was too old
-  if (next.request && now < next.made + kStale) ready_ = std::move(next.request);
+  if (next.request && (next.sent || now < next.made + kStale)) ready_ = std::move(next.request);
 }
 
 absl::StatusOr<Request> StreamCourier::Encode(const Work& work, WallTime now) {
@@ -179,12 +179,12 @@ bool StreamCourier::TooLarge(const Work& work, const Request& request) const {
   return work.findings.size() > 1 && request.body.size() > static_cast<size_t>(context().config.delivery().max_batch());
 }
 
-std::optional<Request> StreamCourier::EncodeFront(WallTime now) {
-  if (std::optional<Request> ready = std::exchange(ready_, std::nullopt); ready && !retry_.breaker_open() && doubt_ == Doubt::kNone) return ready;
+std::shared_ptr<Request> StreamCourier::EncodeFront(WallTime now) {
+  if (std::shared_ptr<Request> ready = std::exchange(ready_, nullptr); ready && !retry_.breaker_open() && doubt_ == Doubt::kNone) return ready;
   DropExpired(now);
   if (work_.empty()) {
     FinishBatch(now);
-    return std::nullopt;
+    return nullptr;
   }
   Work& front = work_.front();
   if ((retry_.breaker_open() || doubt_ == Doubt::kFirst) && front.findings.size() > 1) {  // one goes first to see whether the sink is back
@@ -203,13 +203,13 @@ std::optional<Request> StreamCourier::EncodeFront(WallTime now) {
   if (!request.ok()) {
     const std::string why = MessageOf(request.status());
     absl::IsInvalidArgument(request.status()) ? Settle(Outcome::Of(Outcome::Kind::kRefused, why), now) : retry_.Suspended(now, why);
-    return std::nullopt;
+    return nullptr;
   }
   if (TooLarge(work, *request)) {
     Settle(Outcome::Of(Outcome::Kind::kSplit, fmt::format("{} bytes, but {} takes at most {}", request->body.size(), context().kind, sink_->limits().max_bytes)), now);
-    return std::nullopt;
+    return nullptr;
   }
-  return *std::move(request);
+  return std::make_shared<Request>(*std::move(request));
 }
 
 // What waited too long behind an outage: the server would refuse it.

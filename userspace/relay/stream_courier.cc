@@ -211,17 +211,17 @@ void StreamCourier::Offer(std::shared_ptr<const Samples> samples) {
   }
 }
 
-std::optional<Request> StreamCourier::NextSamples(WallTime now) {
+std::shared_ptr<Request> StreamCourier::NextSamples(WallTime now) {
   while (sample_requests_.empty() && !samples_.empty()) {
     const std::shared_ptr<const Samples> samples = samples_.front();
     samples_.pop_front();
     for (Request& request : sink_->EncodeSamples(*samples, Wall(now))) sample_requests_.push_back(std::move(request));
     samples_in_requests_ = static_cast<uint64_t>(samples->sample.workloads_size());
   }
-  if (sample_requests_.empty()) return std::nullopt;
-  Request request = std::move(sample_requests_.front());
+  if (sample_requests_.empty()) return nullptr;
+  auto request = std::make_shared<Request>(std::move(sample_requests_.front()));
   sample_requests_.pop_front();
-  request.compress = request.compress && context().config.delivery().compression() == "gzip";
+  request->compress = request->compress && context().config.delivery().compression() == "gzip";
   sending_samples_ = true;
   return request;
 }

@@ -1,6 +1,7 @@
 // StreamCourier: carries every change that its route admits to a stream sink, in order, in batches, one batch under way. Where the sink lets it, the next
-// one is written meanwhile. Where the sink knows a change that it had before (search engines, by its id), several batches in a row are
-// written to the ledger at once, and while the next is under way: a crash repeats them, and nothing comes of it.
+// one is written meanwhile. Where the sink knows a change that it had before (search engines, by its id, and the newer of two by its sequence), the next
+// one is also sent meanwhile, and several batches in a row are written to the ledger at once, and while the next is under way: a crash, or a failure of the
+// batch before, repeats them, and nothing comes of it.
 //
 // A batch is dealt with when each of its findings is delivered, a dead letter, or expired; only then do the cursors move. Findings that the
 // server wants again go again, alone. What it refuses as a whole is halved until the one at fault is found. When kAllRefused in a row are refused and
@@ -27,6 +28,8 @@ class StreamCourier : public Courier {
   void Offer(std::shared_ptr<const Samples> samples) override;
   bool wants_samples() const override { return sink_->limits().samples; }
   bool works_ahead() const override { return sink_->limits().works_ahead; }
+  bool overlaps() const override { return works_ahead() && knows_repeats(); }
+  void SentAhead() override { next_->sent = true; }
   void Resend(std::vector<relay::v1::DeadLetter> letters) override;
 
  private:
@@ -54,8 +57,9 @@ class StreamCourier : public Courier {
     Entry entry;
     std::map<std::string, std::string> begun;
     std::vector<std::optional<WallTime>> oldest;  // of its findings, by source
-    std::optional<Request> request;
+    std::shared_ptr<Request> request;
     WallTime made;
+    bool sent = false;             // before its turn
   };
   struct Doubted {
     Finding finding;
@@ -71,8 +75,8 @@ class StreamCourier : public Courier {
 
   Sink& sink() override { return *sink_; }
   void TakeEvent(FeedEvent event, WallTime now) override;
-  std::optional<Request> NextOfKind(WallTime now) override;
-  Request* ReadyOfKind(WallTime now) override;
+  std::shared_ptr<Request> NextOfKind(WallTime now) override;
+  std::shared_ptr<Request> ReadyOfKind(WallTime now) override;
   void ReceiveOfKind(const Response& response, WallTime now) override;
   WallTime WakeOfKind() const override;
   void TryNow() override;
@@ -85,10 +89,10 @@ class StreamCourier : public Courier {
   bool BatchIsDue(WallTime now) const;
   bool FillsABatch() const;
   void TakeNextBatch(WallTime now);
-  std::optional<Request> EncodeFront(WallTime now);
+  std::shared_ptr<Request> EncodeFront(WallTime now);
   absl::StatusOr<Request> Encode(const Work& work, WallTime now);
   bool TooLarge(const Work& work, const Request& request) const;
-  std::optional<Request> NextSamples(WallTime now);
+  std::shared_ptr<Request> NextSamples(WallTime now);
   void Settle(const Outcome& outcome, WallTime now);
   void SettleItems(const Outcome& outcome, WallTime now);
   void Halve();
@@ -117,7 +121,7 @@ class StreamCourier : public Courier {
   WallTime written_;
   std::map<std::string, std::string> begun_;  // of followed_, those that begin with this batch and do not end with it
   std::optional<NextBatch> next_;
-  std::optional<Request> ready_;     // of the whole front, made ahead
+  std::shared_ptr<Request> ready_;   // of the whole front, made ahead
   std::deque<relay::v1::DeadLetter> resend_;
   double encoded_per_byte_ = 4.0;    // of a body over its messages, as seen
   int refused_in_a_row_ = 0;

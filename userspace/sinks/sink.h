@@ -65,7 +65,8 @@ class StreamSink : public Sink {
     bool samples = false;            // whether it takes samples
     std::chrono::nanoseconds oldest{0};  // a change older than this is expired, not sent; 0 = any age
     bool works_ahead = false;        // a request depends on no answer and no moment: the next may be written while one is under way
-    bool knows_repeats = false;      // by ids: what is sent again changes nothing, so several batches may share one commit
+    bool knows_repeats = false;      // by ids, and the newer by its sequence: what is sent again or too late changes nothing, so several batches may share
+                                     // one commit, and two may be under way
   };
   virtual Limits limits() const = 0;
   // False for a change that this sink has no use for (an update nobody would read in a chat): it is passed over as if the route had not let it
