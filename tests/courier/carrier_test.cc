@@ -5,7 +5,7 @@
 
 #include <condition_variable>
 
-#include "tests/courier/harness.h"
+#include "tests/courier/bench.h"
 
 namespace outlier {
 namespace {

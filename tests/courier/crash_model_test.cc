@@ -1,7 +1,7 @@
 // Random runs against a naive model: at every step the relay may die, the server may do anything, the source may go, come and be wiped.
 #include <random>
 
-#include "tests/courier/harness.h"
+#include "tests/courier/bench.h"
 
 namespace outlier {
 namespace {

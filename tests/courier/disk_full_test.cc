@@ -1,4 +1,4 @@
-#include "tests/courier/harness.h"
+#include "tests/courier/bench.h"
 #include "tests/feed/faulty_vfs.h"
 
 namespace outlier {

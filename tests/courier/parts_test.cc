@@ -1,5 +1,5 @@
 // Retry, routes, silences, judgements and times: the small parts of delivery.
-#include "tests/courier/harness.h"
+#include "tests/courier/bench.h"
 #include "userspace/delivery/secret_file.h"
 
 namespace outlier {

@@ -1,0 +1,138 @@
+// Whoever was told of an incident is told of its end, over crashes, compactions and journals that are gone.
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <set>
+
+#include "tests/courier/stream_courier_fixture.h"
+
+namespace outlier {
+namespace {
+
+TEST_F(StreamCourierTest, FollowsAnAdmittedIncidentToItsEndOverACrash) {
+  bench_.config().mutable_route()->set_min_severity("major");
+  feed().Open("a", bench_.now, v1::Incident::MINOR);
+  feed().Open("b", bench_.now, v1::Incident::MAJOR);
+  bench_.Run(seconds(5));
+  bench_.Restart();
+  feed().Update("b", bench_.now, v1::Incident::WARNING);
+  feed().Resolve("b", bench_.now);
+  feed().Resolve("a", bench_.now);
+  bench_.Run(seconds(5));
+  ASSERT_EQ(server().taken.size(), 3u);
+  EXPECT_EQ(server().taken.back().change.kind(), v1::IncidentChange::RESOLVED);
+  for (const auto& one : server().taken) EXPECT_EQ(one.incident, "feed0:b");
+  EXPECT_TRUE(bench_.ledger().Followed("oncall")->empty());
+}
+
+TEST_F(StreamCourierTest, AnIncidentWhoseEndIsInALaterBatchIsFollowedThereOverACrash) {
+  bench_.config().mutable_route()->set_min_severity("major");
+  bench_.config().mutable_delivery()->set_max_items(2);
+  for (const char* id : {"a", "b", "c"}) feed().Open(id, bench_.now);
+  feed().Resolve("a", bench_.now);
+  for (const char* id : {"b", "c"}) feed().Add(v1::IncidentChange::RESOLVED, id, bench_.now, v1::Incident::WARNING);  // the route alone would not let it through
+  for (int sent = 0; sent < 2; ++sent) {
+    bench_.Read();
+    bench_.now += seconds(1);
+    ASSERT_TRUE(bench_.Send());
+    bench_.Restart();
+  }
+  bench_.Run(seconds(5));
+  ExpectAllOnceInOrder();
+  EXPECT_TRUE(bench_.ledger().Followed("oncall")->empty());
+}
+
+// Of a backlog most incidents have begun and ended within a batch: of those the ledger need not hear.
+TEST_F(StreamCourierTest, AnIncidentThatBeginsAndEndsWithinABatchCostsTheLedgerNothing) {
+  const auto written = [&](int incidents) {
+    for (int i = 0; i < incidents; ++i) {
+      feed().Open(fmt::format("{}-{}", incidents, i), bench_.now);
+      feed().Resolve(fmt::format("{}-{}", incidents, i), bench_.now);
+    }
+    const auto before = std::filesystem::file_size(bench_.database() + "-wal");
+    bench_.Run(seconds(5));
+    return std::filesystem::file_size(bench_.database() + "-wal") - before;
+  };
+  feed().Open("first", bench_.now);
+  bench_.Run(seconds(5));
+  const auto one = written(1), five_hundred = written(500);
+  EXPECT_EQ(server().requests.size(), 3u);
+  EXPECT_LE(five_hundred, one + (16u << 10));
+  ExpectAllOnceInOrder();
+}
+
+TEST_F(StreamCourierTest, AnEndThatWasCompactedAwayIsToldAllTheSame) {
+  for (int i = 0; i < 5; ++i) feed().Open(fmt::format("i{}", i), bench_.now);
+  bench_.Run(seconds(5));
+  bench_.Crash();
+  for (int i = 0; i < 3; ++i) feed().Resolve(fmt::format("i{}", i), bench_.now);
+  for (int i = 0; i < 10; ++i) feed().Update("i4", bench_.now);
+  feed().Compact(feed().last());
+  bench_.Start();
+  bench_.Run(seconds(30));
+  std::map<std::string, v1::Incident::State> state;
+  std::set<std::string> keys;
+  size_t gaps = 0;
+  for (const auto& one : server().taken) {
+    EXPECT_TRUE(keys.insert(one.key).second) << "two findings with the identity " << one.key;
+    if (one.gap) {
+      ++gaps;
+      EXPECT_EQ(one.gap->reason, "compacted");
+      continue;
+    }
+    state[one.change.incident().id()] = one.change.incident().state();
+  }
+  EXPECT_EQ(gaps, 1u);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(state[fmt::format("i{}", i)], i < 3 ? v1::Incident::RESOLVED : v1::Incident::OPEN) << i << ": of a pair only one";
+}
+
+TEST_F(StreamCourierTest, WhatWasOpenInAJournalThatIsGoneIsEnded) {
+  feed().Open("a", bench_.now);
+  feed().Open("b", bench_.now);
+  feed().Resolve("b", bench_.now);
+  bench_.Run(seconds(5));
+  bench_.Crash();
+  feed().Wipe("feed-new");
+  bench_.Start();
+  bench_.Run(seconds(30));
+  ASSERT_EQ(server().taken.size(), 5u);
+  EXPECT_EQ(server().taken[3].gap->reason, "feed_replaced");
+  EXPECT_EQ(server().taken[4].incident, "feed0:a");
+  EXPECT_EQ(server().taken[4].change.incident().state(), v1::Incident::RESOLVED);
+  EXPECT_GT(server().taken[4].change.sequence(), 3u);
+  bench_.Restart();
+  bench_.Run(seconds(30));
+  EXPECT_EQ(server().taken.size(), 5u) << "the gap is told once, though the new journal is empty";
+}
+
+TEST_F(StreamCourierTest, ChangesInPartsBeforeACompactionAreNotLostByACrash) {
+  bench_.config().mutable_delivery()->set_max_items(1);
+  feed().Open("a", bench_.now);
+  bench_.Run(seconds(5));
+  bench_.Crash();
+  feed().Open("b", bench_.now);
+  for (int i = 0; i < 10; ++i) feed().Update("a", bench_.now);
+  feed().Compact(feed().last());
+  bench_.Start();
+  bench_.Read();
+  bench_.now += seconds(1);
+  ASSERT_TRUE(bench_.Send());  // the gap
+  bench_.Restart();
+  bench_.Run(seconds(30));
+  EXPECT_TRUE(std::any_of(server().taken.begin(), server().taken.end(), [](const auto& one) { return one.incident == "feed0:b"; }));
+}
+
+TEST_F(StreamCourierTest, AGapIsNothingForASinkThatTakesNoChanges) {
+  server().limits.changes = false;
+  FeedEvent event;
+  event.kind = FeedEvent::Kind::kGap;
+  event.feed_id = "feed0";
+  event.gap = {0, 0, 5, "not_journalled"};
+  event.time = bench_.now;
+  bench_.courier().Take(event, bench_.now);
+  bench_.Run(seconds(10));
+  EXPECT_TRUE(server().requests.empty());
+}
+
+}  // namespace
+}  // namespace outlier
