@@ -180,6 +180,7 @@ class Bench {
   PagerServer pager;
   std::function<void()> on_request;
   std::function<bool()> overtakes;  // what is sent ahead arrives before what it was sent ahead of
+  std::function<bool()> hangs;      // what nobody waits for any more keeps the second connection busy
   int forgotten = 0;                // sent ahead, and nobody wanted the answer
   uint64_t wakes = 0;
   std::string database() const { return folder_ / "relay.db"; }
@@ -192,8 +193,12 @@ class Bench {
   };
   Response Serve(const Request& request) { return state_ ? pager.Receive(request, now) : stream.Receive(request, now); }
   void SendAhead(const std::shared_ptr<const Request>& request) {
-    if (!courier().overlaps() || (ahead_ && !ahead_->request.expired())) return;
-    if (ahead_) ++forgotten;
+    if (!courier().overlaps()) return;
+    if (ahead_ && ahead_->request.expired() && !(hangs && hangs())) {
+      ++forgotten;
+      ahead_.reset();
+    }
+    if (ahead_) return;  // its turn is still to come, or it hangs, though nobody waits for it
     courier().SentAhead();
     ahead_ = Ahead{request, Serve(*request)};
   }

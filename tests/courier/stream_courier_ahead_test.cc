@@ -79,6 +79,38 @@ TEST_F(StreamCourierTest, WhatWasSentAheadOfAFailureIsSentAgainInItsTurn) {
   }
 }
 
+// Of the sink as it was before somebody mended it.
+TEST_F(StreamCourierTest, ARefusalOfWhatWasSentAheadOfASuspensionSaysNothingLater) {
+  server().limits.works_ahead = server().limits.knows_repeats = true;
+  bench_.config().mutable_delivery()->set_max_items(10);
+  server().item = [](const Finding&, WallTime) { return ItemOutcome::kRefused; };
+  Fill(25);
+  bench_.Run(minutes(1));
+  Fill(75);
+  bench_.Run(minutes(1));
+  ASSERT_EQ(bench_.Status().state(), relay::v1::SinkStatus::SUSPENDED);
+  const uint64_t dead = bench_.Status().dead_letters();
+  server().item = {};
+  bench_.Run(minutes(10));
+  EXPECT_EQ(bench_.Status().state(), relay::v1::SinkStatus::DELIVERING);
+  EXPECT_EQ(bench_.Status().dead_letters(), dead);
+  EXPECT_EQ(bench_.Status().delivered() + dead, 100u);
+}
+
+TEST_F(StreamCourierTest, NothingIsSentAheadWhileTheSinkIsTriedWithOneItem) {
+  server().limits.works_ahead = server().limits.knows_repeats = true;
+  bench_.config().mutable_delivery()->set_max_items(10);
+  server().says = [](const auto&, WallTime) { return Says::kUnavailable; };
+  Fill(100);
+  bench_.Run(minutes(30));
+  server().requests.clear();
+  for (int i = 0; i < 5; ++i) {
+    bench_.now = std::max(bench_.now, bench_.courier().WakeAt());
+    ASSERT_TRUE(bench_.Send());
+  }
+  EXPECT_EQ(server().requests, std::vector<size_t>(5, 1));
+}
+
 TEST_F(StreamCourierTest, NothingIsSentAheadToWhoWouldHaveItTwice) {
   server().limits.works_ahead = true;
   EXPECT_FALSE(bench_.courier().overlaps());

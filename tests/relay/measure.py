@@ -3,7 +3,8 @@
 
 From a journal that holds N changes to a local server that takes everything (`null_sink`): changes a second from the relay's start to
 the last body, processor time of relay, source and server for a change, and the relay's highest resident set. Bodies are gzipped
-(level 1) where the sink does so, cursors are durable. What arrived is unpacked and counted afterwards: every change, once, in order.
+(level 1) where the sink does so, cursors are durable. What arrived is unpacked and counted afterwards: every change, once, in order
+(of Elasticsearch's bodies, which come over two connections, within each).
 
 --day: five sinks of three kinds at different places of a day's backlog (50,000 changes of 3 to 7 kB), one of them at a server that
 never answers.

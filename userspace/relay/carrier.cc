@@ -75,6 +75,7 @@ class Carrier::Sender {
       lock.lock();
       response_ = std::move(response);
       request_.reset();
+      if (carried_.expired()) response_.reset();
       changed_.notify_all();
       mailbox_.Wake();
     }
@@ -192,9 +193,7 @@ void Carrier::Run() {
   while (!stopping_) {
     TakeWishes();
     WallTime now = now_();
-    // As much as a batch takes. The rest waits where its bytes are counted, and holds its source up.
-    while (courier_->HasRoom() && TakeEvents(std::chrono::steady_clock::now()) == kMostEvents) {
-    }
+    TakeWhatFits();
     if (auto request = courier_->Next(now)) {
       const Response response = Send(request);
       if (stopping_) return;  // not an answer of the sink
@@ -212,6 +211,11 @@ void Carrier::Run() {
   }
 }
 
+void Carrier::TakeWhatFits() {
+  while (courier_->HasRoom() && TakeEvents(std::chrono::steady_clock::now()) == kMostEvents) {
+  }
+}
+
 // Without room only time helps; the mailbox fills and holds the source up.
 size_t Carrier::TakeEvents(std::chrono::steady_clock::time_point until) {
   std::vector<FeedEvent> events = mailbox_.Take(courier_->HasRoom() ? kMostEvents : 0, until);
@@ -224,11 +228,14 @@ size_t Carrier::TakeEvents(std::chrono::steady_clock::time_point until) {
 Response Carrier::Send(const std::shared_ptr<const Request>& request) {
   if (senders_.empty()) return transports_.front()->Send(*request);
   Sender* const sender = SenderOf(request);
-  while (!stopping_ && sender->busy()) {
+  // Also where its answer is here already: the next is under way before that is looked at.
+  TakeWhatFits();
+  for (;;) {
     if (const auto next = courier_->Ready(now_())) {
       PrepareNext(next);
       break;
     }
+    if (stopping_ || !sender->busy()) break;
     TakeEvents(std::chrono::steady_clock::now() + kLongestWait);
   }
   return sender->Wait();

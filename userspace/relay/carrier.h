@@ -38,6 +38,8 @@ class Carrier {
  private:
   class Sender;
   void Run();
+  // As much as a batch takes. The rest waits where its bytes are counted, and holds its source up.
+  void TakeWhatFits();
   // What has come, as far as the courier has room; waits until `until` for something.
   size_t TakeEvents(std::chrono::steady_clock::time_point until);
   Response Send(const std::shared_ptr<const Request>& request);

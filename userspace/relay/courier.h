@@ -4,7 +4,8 @@
 //   Take(event) ...  while HasRoom()
 //   Next(now) -> request, or nothing until WakeAt() or news;  Receive(answer, now) once for each request
 //
-// What was dealt with is written to the ledger before anything further is sent. Where that fails (disk full) nothing is sent and HasRoom() is false.
+// What was dealt with is written to the ledger before anything further is sent; of a sink that knows repeats, within a moment. Where that fails (disk full)
+// nothing further is sent and HasRoom() is false.
 //
 // A wall clock may be set. Waits, hold-downs and caps are measured on an axis that never goes back: wall time, and what it was set back by. Times of
 // documents, silences and ages are wall time.

@@ -9,7 +9,10 @@ namespace outlier {
 void StreamCourier::ReceiveOfKind(const Response& response, WallTime now) {
   if (!sending_samples_) {
     Settle(sink_->Judge(response, work_.front().findings), now);
-    if (retry_.state() != Retry::State::kDelivering && !finished_.empty()) WriteFinished(now);  // it may take days
+    if (retry_.state() == Retry::State::kDelivering) return;
+    // It may take days: what is dealt with is written, and an answer to what was sent ahead will say nothing of the sink as it is then.
+    if (!finished_.empty()) WriteFinished(now);
+    if (next_) next_->request.reset();
     return;
   }
   sending_samples_ = false;

@@ -131,7 +131,8 @@ std::shared_ptr<Request> StreamCourier::NextOfKind(WallTime now) {
 std::shared_ptr<Request> StreamCourier::ReadyOfKind(WallTime now) {
   dealt_with_.clear();
   if (!finished_.empty() && now >= written_ + kWriteTogether) WriteFinished(now);
-  if (next_) return next_->request;
+  if (stalled() || retry_.state() != Retry::State::kDelivering) return nullptr;
+  if (next_) return next_->sent || now < next_->made + kStale ? next_->request : nullptr;
   if (!works_ahead() || sending_samples_ || work_.size() != 1 || doubt_ != Doubt::kNone || !FillsABatch()) return nullptr;
   NextBatch next;
   std::swap(next.work, work_);

@@ -37,8 +37,8 @@ struct Preparation {
 class Sink {
  public:
   virtual ~Sink() = default;
-  // The next request that has to be answered before any other at `now`, if any. Asked before every batch; must not repeat itself
-  // once answered.
+  // The next request that has to be answered before any other begins at `now`, if any; of a sink that knows repeats, one sent before may still be under
+  // way. Asked before every batch; must not repeat itself once answered.
   virtual std::optional<Preparation> Prepare(WallTime now) { (void)now; return std::nullopt; }
   // Its answer. Anything but Delivered(0) puts the sink off as a batch would be.
   virtual Outcome Prepared(const Response& response, WallTime now) { (void)response, (void)now; return Outcome::Delivered(0); }
