@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +153,8 @@ def line_fields(**more: Any) -> Json:
     return {"custom": custom} | more
 
 
-def severity_stats() -> list[Json]:
-    return [override("byName", name, color=fixed(colour)) for name, colour in SEVERITIES.items()]
+def severity_stats(names: Callable[[str], str] = str) -> list[Json]:
+    return [override("byName", names(name), color=fixed(colour)) for name, colour in SEVERITIES.items()]
 
 
 def score_cell() -> Json:
@@ -185,7 +186,7 @@ def prometheus() -> Json:
         STAT,
         {"color": fixed(LOW), "noValue": "0"},
         "Open now, by severity.",
-        severity_stats(),
+        severity_stats(str.lower),  # as metrics have it
     )
     d.panel(
         "Delivery",

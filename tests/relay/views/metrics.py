@@ -32,10 +32,10 @@ METRICS = {
 VALUES = {
     "host": ["web-1", "db-1"],
     "workload": ["nginx.service", 'a "quoted" \\ name'],
-    "kind": ["SYSTEMD_UNIT"],
+    "kind": ["systemd_unit"],
     "incident": ["01"],
-    "severity": ["CRITICAL", "MAJOR", "MINOR", "WARNING"],
-    "pattern": ["STEP"],
+    "severity": ["critical", "major", "minor", "warning"],
+    "pattern": ["step"],
     "of": ["promised", "achieved", "expected", "lower", "upper"],
     "counter": ["identity_gone", "ring_full_exec"],
     "source": ["unix:///run/outlierd/outlierd.sock"],
@@ -46,7 +46,7 @@ OVERHEAD = {"outlier_overhead_cpu_percent", "outlier_overhead_memory_bytes"}
 SPECIAL = {
     ("outlier_false_alarms_per_week", "db-1", "lower"): 2.2,
     ("outlier_false_alarms_per_week", "web-1", "lower"): 0.2,
-    ("outlier_incidents_open", "db-1", "CRITICAL"): 0,
+    ("outlier_incidents_open", "db-1", "critical"): 0,
     ("outlier_sink_suspended", "elasticsearch"): 0,
 }
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import metrics
 import pytest
 import yaml
+from programs import Incident, Relay, Source
 from project import DEPLOY, Json
 from servers.alertmanager import Alertmanager, amtool
 from servers.base import wait_for
@@ -94,9 +95,45 @@ def test_the_example_of_routes_sends_what_wakes_to_the_one_on_call() -> None:
         ({"alertname": "OutlierSinkLag", "severity": "warning"}, "team"),
         ({"alertname": "OutlierLosses", "severity": "info"}, "nobody"),
         ({"alertname": "Another", "severity": "critical"}, "team"),
+        ({"alertname": "OutlierIncident", "sink": "page", "incident": "f-1", "host": "web-1"}, "on-call"),
+        ({"alertname": "OutlierIncident", "sink": "tickets", "incident": "f-1", "host": "web-1"}, "team"),
     ):
         routed = amtool("config", "routes", "test", f"--config.file={file}", *(f"{name}={value}" for name, value in labels.items()))
         assert routed.stdout.split()[-1] == receiver, labels  # before it, a warning of amtool's
+
+
+# ---- what the relay really writes
+
+
+SAMPLE = re.compile(r"^(outlier_\w+?)(?:\{(.*)\})? \S+$", re.MULTILINE)
+
+
+def test_the_relays_own_page_has_the_metrics_labels_and_words_that_rules_and_dashboards_are_tested_with(tmp_path: Path) -> None:
+    source = Source(tmp_path / "source").start()
+    relay = Relay(tmp_path / "relay", [source], [], {"signals": {"resolution": "1s"}}).start()
+    try:
+        incident = Incident("words-1", severity="CRITICAL", score=91.0)
+        source.append(incident.change("OPENED"))
+        state = {"workload": {"name": incident.workload, "kind": "SYSTEMD_UNIT"}, "score": 91.0}
+
+        def page() -> str | None:
+            source.say("sample " + json.dumps({"tick": "1", "time": incident.change("UPDATED")["time"], "workloads": [state]}))
+            text: str = relay.get("/metrics")[1]
+            return text if "outlier_workload_score{" in text and "outlier_incident_score{" in text else None
+
+        text = wait_for("the incident and the workload on /metrics", page, 30)
+    finally:
+        relay.stop()
+        source.stop()
+    words: dict[str, set[str]] = {"severity": set(), "pattern": set(), "kind": set()}
+    for name, selector in SAMPLE.findall(text):
+        labels = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', selector))
+        assert labels.keys() == metrics.METRICS[name], name
+        for label in words.keys() & labels.keys():
+            words[label].add(labels[label])
+    assert words["severity"] == set(metrics.VALUES["severity"])
+    assert words["pattern"] == set(metrics.VALUES["pattern"])
+    assert words["kind"] >= set(metrics.VALUES["kind"])
 
 
 # ---- on a real Prometheus
