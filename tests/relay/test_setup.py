@@ -1,4 +1,5 @@
-"""`outlier-relay setup` against a server that keeps ISM policies as OpenSearch's published schema has it: the distribution for tests knows none."""
+"""`outlier-relay setup` against a server that keeps ISM policies as OpenSearch's published schema has it (the distribution for tests knows none), and
+what `check` says of keys."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import Relay
+from programs import Json, Relay
 
 POLICIES = "/_plugins/_ism/policies/"
 
@@ -81,3 +82,23 @@ def test_a_policy_that_is_there_is_replaced_by_what_the_configuration_says_now(p
     assert second.returncode == 0, second.stdout + second.stderr
     assert [number for number, _ in policies.kept.values()] == [1] * 4
     assert all('"10d"' in json.dumps(policy) and '"30d"' not in json.dumps(policy) for _, policy in policies.kept.values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("pagerduty", "routing_key_file"), ("new_relic", "license_key_file"), ("dynatrace", "token_file"), ("splunk_on_call", "api_key_file"), ("slack", "webhook_url_file")],
+)
+def test_a_key_file_that_is_not_there_fails_the_check_of_any_sink(tmp_path: Path, kind: str, name: str) -> None:
+    needed: Json = {"new_relic": {"account_id": "1"}, "dynatrace": {"url": "http://127.0.0.1:9"}, "splunk_on_call": {"routing_key": "ops"}}
+    relay = Relay(tmp_path / "relay", [], [{"name": "one", kind: {name: str(tmp_path / "absent"), **needed.get(kind, {})}}])
+    done = relay.run("check")
+    told = next(line for line in done.stdout.splitlines() if " one " in line)
+    assert done.returncode == 1 and told.startswith("FAILED"), done.stdout + done.stderr
+    assert f"{name}: cannot read secret {tmp_path / 'absent'}" in told, told
+
+
+def test_a_sink_that_cannot_be_asked_without_telling_it_something_is_not_said_to_be_reached(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("0123456789abcdef0123456789abcdef01234567\n")
+    relay = Relay(tmp_path / "relay", [], [{"name": "one", "new_relic": {"account_id": "1", "license_key_file": str(tmp_path / "key")}}])
+    told = next(line for line in relay.run("check").stdout.splitlines() if " one " in line)
+    assert told.startswith("ok") and "its server was not asked" in told, told

@@ -3,6 +3,8 @@
 #include <grpcpp/grpcpp.h>
 
 #include <iostream>
+#include <string_view>
+#include <vector>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -10,6 +12,7 @@
 #include "outlier/v1/feed.grpc.pb.h"
 #include "userspace/base/status.h"
 #include "userspace/base/text.h"
+#include "userspace/delivery/secret_file.h"
 #include "userspace/relay/relay.h"
 #include "userspace/sinks/sink.h"
 #include "userspace/sources/feed_channel.h"
@@ -31,17 +34,44 @@ absl::Status PrepareSink(Sink& sink, Transport& transport, WallTime now) {
   return absl::InternalError("is never ready");
 }
 
-absl::Status AskServer(Sink& sink, Transport& transport) {
+// Every key and password that the configuration names: a sink reads its own only when it has something to say. Not the key of `setup`, which
+// the account of the relay need not be able to read.
+absl::Status ReadSecrets(const google::protobuf::Message& message) {
+  std::vector<const google::protobuf::FieldDescriptor*> given;
+  const auto* reflection = message.GetReflection();
+  reflection->ListFields(message, &given);
+  for (const auto* field : given) {
+    if (field->is_repeated() || field->name() == "setup_api_key_file") continue;
+    absl::Status status;
+    if (field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) {
+      status = ReadSecrets(reflection->GetMessage(message, field));
+    } else if (field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_STRING && std::string_view(field->name()).ends_with("_file")) {
+      status = SecretFile(reflection->GetString(message, field)).Read().status();
+    }
+    if (!status.ok()) return absl::Status(status.code(), fmt::format("{}: {}", field->name(), MessageOf(status)));
+  }
+  return absl::OkStatus();
+}
+
+// Its own part of the configuration: certificates, beside it, are told of by the connection.
+absl::Status ReadSecretsOf(const config::v1::Sink& sink) {
+  const auto* kind = sink.GetReflection()->GetOneofFieldDescriptor(sink, config::v1::Sink::descriptor()->oneof_decl(0));
+  return kind == nullptr ? absl::OkStatus() : ReadSecrets(sink.GetReflection()->GetMessage(sink, kind));
+}
+
+absl::Status AskServer(Sink& sink, Transport& transport, bool* asked) {
   auto check = sink.Check();
+  *asked = check.has_value();
   if (!check) return absl::OkStatus();
   const Response response = transport.Send(check->request);
   const absl::Status status = sink.Checked(response);
   return status.ok() ? status : absl::Status(status.code(), fmt::format("cannot {}: {}", check->what, MessageOf(status)));
 }
 
-absl::Status CheckSink(Sink& sink, Transport& transport, WallTime now) {
-  const absl::Status prepared = PrepareSink(sink, transport, now);
-  return prepared.ok() ? AskServer(sink, transport) : prepared;
+absl::Status CheckSink(const config::v1::Sink& config, Sink& sink, Transport& transport, WallTime now, bool* asked) {
+  absl::Status status = ReadSecretsOf(config);
+  if (status.ok()) status = PrepareSink(sink, transport, now);
+  return status.ok() ? AskServer(sink, transport, asked) : status;
 }
 
 std::string RouteWords(const config::v1::Route& route) {
@@ -87,8 +117,10 @@ int CheckSinks(const config::v1::Relay& config, const std::string& version, cons
   for (const config::v1::Sink& one : config.sinks()) {
     auto sink = MakeSink({one, version, host});
     auto transport = MakeTransport(one.connection(), "outlier-relay/" + version);
-    const absl::Status status = CheckSink(sink->base(), **transport, now);
-    Tell(one.name(), status, fmt::format("{}: would {} {}", sink->kind, sink->state ? "be told what is open of" : "get every change of", RouteWords(one.route())));
+    bool asked = false;
+    const absl::Status status = CheckSink(one, sink->base(), **transport, now, &asked);
+    Tell(one.name(), status, fmt::format("{}: would {} {}{}", sink->kind, sink->state ? "be told what is open of" : "get every change of", RouteWords(one.route()),
+                                         asked ? "" : "; its server was not asked, for it takes no request that changes nothing"));
     well = well && status.ok();
   }
   return well ? 0 : 1;
@@ -102,7 +134,8 @@ absl::Status SetUpSink(const config::v1::Relay& config, const std::string& name,
     auto transport = MakeTransport(one.connection(), "outlier-relay/" + version);
     if (!dry_run) {
       // That it is the right server, not yet that it is set up.
-      if (absl::Status status = AskServer(sink->base(), **transport); !status.ok()) return status;
+      bool asked = false;
+      if (absl::Status status = AskServer(sink->base(), **transport, &asked); !status.ok()) return status;
     }
     auto steps = sink->base().Setup();
     if (!steps.ok()) return steps.status();
