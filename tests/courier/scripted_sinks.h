@@ -32,6 +32,7 @@ inline Response Answer(Says says) {
 
 struct StreamServer {
   static constexpr const char* kPreparation = "prepare";
+  static constexpr const char* kSamples = "samples";
   struct Taken {
     std::string key, incident;
     v1::IncidentChange change;
@@ -48,6 +49,9 @@ struct StreamServer {
   std::optional<Outcome> preparation;  // asked for before all else, until it is delivered
   int prepared = 0;
   bool deduplicates = true;      // by FindingKey
+  size_t requests_of_samples = 0;             // that a tick of samples takes
+  std::function<Outcome(size_t)> on_samples;  // by the number of the request, from 0; none = taken
+  size_t samples_received = 0;
 
   std::vector<Taken> taken;      // in order, duplicates too
   std::vector<size_t> requests;  // items of each
@@ -56,6 +60,10 @@ struct StreamServer {
 
   Response Receive(const Request& request, WallTime now) {
     if (request.body == kPreparation) return Answer(Says::kTakes);
+    if (request.body == kSamples) {
+      ++samples_received;
+      return Answer(Says::kTakes);
+    }
     const std::vector<Finding>& findings = sent.at(std::stoul(request.body));
     requests.push_back(findings.size());
     const Says what = says(findings, now);
@@ -107,7 +115,12 @@ class ScriptedStream : public StreamSink {
     }
     return outcome;
   }
-  std::vector<Request> EncodeSamples(const Samples&, WallTime) override { return {}; }
+  std::vector<Request> EncodeSamples(const Samples&, WallTime) override {
+    Request request;
+    request.body = StreamServer::kSamples;
+    return std::vector<Request>(server_->requests_of_samples, request);
+  }
+  Outcome JudgeSamples(const Response&) override { return server_->on_samples ? server_->on_samples(server_->samples_received - 1) : Outcome::Delivered(1); }
 
  private:
   StreamServer* const server_;

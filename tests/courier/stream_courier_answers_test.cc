@@ -224,5 +224,30 @@ TEST_F(StreamCourierTest, ARefusedGapIsSentAgainAsAGap) {
   EXPECT_EQ(server().taken.back().gap->lost, 5u);
 }
 
+TEST_F(StreamCourierTest, ARefusedRequestOfSamplesIsToldAndTheOthersOfItsTickGo) {
+  server().limits.samples = true;
+  server().requests_of_samples = 3;
+  server().on_samples = [](size_t number) { return number == 0 ? Outcome::Of(Outcome::Kind::kRefused, "HTTP 400: temporality") : Outcome::Delivered(1); };
+  const auto offer = [&] {
+    auto samples = std::make_shared<Samples>();
+    samples->sample.add_workloads();
+    bench_.courier().Offer(samples);
+    bench_.Run(seconds(1));
+  };
+  offer();
+  EXPECT_EQ(server().samples_received, 3u);
+  EXPECT_EQ(bench_.Status().samples_lost(), 1u);
+  EXPECT_EQ(bench_.Status().samples_delivered(), 0u);
+  EXPECT_EQ(bench_.Status().message(), "samples were not taken: HTTP 400: temporality");
+  server().on_samples = [](size_t) {
+    Outcome outcome = Outcome::Delivered(1);
+    outcome.warning = "4 data points refused";
+    return outcome;
+  };
+  offer();
+  EXPECT_EQ(bench_.Status().samples_delivered(), 1u);
+  EXPECT_EQ(bench_.Status().message(), "4 data points refused");
+}
+
 }  // namespace
 }  // namespace outlier

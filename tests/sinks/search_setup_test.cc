@@ -70,6 +70,16 @@ TEST(SearchSetup, TheConfiguredRetentionIsInstalled) {
   EXPECT_EQ(states[0]["actions"][0]["rollover"]["min_index_age"], "1d");
 }
 
+TEST(SearchSetup, WithoutOneEachStreamIsKeptAsLongAsItsFileSays) {
+  const auto lifecycle = Of("elasticsearch", "lifecycle", hours(0));
+  for (const auto& [stream, kept] : std::vector<std::pair<std::string, std::string>>{{"change", "90d"}, {"score", "30d"}, {"signal", "14d"}}) {
+    EXPECT_EQ(Body(lifecycle, "/_component_template/outlier." + stream + "@lifecycle")["template"]["lifecycle"]["data_retention"], kept);
+  }
+  for (const SearchInstallation& i : Of("opensearch", "none", hours(0))) {
+    EXPECT_THAT(i.what + i.body, Not(testing::ContainsRegex("[0-9] days"))) << i.path << " promises a retention that nobody keeps";
+  }
+}
+
 TEST(SearchSetup, NothingRollsOverLaterThanItIsKept) {
   const Json phases = Body(Of("elasticsearch", "ilm", hours(36)), "/_ilm/policy/outlier.change")["policy"]["phases"];
   EXPECT_EQ(phases["delete"]["min_age"], "36h");

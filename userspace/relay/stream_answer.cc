@@ -1,5 +1,6 @@
 // What an answer means for the batch under way: delivered, again, in halves, or refused, and who is to blame for that.
 #include <algorithm>
+#include <utility>
 
 #include "userspace/base/status.h"
 #include "userspace/relay/stream_courier.h"
@@ -16,20 +17,32 @@ void StreamCourier::ReceiveOfKind(const Response& response, WallTime now) {
     return;
   }
   sending_samples_ = false;
-  const Outcome outcome = sink_->JudgeSamples(response);
-  if (outcome.kind == Outcome::Kind::kItems) {
-    if (sample_requests_.empty()) {
-      counted_.samples_delivered += samples_in_requests_;
-      entry_.counted.samples_delivered += samples_in_requests_;
-      samples_in_requests_ = 0;
-    }
-    return retry_.Succeeded(now);
+  SettleSamples(sink_->JudgeSamples(response), now);
+}
+
+// Each request of a tick once: what is not taken is lost and counted, and the reason told.
+void StreamCourier::SettleSamples(const Outcome& outcome, WallTime now) {
+  if (!outcome.warning.empty()) warning_ = outcome.warning;
+  switch (outcome.kind) {
+    case Outcome::Kind::kItems:
+      if (sample_requests_.empty()) {
+        counted_.samples_delivered += samples_in_requests_;
+        entry_.counted.samples_delivered += samples_in_requests_;
+        samples_in_requests_ = 0;
+      }
+      return retry_.Succeeded(now);
+    case Outcome::Kind::kSplit:
+    case Outcome::Kind::kRefused:  // the others of the tick may be taken
+      warning_ = "samples were not taken: " + outcome.reason;
+      LoseSamples(std::exchange(samples_in_requests_, 0));
+      return;
+    case Outcome::Kind::kRetry:
+    case Outcome::Kind::kSuspend:
+      LoseSamples(std::exchange(samples_in_requests_, 0));
+      sample_requests_.clear();
+      outcome.kind == Outcome::Kind::kRetry ? retry_.Failed(now, outcome.reason, outcome.retry_after) : retry_.Suspended(now, outcome.reason);
+      return;
   }
-  LoseSamples(samples_in_requests_);
-  samples_in_requests_ = 0;
-  sample_requests_.clear();
-  if (outcome.kind == Outcome::Kind::kRetry) retry_.Failed(now, outcome.reason, outcome.retry_after);
-  if (outcome.kind == Outcome::Kind::kSuspend) retry_.Suspended(now, outcome.reason);
 }
 
 void StreamCourier::Settle(const Outcome& outcome, WallTime now) {

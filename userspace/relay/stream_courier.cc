@@ -11,6 +11,7 @@ namespace {
 constexpr size_t kMostBesideABatch = 8;             // of what a batch may hold, one part in so many
 constexpr size_t kMostSeen = 100'000;               // of a gap
 constexpr size_t kMostSamples = 4;                  // ticks
+constexpr size_t kMostDetail = 4096;
 
 // Enough to say that it is over.
 v1::IncidentChange Slim(const v1::IncidentChange& change) {
@@ -31,6 +32,10 @@ v1::IncidentChange Slim(const v1::IncidentChange& change) {
   *to.mutable_onset_time() = from.onset_time();
   *to.mutable_opened_time() = from.opened_time();
   *to.mutable_updated_time() = from.updated_time();
+  if (from.changes_size() > 0) {  // its opening, by which some sinks know it again
+    *to.add_changes() = from.changes(0);
+    if (to.changes(0).detail().size() > kMostDetail) to.mutable_changes(0)->mutable_detail()->resize(kMostDetail);
+  }
   return slim;
 }
 

@@ -95,6 +95,7 @@ class StreamCourier : public Courier {
   std::shared_ptr<Request> NextSamples(WallTime now);
   void Settle(const Outcome& outcome, WallTime now);
   void SettleItems(const Outcome& outcome, WallTime now);
+  void SettleSamples(const Outcome& outcome, WallTime now);
   void Halve();
   void Refused(const std::string& reason, WallTime now);
   void Believe(WallTime now);                          // what is in doubt was refused for good

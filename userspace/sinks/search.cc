@@ -50,7 +50,7 @@ void Take(const Config& config, Settings* settings) {
   settings->stream_namespace = config.namespace_().empty() ? "default" : config.namespace_();
   settings->retention_by = config.retention_by();
   settings->resolved_kept = std::chrono::nanoseconds(config.resolved_retention());
-  settings->retention = config.retention() > 0 ? std::chrono::nanoseconds(config.retention()) : std::chrono::hours(30 * 24);
+  settings->retention = std::chrono::nanoseconds(config.retention());
 }
 
 absl::Status Check(const Settings& s) {

@@ -80,6 +80,7 @@ absl::StatusOr<std::vector<SearchInstallation>> SearchInstallations(std::string_
                                                                     std::chrono::nanoseconds retention) {
   const Retention wanted = RetentionOf(retention);
   const std::string words = retention_by == "none" ? "" : wanted.words;
+  const bool as_files_say = retention.count() == 0 && retention_by != "none";
   std::vector<std::string> manifests = {"manifest.json"};
   if (retention_by == "ilm") manifests.insert(manifests.begin(), "manifest-ilm.json");
   std::vector<SearchInstallation> installations;
@@ -92,8 +93,9 @@ absl::StatusOr<std::vector<SearchInstallation>> SearchInstallations(std::string_
       if (retention_by != "ism" && path.find("/_ism/") != std::string::npos) continue;
       absl::StatusOr<Json> body = FileOf(dialect, entry.at("file"));
       if (!body.ok()) return body.status();
-      SetRetention(wanted, words, &*body);
-      installations.push_back({entry.at("method"), path, WithDays(entry.at("what"), words), Dump(*body), entry.value("optional", false)});
+      if (!as_files_say) SetRetention(wanted, words, &*body);
+      const std::string what = entry.at("what");
+      installations.push_back({entry.at("method"), path, as_files_say ? what : WithDays(what, words), Dump(*body), entry.value("optional", false)});
     }
   }
   return installations;

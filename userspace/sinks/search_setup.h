@@ -22,7 +22,7 @@ struct SearchInstallation {
 };
 
 // In order. `dialect`: elasticsearch or opensearch. `retention_by`: lifecycle, ilm, ism or none; `retention` goes for every stream, and a stream that would
-// roll over less often than that rolls over that often.
+// roll over less often than that rolls over that often; 0 = each stream as its file says.
 absl::StatusOr<std::vector<SearchInstallation>> SearchInstallations(std::string_view dialect, std::string_view retention_by,
                                                                     std::chrono::nanoseconds retention);
 
