@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import subprocess
 import threading
 import urllib.parse
 from collections.abc import Iterator
@@ -102,3 +103,16 @@ def test_a_sink_that_cannot_be_asked_without_telling_it_something_is_not_said_to
     relay = Relay(tmp_path / "relay", [], [{"name": "one", "new_relic": {"account_id": "1", "license_key_file": str(tmp_path / "key")}}])
     told = next(line for line in relay.run("check").stdout.splitlines() if " one " in line)
     assert told.startswith("ok") and "its server was not asked" in told, told
+
+
+@pytest.mark.parametrize("words", [(), ("check",), ("setup", "one")])
+def test_a_wrong_configuration_is_told_with_file_line_and_column_whatever_was_asked(tmp_path: Path, words: tuple[str, ...]) -> None:
+    relay = Relay(tmp_path / "relay", [], [])
+    relay.write_configuration()
+    file = next(tmp_path.glob("relay/*.yaml"))
+    file.write_text("sinks:\n  - name: one\n    alertmanager:\n      urls: [ftp://nowhere]\n")
+    done = subprocess.run(relay.command(*words), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2 and f"{file}:4:" in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    file.write_text("http: { listen: nowhere }\n")
+    done = subprocess.run(relay.command(*words), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2 and f"{file}:1:17: http.listen" in done.stderr, done.stderr

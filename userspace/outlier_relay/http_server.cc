@@ -15,6 +15,17 @@ constexpr size_t kThreads = 4;
 constexpr time_t kPatienceSeconds = 5;
 constexpr size_t kMaxRequestBytes = 64 << 10;
 
+absl::StatusOr<std::pair<std::string, int>> AddressOf(const std::string& listen) {
+  const size_t colon = listen.rfind(':');
+  int port = 0;
+  if (colon == std::string::npos || colon == 0 || !absl::SimpleAtoi(listen.substr(colon + 1), &port) || port < 0 || port > 65535) {
+    return absl::InvalidArgumentError(fmt::format("http.listen: \"{}\" is no address: expected host:port", Printable(listen, 200)));
+  }
+  std::string host = listen.substr(0, colon);
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);  // IPv6
+  return std::pair(std::move(host), port);
+}
+
 class LibHttpServer : public HttpServer {
  public:
   explicit LibHttpServer(Relay* relay) : relay_(*relay) {
@@ -34,13 +45,9 @@ class LibHttpServer : public HttpServer {
     });
   }
   absl::Status Listen(const std::string& listen) {
-    const size_t colon = listen.rfind(':');
-    int port = 0;
-    if (colon == std::string::npos || colon == 0 || !absl::SimpleAtoi(listen.substr(colon + 1), &port) || port < 0 || port > 65535) {
-      return absl::InvalidArgumentError(fmt::format("http.listen: \"{}\" is no address: expected host:port", Printable(listen, 200)));
-    }
-    std::string host = listen.substr(0, colon);
-    if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);  // IPv6
+    const auto address = AddressOf(listen);
+    if (!address.ok()) return address.status();
+    const auto& [host, port] = *address;
     port_ = port == 0 ? server_.bind_to_any_port(host) : server_.bind_to_port(host, port) ? port : -1;
     if (port_ < 0) return absl::UnavailableError(fmt::format("cannot listen on {}: is the address in use, or not of this host?", Printable(listen, 200)));
     thread_ = std::thread([this] { server_.listen_after_bind(); });
@@ -60,6 +67,8 @@ class LibHttpServer : public HttpServer {
 };
 
 }  // namespace
+
+absl::Status HttpServer::CheckAddress(const std::string& listen) { return listen.empty() ? absl::OkStatus() : AddressOf(listen).status(); }
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& listen, Relay* relay) {
   auto server = std::make_unique<LibHttpServer>(relay);

@@ -16,6 +16,7 @@
 #include "userspace/base/text.h"
 #include "userspace/config/relay_config.h"
 #include "userspace/outlier_relay/check.h"
+#include "userspace/outlier_relay/http_server.h"
 #include "userspace/outlier_relay/options.h"
 #include "userspace/outlier_relay/running_relay.h"
 
@@ -37,10 +38,17 @@ std::string HostName() {
   return Printable(name, 256);
 }
 
+// What the schema cannot say.
+absl::Status Check(const RelayCommand& command, const config::v1::Relay& config) {
+  absl::Status status = CheckRelayConfig(config, OUTLIER_VERSION);
+  if (status.ok()) status = HttpServer::CheckAddress(config.http().listen());
+  return PlaceInRelayConfig(status, command.config_path, command.sets);
+}
+
 void Reload(const RelayCommand& command, RunningRelay* running) {
   const absl::StatusOr<config::v1::Relay> config = LoadRelayConfig(command.config_path, command.config_named, command.sets);
   absl::Status status = config.status();
-  if (status.ok()) status = CheckRelayConfig(*config, OUTLIER_VERSION);
+  if (status.ok()) status = Check(command, *config);
   if (status.ok()) status = running->TakeUp(*config);
   status.ok() ? Say(fmt::format("configuration read again: {}", running->Description()))
               : Warn(fmt::format("{}; the old configuration stays in force", MessageOf(status)));
@@ -49,6 +57,7 @@ void Reload(const RelayCommand& command, RunningRelay* running) {
 int Run(const RelayCommand& command) {
   const absl::StatusOr<config::v1::Relay> config = LoadRelayConfig(command.config_path, command.config_named, command.sets);
   if (!config.ok()) return Fail(config.status());
+  if (const absl::Status good = Check(command, *config); !good.ok()) return Fail(good);
   if (command.what == RelayCommand::What::kCheck) return CheckSinks(*config, OUTLIER_VERSION, HostName(), Now());
   if (command.what == RelayCommand::What::kSetup) {
     const absl::Status done = SetUpSink(*config, command.sink, OUTLIER_VERSION, HostName(), command.dry_run);
