@@ -185,6 +185,10 @@ struct PagerServer {
       case Page::Action::kOpen:
       case Page::Action::kUpdate:
       case Page::Action::kRepeat:
+        if (incident.state() == v1::Incident::RESOLVED) {
+          if (open.contains(page.key) || !resolved.contains(page.key)) violations.push_back("told again to be over, and never told: " + page.key);
+          break;
+        }
         if (resolved.contains(page.key)) violations.push_back("a trigger after its resolve: " + page.key);
         if (page.action == Page::Action::kOpen && open.contains(page.key)) one.text = "again";
         open[page.key] = one;

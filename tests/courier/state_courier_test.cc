@@ -131,6 +131,36 @@ TEST_F(StateCourierTest, RepeatsWhatIsOpenAtTheIntervalUntilItIsAcknowledged) {
   EXPECT_EQ(pager().Count(Action::kOpen), 1u);
 }
 
+TEST_F(StateCourierTest, AResolutionGoesOnBeingSaidForAWhileWhereTheSinkWantsThat) {
+  pager().capabilities.repeat_open = seconds(60);
+  pager().capabilities.repeat_resolved = minutes(15);
+  Begin();
+  feed().Open("a", bench_.now);
+  bench_.Run(seconds(5));
+  feed().Resolve("a", bench_.now);
+  bench_.Run(seconds(5));
+  ASSERT_EQ(pager().Count(Action::kResolve), 1u);
+  const uint64_t delivered = bench_.Status().delivered();
+  pager().says = [&](const Page&, WallTime) { return Says::kUnavailable; };
+  bench_.Run(minutes(5));
+  pager().says = [&](const Page&, WallTime) { return Says::kTakes; };
+  bench_.Run(minutes(9));
+  EXPECT_GE(pager().Count(Action::kRepeat, "a"), 5u) << "an outage does not end it";
+  EXPECT_LE(pager().Count(Action::kRepeat, "a"), 10u);
+  bench_.Run(minutes(1));
+  const size_t said = pager().said.size();
+  bench_.Run(hours(1));
+  EXPECT_EQ(pager().said.size(), said);
+  EXPECT_EQ(pager().Count(Action::kResolve), 1u);
+  EXPECT_EQ(bench_.Status().delivered(), delivered) << "nothing new was told";
+  pager().capabilities.repeat_resolved = seconds(0);
+  feed().Open("b", bench_.now);
+  bench_.Run(seconds(5));
+  feed().Resolve("b", bench_.now);
+  bench_.Run(hours(1));
+  EXPECT_EQ(pager().Count(Action::kRepeat, "b"), 0u);
+}
+
 TEST_F(StateCourierTest, ASinkThatForgetsIsToldAgainEvenWhileTheSourceIsAwayAndAfterARestart) {
   pager().capabilities = {.update = true, .repeat_open = seconds(60), .pages_per_request = 100};
   Begin();

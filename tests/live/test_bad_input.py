@@ -230,6 +230,10 @@ def test_a_bad_configuration_at_sighup_leaves_the_old_one_in_force(daemon: Daemo
     daemon.process.send_signal(signal.SIGHUP)
     wait_for("the new one is in force", lambda: daemon.status()["budgets"]["cpu_percent_promised"] == 4, timeout=5)
 
+    path.write_text("budgets: { cpu_percent: 4 }\nrecorder: { max_age: 1d }\n")
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_for("it says what waits for a restart", lambda: "recorder: taken up at the next start" in daemon.log_text(), timeout=5)
+
 
 def test_a_state_folder_that_cannot_be_written_is_one_clear_line(ground: Ground) -> None:
     blocked = ground.folder / "a-file"

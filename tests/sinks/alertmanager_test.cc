@@ -80,6 +80,11 @@ TEST_F(AlertmanagerTest, AResolutionEndsWhenTheIncidentDidAndNeverLaterThanNow) 
   EXPECT_EQ(Alert(PageOf(A::kResolve, Resolved()), 30)["endsAt"], "2026-03-01T10:00:30.000Z");  // of a source whose clock is ahead
 }
 
+TEST_F(AlertmanagerTest, AResolutionIsPostedAgainForAQuarterOfAnHourWithTheSameEnd) {
+  EXPECT_EQ(sink_->capabilities().repeat_resolved, std::chrono::minutes(15));
+  EXPECT_EQ(Alert(PageOf(A::kRepeat, Resolved()), 1260)["endsAt"], "2026-03-01T10:10:00.125Z");
+}
+
 TEST_F(AlertmanagerTest, AStartIsNeverAfterNowNorAfterTheEnd) {
   for (const Page& page : AllPages()) {
     for (const double now : {-3600.0, 0.0, 30.0, 1200.0}) {
@@ -87,7 +92,8 @@ TEST_F(AlertmanagerTest, AStartIsNeverAfterNowNorAfterTheEnd) {
       const std::string starts = alert["startsAt"], ends = alert["endsAt"];
       EXPECT_LE(starts, Rfc3339(At(now)));
       EXPECT_LE(starts, ends);
-      EXPECT_EQ(ends > Rfc3339(At(now)), page.action != A::kResolve);
+      const bool over = page.action == A::kResolve || page.finding.incident().state() == v1::Incident::RESOLVED;
+      EXPECT_EQ(ends > Rfc3339(At(now)), !over);
     }
   }
 }

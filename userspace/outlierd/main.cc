@@ -11,7 +11,9 @@
 #include <iostream>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <google/protobuf/util/json_util.h>
+#include <google/protobuf/util/message_differencer.h>
 
 #include "userspace/base/file.h"
 #include "userspace/base/log.h"
@@ -91,9 +93,19 @@ class Timer {
   int fd_;
 };
 
+// What is opened once, at the start, and stands otherwise in the file by now.
+std::string WaitsForRestart(const config::v1::Config& started, const config::v1::Config& read) {
+  using google::protobuf::util::MessageDifferencer;
+  std::vector<std::string> keys;
+  if (!MessageDifferencer::Equals(started.probes(), read.probes())) keys.push_back("probes");
+  if (!MessageDifferencer::Equals(started.recorder(), read.recorder())) keys.push_back("recorder");
+  return keys.empty() ? "" : fmt::format("; {}: taken up at the next start", fmt::join(keys, ", "));
+}
+
 // Until a signal to stop. Every tick takes both clocks once.
-void Loop(const DaemonOptions& options, int signals, Pipeline* pipeline, FeedServer* server, int64_t tick_ns) {
+void Loop(const DaemonOptions& options, int signals, Pipeline* pipeline, FeedServer* server, const config::v1::Config& started) {
   Timer timer;
+  int64_t tick_ns = started.tick();
   timer.Start(tick_ns);
   bool ready = false;
   for (;;) {
@@ -108,7 +120,7 @@ void Loop(const DaemonOptions& options, int signals, Pipeline* pipeline, FeedSer
       if (config.ok()) {
         pipeline->Reload(*config);
         if (config->tick() != tick_ns) timer.Start(tick_ns = config->tick());
-        Say("configuration read again");
+        Say("configuration read again" + WaitsForRestart(started, *config));
       } else {
         Warn(fmt::format("{}; the old configuration stays in force", MessageOf(config.status())));
       }
@@ -161,7 +173,7 @@ int Run(const DaemonOptions& options) {
   if (const absl::Status dropped = DropPrivileges(); !dropped.ok()) Warn(MessageOf(dropped));
   Say(fmt::format("outlierd {} watches {} ({}), feed at {}", OUTLIER_VERSION, ThisHost().host_name(), mode, options.listen));
 
-  Loop(options, signals, pipeline->get(), server->get(), config->tick());
+  Loop(options, signals, pipeline->get(), server->get(), *config);
   sd_notify(0, "STOPPING=1");
   (*server)->SetServing(false);
   (*pipeline)->SetServer(nullptr);

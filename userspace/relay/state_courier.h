@@ -56,6 +56,10 @@ class StateCourier : public Courier {
     std::string summary;
     v1::Source host;
   };
+  struct Over {                                // told to be over, and said again for a while
+    Page page;
+    WallTime next, until;
+  };
   struct Flap {
     WallTime resolved;
     v1::Incident::Severity severity = v1::Incident::SEVERITY_UNSPECIFIED;
@@ -114,6 +118,7 @@ class StateCourier : public Courier {
   void PageRefused(const Page& page, const std::string& reason, WallTime now, Entry* entry);
   void Resolved(const std::string& key, WallTime now, Entry* entry);
   void AddCursors(Entry* entry);
+  void GoOnSaying(const Page& page, WallTime now);  // that it is over
 
   const std::unique_ptr<StateSink> sink_;
   std::map<std::string, Known> known_;                 // open, or resolved and still to be told; by incident key
@@ -133,6 +138,7 @@ class StateCourier : public Courier {
   uint64_t missed_more_ = 0;                           // beyond what is named
   std::deque<WallTime> opened_at_;                     // pages of the last hour
   bool opened_known_ = false;                          // those of the ledger among them
+  std::map<std::string, Over> over_;                   // by incident key; not over a restart
   std::map<uint64_t, Flap> flaps_;                     // by source and workload
   std::map<std::string, std::vector<std::string>> letters_of_;  // dead letters that are said again; by incident key
   std::vector<Page> pages_;                            // under way

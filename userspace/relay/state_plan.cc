@@ -343,6 +343,10 @@ std::vector<Page> StateCourier::Choose(WallTime now) {
     pages.push_back(MakePage(*plan.action, key, known));
   }
   dirty_.insert(beyond.begin(), beyond.end());
+  std::erase_if(over_, [&](const auto& over) { return over.second.until <= now; });
+  for (const auto& [key, over] : over_) {
+    if (pages.size() < most && over.next <= now) pages.push_back(over.page);
+  }
   if (!pages.empty() || !DigestDue(now)) return pages;
   if (sink_->capabilities().digest) {
     pages.push_back(Digest(now));
@@ -360,6 +364,7 @@ WallTime StateCourier::WakeOfKind() const {
   if (!due_.empty()) at(due_.begin()->first);
   if (!known_.empty() && silences_change_ != WallTime::max()) at(silences_change_ + (AxisNow() - Wall(AxisNow())));
   if (!capped_.empty() && !opened_at_.empty()) at(opened_at_.front() + kHour);
+  for (const auto& [key, over] : over_) at(over.next);
   if (!missed_.empty() || capped_untold_ > 0) {
     const WallTime due = digest_told_ ? *digest_told_ + kDigestGap : WallTime::min();
     if (DigestDue(std::max(due, AxisNow()))) at(due);

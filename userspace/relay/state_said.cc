@@ -12,6 +12,8 @@ namespace {
 
 using Action = Page::Action;
 
+constexpr size_t kMostOver = 500;  // resolutions that are said again
+
 // No server that answered so has it; 5xx may come from something before it that gave up waiting.
 bool CannotHaveArrived(const Response& response) {
   using Failure = Response::Failure;
@@ -188,6 +190,10 @@ void StateCourier::PageRefused(const Page& page, const std::string& reason, Wall
     return;
   }
   const std::string key = IncidentKey(page.finding.incident());
+  if (page.action == Action::kRepeat && page.finding.incident().state() == v1::Incident::RESOLVED) {  // it was told once
+    over_.erase(key);
+    return;
+  }
   if (const auto letters = letters_of_.find(key); letters != letters_of_.end()) {  // those that are there stay
     for (const std::string& id : letters->second) asked_.erase(id);
     letters_of_.erase(letters);
@@ -231,6 +237,22 @@ void StateCourier::Resolved(const std::string& key, WallTime now, Entry* entry) 
   PutHeld(entry, held);
 }
 
+void StateCourier::GoOnSaying(const Page& page, WallTime now) {
+  const StateSink::Capabilities can = sink_->capabilities();
+  if (can.repeat_resolved.count() == 0) return;
+  const std::string key = IncidentKey(page.finding.incident());
+  const auto known = over_.find(key);
+  const WallTime until = known != over_.end() ? known->second.until : now + can.repeat_resolved;
+  if (now + can.repeat_open > until) {
+    if (known != over_.end()) over_.erase(known);
+    return;
+  }
+  if (known == over_.end() && over_.size() >= kMostOver) return;
+  Over& over = over_[key];
+  over = {page, now + can.repeat_open, until};
+  over.page.action = Action::kRepeat;
+}
+
 void StateCourier::PagesDone(WallTime now) {
   Entry entry;
   std::swap(entry, counted_only_);
@@ -243,6 +265,8 @@ void StateCourier::PagesDone(WallTime now) {
     }
     const v1::Incident& incident = page.finding.incident();
     const std::string key = IncidentKey(incident);
+    if (incident.state() == v1::Incident::RESOLVED) GoOnSaying(page, now);
+    if (page.action == Action::kRepeat && incident.state() == v1::Incident::RESOLVED) continue;
     relay::v1::Held& held = held_[key];
     if (page.action != Action::kRepeat) ++entry.counted.delivered;
     held.set_incident_key(key);

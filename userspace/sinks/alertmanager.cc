@@ -1,5 +1,6 @@
 // Alertmanager, API v2. It forgets: an alert that is not posted again ends by itself. So what is open is posted each minute with an end four
-// minutes ahead, to every peer of a cluster (they tell one another what was notified, not what is firing), and resolved by an end that is past.
+// minutes ahead, to every peer of a cluster (they tell one another what was notified, not what is firing), and resolved by an end that is past, which is
+// posted for a quarter of an hour: to a peer that was away, and to one that dies before it has told anybody.
 //
 // Labels are the alert's identity. They hold what stays the same from opening to resolving, so neither severity nor score nor pattern, which
 // are annotations. To route by severity, make two sinks with different `route.min_severity`: the label `sink` tells their alerts apart.
@@ -18,6 +19,7 @@ namespace {
 
 constexpr auto kRepeat = std::chrono::seconds(60);
 constexpr auto kOpenFor = 4 * kRepeat;                     // three repeats may be lost
+constexpr auto kRepeatResolved = std::chrono::minutes(15); // as Prometheus does
 // A digest is not repeated; it lives long enough to be notified with a group that waits five minutes (the default group_interval).
 constexpr auto kDigestFor = std::chrono::minutes(15);
 constexpr size_t kPages = 64, kMostLabel = 500, kMostText = 2000, kMostStory = 8000;
@@ -44,7 +46,7 @@ class Alertmanager : public StateSink {
         token_(context.config.alertmanager().bearer_token_file()),
         agent_(UserAgent(context)) {}
 
-  Capabilities capabilities() const override { return {.update = true, .repeat_open = kRepeat, .pages_per_request = kPages}; }
+  Capabilities capabilities() const override { return {.update = true, .repeat_open = kRepeat, .repeat_resolved = kRepeatResolved, .pages_per_request = kPages}; }
 
   absl::StatusOr<Letters> Encode(std::span<const Page> pages, WallTime now) override {
     Json alerts = Json::array();
@@ -99,7 +101,7 @@ class Alertmanager : public StateSink {
     // Where nobody said since when, since the change.
     const auto& since = incident.has_onset_time() ? incident.onset_time() : incident.has_opened_time() ? incident.opened_time() : change.time();
     WallTime starts = Clamped(since, now), ends = now + kOpenFor;
-    if (page.action == Page::Action::kResolve) {
+    if (page.action == Page::Action::kResolve || incident.state() == v1::Incident::RESOLVED) {
       ends = Clamped(incident.has_resolved_time() ? incident.resolved_time() : change.time(), now);
       starts = std::min(starts, ends);  // else it is refused
     }

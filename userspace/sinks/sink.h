@@ -91,7 +91,7 @@ struct Page {
     kUpdate,       // while open; escalation too
     kAcknowledge,
     kResolve,
-    kRepeat,       // still open, said again after repeat_interval, or because the sink forgets (Alertmanager)
+    kRepeat,       // said again: still open, after repeat_interval, or because the sink forgets (Alertmanager); or over, within repeat_resolved
     kDigest,       // `text` only: what opened and resolved meanwhile, what was withheld
   };
   Action action = Action::kOpen;
@@ -110,6 +110,7 @@ class StateSink : public Sink {
     bool resolve = true;           // has a way to resolve; else a resolution is a message of its own
     bool digest = true;            // can be told something that is no incident
     std::chrono::seconds repeat_open{0};  // forgets what is not repeated this often; 0 = remembers
+    std::chrono::seconds repeat_resolved{0};  // so long a resolution goes on being said, as often: a server may have been away, or have told nobody yet
     size_t pages_per_request = 1;
   };
   virtual Capabilities capabilities() const = 0;
