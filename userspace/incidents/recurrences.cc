@@ -375,20 +375,20 @@ void Recurrences::EndTick(size_t workloads, double seconds) {
   seconds_ = seconds_ * fade + seconds;
 }
 
-double Recurrences::Excess(double of_expected) const {
+double Recurrences::Excess() const {
   double excess = 0.0;
   for (size_t level = 0; level < kLevels.size(); ++level) {
-    const double expected = of_expected * kLevels[level] * seconds_ / kSecondsPerWeek;
+    const double expected = kLevels[level] * seconds_ / kSecondsPerWeek;
     excess = std::max(excess, (departures_[level] + kControlWeight) / (expected + kControlWeight));
   }
   return excess;
 }
 
-double Recurrences::Correction() const { return std::clamp(Excess(kMargin), 1.0, kMostCorrection); }
+double Recurrences::Correction() const { return std::clamp(Excess() / kMargin, 1.0, kMostCorrection); }
 
 Recurrences::Account Recurrences::account() const {
   const double weeks = seconds_ / kSecondsPerWeek;
-  return {weeks, Excess(1.0), Correction(), kLevels.back() * weeks < kControlWeight};
+  return {weeks, Excess(), Correction(), kLevels.back() * weeks < kControlWeight};
 }
 
 double Recurrences::FeedbackFactor(size_t slot) const {
