@@ -31,6 +31,7 @@ constexpr double kKinds = 6.0;             // groups, sudden and held, in which 
 constexpr double kFewRepeats = 1.0, kFewWeeks = 1.0, kManyWeeks = 1.0 / 7.0;
 constexpr double kFalseAlarm = 50.0, kMostOffset = 1e6;
 constexpr double kControlWeight = 10.0;    // departures: as few as a day of true trouble brings weigh little
+constexpr double kEverydayWeight = 3.0;    // of those that no true trouble is among: a few say that a host of this kind wanders further
 constexpr double kMostCorrection = 10.0;
 constexpr double kMargin = 0.5;            // a promise is a bound: what may come half as often on average keeps it
 
@@ -375,20 +376,19 @@ void Recurrences::EndTick(size_t workloads, double seconds) {
   seconds_ = seconds_ * fade + seconds;
 }
 
-double Recurrences::Excess() const {
-  double excess = 0.0;
-  for (size_t level = 0; level < kLevels.size(); ++level) {
-    const double expected = kLevels[level] * seconds_ / kSecondsPerWeek;
-    excess = std::max(excess, (departures_[level] + kControlWeight) / (expected + kControlWeight));
-  }
+double Recurrences::Excess(double of_expected) const {
+  const double weeks = of_expected * seconds_ / kSecondsPerWeek;
+  const auto over = [weeks](double departures, double a_week, double weight) { return (departures + weight) / (a_week * weeks + weight); };
+  double excess = over(departures_.back() - departures_.front(), kLevels.back() - kLevels.front(), kEverydayWeight);
+  for (size_t level = 0; level + 1 < kLevels.size(); ++level) excess = std::max(excess, over(departures_[level], kLevels[level], kControlWeight));
   return excess;
 }
 
-double Recurrences::Correction() const { return std::clamp(Excess() / kMargin, 1.0, kMostCorrection); }
+double Recurrences::Correction() const { return std::clamp(Excess(kMargin), 1.0, kMostCorrection); }
 
 Recurrences::Account Recurrences::account() const {
   const double weeks = seconds_ / kSecondsPerWeek;
-  return {weeks, Excess(), Correction(), kLevels.back() * weeks < kControlWeight};
+  return {weeks, Excess(1.0), Correction(), kLevels.back() * weeks < kControlWeight};
 }
 
 double Recurrences::FeedbackFactor(size_t slot) const {

@@ -33,10 +33,11 @@
 // others wait for it. It counts while it goes on and is forgotten once it has ended, so that a trouble does not make the host deaf for the next.
 //
 // f in [1, 10] is the slow controller, of what the law extrapolates; what was counted needs no correction. A departure of a workload, of whatever
-// kinds, has the least R that was issued for it, without f. There should be r a week of those with R <= r; f is twice the largest of
-// (n + 10) / (r t + 10) over r = 1, 10, 100, n being how many there were in t weeks: the mean of a Gamma posterior whose prior says that the law is
-// right. Twice, from the first moment on, since a promise is a bound and not an average. One to three true incidents in a day make it 1.1 to 1.3 times
-// as large, ten twice; as f moves thresholds by s ln f only, what is strong is told all the same.
+// kinds, has the least R that was issued for it, without f. There should be r a week of those with R <= r; f is the largest of
+// (n + 10) / (r t / 2 + 10) over r = 1 and 10, n being how many there were in t weeks: the mean of a Gamma posterior whose prior says that the law is
+// right, over half of what it says, since a promise is a bound and not an average; and of the same of those with 1 < R <= 100, of which 3 weigh as much,
+// for no true trouble is among them: in its first days they tell what kind of host it is. One to three true incidents in a day are 1.1 to 1.3, ten are 2; as f
+// moves thresholds by s ln f only, what is strong is told all the same.
 //
 // Pure; deterministic; not thread-safe. Slots without departures cost nothing.
 #pragma once
@@ -222,7 +223,7 @@ class Recurrences {
   template <size_t bins>
   double SeenOnHost(const std::array<double, bins>& marks, double width, double mark) const;
   double Spread(uint8_t index) const;
-  double Excess() const;
+  double Excess(double of_expected) const;
   double Correction() const;
   double New(const OfSlot& slot, Sort sort, double mark) const;
   double Exceeds(const OfSlot& slot, uint64_t now_ns) const;
