@@ -12,11 +12,14 @@
 #include "opentelemetry/proto/collector/metrics/v1/metrics_service.pb.h"
 #include "tests/sinks/example_config.h"
 #include "tests/sinks/examples.h"
+#include "tests/sinks/vendor_fixture.h"
 #include "userspace/sinks/sink.h"
 #include "userspace/sinks/wire.h"
 
 namespace outlier {
 
+using examples::Answer;
+using examples::HeaderOf;
 using examples::Keys;
 using examples::Now;
 
@@ -45,21 +48,6 @@ inline Attributes Of(const google::protobuf::RepeatedPtrField<proto::common::v1:
   for (const auto& attribute : list)
     EXPECT_TRUE(attributes.emplace(attribute.key(), Plain(attribute.value())).second) << attribute.key() << " is there twice";
   return attributes;
-}
-
-inline std::string HeaderOf(const Request& request, std::string_view name) {
-  for (const auto& [key, value] : request.headers) {
-    if (key == name) return value;
-  }
-  return "";
-}
-
-inline Response Answer(int status, std::string body = "", Headers headers = {}) {
-  Response response;
-  response.status = status;
-  response.body = std::move(body);
-  response.headers = std::move(headers);
-  return response;
 }
 
 inline Response GrpcAnswer(int status, std::string text = "", Headers headers = {}) {

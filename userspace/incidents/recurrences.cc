@@ -31,7 +31,7 @@ constexpr double kKinds = 6.0;             // groups, sudden and held, in which 
 constexpr double kFewRepeats = 1.0, kFewWeeks = 1.0, kManyWeeks = 1.0 / 7.0;
 constexpr double kFalseAlarm = 50.0, kMostOffset = 1e6;
 constexpr double kControlWeight = 10.0;    // departures: as few as a day of true trouble brings weigh little
-constexpr double kEverydayWeight = 3.0;    // of those that no true trouble is among: a few say that a host of this kind wanders further
+constexpr double kEverydayWeight = 3.0;    // of those that hardly any true trouble is among: a few say that a host of this kind wanders further
 constexpr double kMostCorrection = 10.0;
 constexpr double kMargin = 0.5;            // a promise is a bound: what may come half as often on average keeps it
 

@@ -36,7 +36,7 @@
 // kinds, has the least R that was issued for it, without f. There should be r a week of those with R <= r; f is the largest of
 // (n + 10) / (r t / 2 + 10) over r = 1 and 10, n being how many there were in t weeks: the mean of a Gamma posterior whose prior says that the law is
 // right, over half of what it says, since a promise is a bound and not an average; and of the same of those with 1 < R <= 100, of which 3 weigh as much,
-// for no true trouble is among them: in its first days they tell what kind of host it is. One to three true incidents in a day are 1.1 to 1.3, ten are 2; as f
+// for hardly any true trouble is among them: in its first days they tell what kind of host it is. One to three true incidents in a day are 1.1 to 1.3, ten are 2; as f
 // moves thresholds by s ln f only, what is strong is told all the same.
 //
 // Pure; deterministic; not thread-safe. Slots without departures cost nothing.

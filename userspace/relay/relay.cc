@@ -17,7 +17,8 @@ constexpr size_t kSpooledAtOnce = 500;
 // What all sinks together hold of what was read and not yet taken by a courier.
 constexpr size_t kAllMailboxBytes = 3 << 20;
 constexpr size_t kLeastMailboxBytes = 128 << 10;  // dozens of changes
-// And of what a courier makes a batch of: message bytes, of which there may be two batches, and each byte takes three.
+// And of what a courier makes a batch of: message bytes, of which there may be two batches, and each byte takes three. (And for as long as
+// a request hangs, one body that nobody waits for any more.)
 constexpr size_t kAllBatchBytes = 5 << 18, kMostBatchBytes = 1 << 20, kLeastBatchBytes = 64 << 10;
 
 absl::Status At(const std::string& where, const absl::Status& status) {

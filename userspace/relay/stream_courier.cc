@@ -34,7 +34,7 @@ v1::IncidentChange Slim(const v1::IncidentChange& change) {
   *to.mutable_updated_time() = from.updated_time();
   if (from.changes_size() > 0) {  // its opening, by which some sinks know it again
     *to.add_changes() = from.changes(0);
-    if (to.changes(0).detail().size() > kMostDetail) to.mutable_changes(0)->mutable_detail()->resize(kMostDetail);
+    to.mutable_changes(0)->set_detail(Printable(from.changes(0).detail(), kMostDetail));
   }
   return slim;
 }
