@@ -226,7 +226,7 @@ def prometheus() -> Json:
         [prom(f"outlier_incident_score{{{here}}}", instant=True, table=True)],
         TABLE | {"sortBy": [{"displayName": "score", "desc": True}]},
         {},
-        "The summary and the suspects: outlierctl explain, or the search index.",
+        "Open incidents of one pattern and severity share a row. The summary and the suspects: outlierctl incidents, or the search index.",
         [override("byName", "score", **score_cell())],
         transformations=[
             {
@@ -234,7 +234,7 @@ def prometheus() -> Json:
                 "options": {
                     "excludeByName": {"Time": True, "__name__": True, "instance": True, "job": True},
                     "renameByName": {"Value": "score"},
-                    "indexByName": {"Value": 0, "severity": 1, "host": 2, "workload": 3, "pattern": 4, "incident": 5},
+                    "indexByName": {"Value": 0, "severity": 1, "host": 2, "workload": 3, "pattern": 4},
                 },
             }
         ],

@@ -106,7 +106,7 @@ TEST(Exposition, TellsNumbersOfSourcesSinksAndIncidents) {
   const std::string page = Filled(kOpenMetrics);
   for (const char* line : {
            "outlier_workload_score{host=\"db-1\",kind=\"systemd_unit\",workload=\"redis-server.service\"} 91.25\n",
-           "outlier_incident_score{host=\"db-1\",incident=\"9a3f6c1e55d07b28\",pattern=\"drift\",severity=\"critical\",workload=\"redis-server."
+           "outlier_incident_score{host=\"db-1\",pattern=\"drift\",severity=\"critical\",workload=\"redis-server."
            "service\"} 91.25\n",
            "outlier_incidents_open{host=\"db-1\",severity=\"critical\"} 3\n",
            "outlier_incidents_open{host=\"db-1\",severity=\"warning\"} 0\n",
@@ -237,7 +237,7 @@ TEST(Exposition, WorkloadsOfASourceThatIsAwayAreNotToldAsIfTheyWereNow) {
   const std::string page = exposition.Render("").body;
   EXPECT_THAT(page, Not(HasSubstr("outlier_workload_score{host=\"db-1\"")));
   EXPECT_THAT(page, AllOf(HasSubstr("outlier_source_up{host=\"db-1\",source=\"unix:///run/outlierd/outlierd.sock\"} 0\n"),
-                          HasSubstr("incident=\"9a3f6c1e55d07b28\"")));
+                          HasSubstr("outlier_incident_score{host=\"db-1\"")));
 }
 
 TEST(Exposition, LostSamplesAddUpOverStreams) {

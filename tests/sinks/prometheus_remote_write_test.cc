@@ -80,8 +80,7 @@ std::string HeaderOf(const Request& request, std::string_view name) {
 }
 
 std::string Incident(const std::string& severity) {
-  return "outlier_incident_score{environment=production,host=db-1,incident=" + std::string(examples::kIncidentId) +
-         ",pattern=drift,severity=" + severity + ",team=storage,workload=redis-server.service}";
+  return "outlier_incident_score{environment=production,host=db-1,pattern=drift,severity=" + severity + ",team=storage,workload=redis-server.service}";
 }
 std::string Score(const std::string& kind, const std::string& workload) {
   return "outlier_workload_score{environment=production,host=db-1,kind=" + kind + ",team=storage,workload=" + workload + "}";
@@ -147,6 +146,23 @@ TEST_F(RemoteWriteTest, ASeriesEndsWhereItsLabelsChangeAndWhereTheIncidentResolv
   EXPECT_THAT(Deliver(*sink, examples::Life()), IsEmpty()) << "seen again after a crash";
 }
 
+TEST_F(RemoteWriteTest, OpenIncidentsThatAreAlikeShareASeriesWithTheHighestScoreUntilTheLastEnds) {
+  const auto sink = Make();
+  const auto other = [](Finding finding, double score, uint64_t sequence) {
+    finding.change.mutable_incident()->set_id("another");
+    finding.change.mutable_incident()->set_score(score);
+    finding.change.set_sequence(sequence);
+    return finding;
+  };
+  Finding worse = other(examples::Opened(), 75, examples::Opened().change.sequence() + 1);
+  EXPECT_THAT(Deliver(*sink, {examples::Opened(), worse}), ElementsAre(Pair(Incident("major"), ElementsAre("61.5@24250", "75@24251"))));
+  Finding over = other(examples::Opened(), 75, worse.change.sequence() + 1);
+  over.change.set_kind(v1::IncidentChange::RESOLVED);
+  over.change.mutable_incident()->set_state(v1::Incident::RESOLVED);
+  EXPECT_THAT(Deliver(*sink, {over}), ElementsAre(Pair(Incident("major"), ElementsAre("61.5@24252"))));
+  EXPECT_THAT(Sample(*sink, examples::Scores()), Contains(Pair(Incident("major"), ElementsAre("61.5@610000"))));
+}
+
 TEST_F(RemoteWriteTest, ABatchThatIsSentAgainIsTheSame) {
   const auto sink = Make();
   Deliver(*sink, {examples::Opened()});
@@ -184,13 +200,13 @@ TEST_F(RemoteWriteTest, AWorkloadThatGoesAwayEndsOnce) {
   EXPECT_THAT(Sample(*sink, At(examples::Scores(), 30)), Contains(Pair(Score("executable", "backup"), ElementsAre("0@640000"))));
 }
 
-TEST_F(RemoteWriteTest, AChangeThatComesAfterASampleIsToldAMomentLater) {
+TEST_F(RemoteWriteTest, AnEndThatComesAfterASampleIsToldAMomentLater) {
   const auto sink = Make();
   Deliver(*sink, {examples::Opened()});
   Sample(*sink, examples::Scores());  // at 610 s, before the changes of 60 s and 120 s arrive
   EXPECT_THAT(
       Deliver(*sink, {examples::Updated(), examples::Acknowledged()}),
-      ElementsAre(Pair(Incident("critical"), ElementsAre("91.25@610001", "91.25@610002")), Pair(Incident("major"), ElementsAre("stale@610001"))));
+      ElementsAre(Pair(Incident("critical"), ElementsAre("91.25@60500", "91.25@120000")), Pair(Incident("major"), ElementsAre("stale@610001"))));
 }
 
 TEST_F(RemoteWriteTest, AnIncidentThatResolvedInAGapEndsWhenWhatIsOpenIsKnownAgain) {
@@ -205,7 +221,9 @@ TEST_F(RemoteWriteTest, AnIncidentThatResolvedInAGapEndsWhenWhatIsOpenIsKnownAga
 
 TEST_F(RemoteWriteTest, CardinalityIsBounded) {
   const auto sink = Make();
-  EXPECT_EQ(Deliver(*sink, examples::Many(500)).size(), 200u);
+  std::vector<Finding> many = examples::Many(500);
+  for (size_t i = 0; i < many.size(); ++i) many[i].change.mutable_incident()->mutable_workload()->set_name("job-" + std::to_string(i));
+  EXPECT_EQ(Deliver(*sink, many).size(), 200u);
   Samples samples = examples::Scores();
   const v1::WorkloadState one = samples.sample.workloads(0);
   for (int i = 0; i < 1000; ++i) {

@@ -13,7 +13,7 @@ constexpr int kMaxLosses = 100;     // counters; a daemon has some dozen
 
 constexpr MetricSpec kSpecs[] = {
     {"outlier_workload_score", false, "", "How unusual a workload is now, 0 to 100."},
-    {"outlier_incident_score", false, "", "Score of an open incident, 0 to 100."},
+    {"outlier_incident_score", false, "", "Highest score of the open incidents of a workload, severity and pattern, 0 to 100."},
     {"outlier_incidents_open", false, "", "Open incidents."},
     {"outlier_incident_changes", true, "", "Changes of incidents since the relay began to follow the source."},
     {"outlier_false_alarms_per_week", false, "", "Budget of incidents that mean nothing: promised, achieved with its 95 % interval, and expected."},
@@ -83,9 +83,8 @@ std::optional<OpenIncident> OpenAfter(const v1::Incident& incident) {
   return open;
 }
 
-SeriesLabels IncidentLabels(std::string_view host, std::string_view id, const OpenIncident& incident) {
-  return MakeSeriesLabels(
-      {{"host", host}, {"incident", id}, {"pattern", incident.pattern}, {"severity", incident.severity}, {"workload", incident.workload}});
+SeriesLabels IncidentLabels(std::string_view host, const OpenIncident& incident) {
+  return MakeSeriesLabels({{"host", host}, {"pattern", incident.pattern}, {"severity", incident.severity}, {"workload", incident.workload}});
 }
 
 void SourceNumbers::See(const v1::Source& source) {
@@ -148,9 +147,12 @@ void SourceNumbers::Write(const NumbersLimits& limits, MetricFamilies* families)
   families->Add(Metric::kWorkloadsNotShown, MakeSeriesLabels({{"host", host_}}),
                 Of(workloads_.size() - std::min(workloads_.size(), limits.workloads)));
 
-  for (const auto& it : Highest(open_, limits.incidents, [](const OpenIncident& open) { return open.score; })) {
-    families->Add(Metric::kIncidentScore, IncidentLabels(host_, it->first, it->second), it->second.score);
+  MetricFamilies::Points scores;
+  for (const auto& [id, incident] : open_) {
+    double& score = scores[IncidentLabels(host_, incident)];
+    score = std::max(score, incident.score);
   }
+  for (const auto& it : Highest(scores, limits.incidents, [](double score) { return score; })) families->Add(Metric::kIncidentScore, it->first, it->second);
   if (open_known_ || (status_ && status_->open_incidents() == open_.size())) {
     for (const auto severity : {v1::Incident::WARNING, v1::Incident::MINOR, v1::Incident::MAJOR, v1::Incident::CRITICAL}) {
       const std::string word = LowerCase(v1::Incident::Severity_Name(severity));

@@ -68,7 +68,7 @@ class MetricFamilies {
 
 struct NumbersLimits {
   size_t workloads = 200;
-  size_t incidents = 200;
+  size_t incidents = 200;  // series of them
 };
 
 // What a series says of an open incident.
@@ -81,7 +81,8 @@ using OpenIncidents = std::map<std::string, OpenIncident>;  // by id
 
 // The incident as it is after the change; nothing where it is not open then.
 std::optional<OpenIncident> OpenAfter(const v1::Incident& incident);
-SeriesLabels IncidentLabels(std::string_view host, std::string_view id, const OpenIncident& incident);
+// Without its id, which would make a series of every incident that ever was: open ones alike share one, which has the highest score.
+SeriesLabels IncidentLabels(std::string_view host, const OpenIncident& incident);
 
 // Of one source, which is one feed_id.
 class SourceNumbers {

@@ -1,5 +1,5 @@
-// Prometheus remote write 1.0: the series of userspace/delivery/numbers.h. A change is told at its own time as the incident's score, or as a
-// stale marker where it resolved; the samples of a source bring all its series, and stale markers for those that are no more.
+// Prometheus remote write 1.0: the series of userspace/delivery/numbers.h. A change is told at its own time as the score of its series, or as a
+// stale marker where that has no open incident any more; the samples of a source bring all its series, and stale markers for those that are no more.
 //
 // A series has its samples in order of time, so a change that comes after a sample has told its incident is told a moment after that.
 // What was told is remembered for each source and only settled when a batch was judged: a batch that is encoded again is the same.
@@ -132,17 +132,21 @@ class PrometheusRemoteWriteSink final : public StreamSink {
       for (const auto& [labels, value] : families.of(metric)) {
         const SeriesLabels series = WithConfigured(Named(metric, labels), samples.labels.get());
         told.insert(series);
-        int64_t& last = metric == Metric::kIncidentScore ? source.incident_ms[LabelOf(labels, "incident")] : source.last_ms;
-        if (metric == Metric::kIncidentScore && time <= last) continue;
-        last = time;
+        if (metric == Metric::kIncidentScore) {
+          int64_t& last = source.incident_ms[series];
+          if (time <= last) continue;  // a change has told more
+          last = time;
+        }
         all[series].emplace_back(time, value);
       }
     }
     for (const SeriesLabels& gone : source.told) {
-      if (!told.contains(gone)) all[gone].emplace_back(time, kStale);
+      if (told.contains(gone)) continue;
+      all[gone].emplace_back(time, kStale);
+      if (const auto last = source.incident_ms.find(gone); last != source.incident_ms.end()) last->second = time;
     }
     source.told = std::move(told);
-    std::erase_if(source.incident_ms, [&](const auto& entry) { return !source.numbers.open().contains(entry.first); });
+    std::erase_if(source.incident_ms, [&](const auto& entry) { return entry.second < time; });
     return InPieces(all);
   }
 
@@ -162,20 +166,13 @@ class PrometheusRemoteWriteSink final : public StreamSink {
   struct Source {
     SourceNumbers numbers;
     int64_t last_ms = 0;                           // of its samples
-    std::map<std::string, int64_t> incident_ms;    // of the score of an incident, by id
+    std::map<SeriesLabels, int64_t> incident_ms;   // the last told of a series of incidents; none is older than last_ms
     std::set<SeriesLabels> told;                   // at last_ms, or by a change since
   };
 
   Source& SourceOf(const std::string& feed_id) {
     if (sources_.size() >= kMaxSources && !sources_.contains(feed_id)) sources_.clear();
     return sources_[feed_id];
-  }
-
-  static std::string LabelOf(const SeriesLabels& labels, std::string_view name) {
-    for (const auto& [label, value] : labels) {
-      if (label == name) return value;
-    }
-    return "";
   }
 
   // The samples that the findings bring, and the sources as they are after them.
@@ -192,17 +189,20 @@ class PrometheusRemoteWriteSink final : public StreamSink {
       source.numbers.Observe(finding);
       if (again) continue;
       const std::optional<OpenIncident> is = OpenAfter(incident);
-      int64_t& last = source.incident_ms[incident.id()];
-      const int64_t time = last = std::max(Milliseconds(finding.change.time()), last + 1);
-      const auto tell = [&](const OpenIncident& state, double value) {
+      const auto tell = [&](const OpenIncident& state) {
         const SeriesLabels series =
-            WithConfigured(Named(Metric::kIncidentScore, IncidentLabels(source.numbers.host(), incident.id(), state)), finding.labels.get());
-        (*batch)[series].emplace_back(time, value);
-        value == value ? (void)source.told.insert(series) : (void)source.told.erase(series);  // a marker is the only NaN
+            WithConfigured(Named(Metric::kIncidentScore, IncidentLabels(source.numbers.host(), state)), finding.labels.get());
+        std::optional<double> highest;
+        for (const auto& [id, other] : source.numbers.open()) {
+          if (other.SameSeries(state)) highest = std::max(highest.value_or(other.score), other.score);
+        }
+        int64_t& last = source.incident_ms[series];
+        last = std::max(Milliseconds(finding.change.time()), last + 1);
+        (*batch)[series].emplace_back(last, highest.value_or(kStale));
+        highest ? (void)source.told.insert(series) : (void)source.told.erase(series);
       };
-      if (was && (!is || !was->SameSeries(*is))) tell(*was, kStale);
-      if (is && (was || others < kLimits.incidents)) tell(*is, is->score);
-      if (!is) source.incident_ms.erase(incident.id());
+      if (was && (!is || !was->SameSeries(*is))) tell(*was);
+      if (is && (was || others < kLimits.incidents)) tell(*is);
     }
   }
 

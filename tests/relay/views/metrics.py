@@ -7,7 +7,7 @@ import re
 # Name as it is queried -> labels.
 METRICS = {
     "outlier_workload_score": {"host", "workload", "kind"},
-    "outlier_incident_score": {"host", "workload", "incident", "severity", "pattern"},
+    "outlier_incident_score": {"host", "workload", "severity", "pattern"},
     "outlier_incidents_open": {"host", "severity"},
     "outlier_incident_changes_total": {"host", "kind"},
     "outlier_false_alarms_per_week": {"host", "of"},
@@ -33,7 +33,6 @@ VALUES = {
     "host": ["web-1", "db-1"],
     "workload": ["nginx.service", 'a "quoted" \\ name'],
     "kind": ["systemd_unit"],
-    "incident": ["01"],
     "severity": ["critical", "major", "minor", "warning"],
     "pattern": ["step"],
     "of": ["promised", "achieved", "expected", "lower", "upper"],
