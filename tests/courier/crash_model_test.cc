@@ -131,6 +131,8 @@ TEST(CrashModelTest, APagerHoldsWhatIsOpenAndNothingElse) {
     bench.config().mutable_paging()->set_max_pages_per_hour(100'000);
     bench.config().mutable_paging()->set_hold_down(0);
     if (dice.Chance(0.3)) bench.pager.capabilities.pages_per_request = 5;
+    if (seed % 2 == 0) bench.pager.capabilities.repeat_open = seconds(60);
+    if (seed % 4 == 0) bench.pager.capabilities.repeat_resolved = minutes(15);
     Says mood = Says::kTakes;
     bench.pager.says = [&](const Page&, WallTime) { return mood; };
     bench.Run(seconds(2));

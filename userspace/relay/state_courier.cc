@@ -229,6 +229,7 @@ void StateCourier::TakeOpenNow(const FeedEvent& event, WallTime now) {
     const std::string key = IncidentKey(incident);
     open.insert(key);
     const bool is_new = !known_.contains(key);
+    if (const auto held = held_.find(key); held != held_.end()) held->second.set_ending(false);  // its source had only been taken for gone
     Known* known = Admit(key, event.source, incident, true, now);
     if (known == nullptr || (!is_new && TimeOf(known->latest.incident().updated_time()) > TimeOf(incident.updated_time()))) continue;
     v1::IncidentChange change;

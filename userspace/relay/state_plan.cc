@@ -241,7 +241,7 @@ StateCourier::Plan StateCourier::PlanOfTold(const std::string& key, const Known&
   // A sink that forgets is told again even while the source is away: what is held as open must not look resolved for that.
   std::chrono::nanoseconds repeat = can.repeat_open;
   if (repeat.count() == 0 && caught_up && !silenced && !incident.acknowledged()) repeat = std::chrono::nanoseconds(context().config.paging().repeat_interval());
-  if (repeat.count() > 0) {
+  if (repeat.count() > 0 && !there.ending()) {
     if (since >= repeat) return {Action::kRepeat, std::nullopt};
     look_in(repeat - since);
   }

@@ -31,14 +31,22 @@ void StateCourier::PutHeld(Entry* entry, const relay::v1::Held& held) {
   entry->held.push_back(held);
 }
 
-// Before the first request about an incident leaves. False where that could not be written.
+// Before the first request about an incident leaves, and before its end does to a sink that is told again and again what is open: a restart
+// must not say so after the end. False where that could not be written.
 bool StateCourier::WriteIntents(WallTime now) {
   intents_.clear();
   may_have_arrived_ = false;
+  const bool repeats = sink_->capabilities().repeat_open.count() > 0;
   Entry entry;
   for (const Page& page : pages_) {
-    if (page.action != Action::kOpen) continue;
     const std::string key = IncidentKey(page.finding.incident());
+    if (page.action == Action::kResolve && repeats) {
+      relay::v1::Held& held = held_[key];
+      if (held.ending()) continue;
+      held.set_ending(true);
+      PutHeld(&entry, held);
+    }
+    if (page.action != Action::kOpen) continue;
     if (const auto it = held_.find(key); it != held_.end() && !it->second.resolved()) continue;  // uncertain already
     relay::v1::Held held;
     held.set_incident_key(key);
@@ -52,7 +60,7 @@ bool StateCourier::WriteIntents(WallTime now) {
     held_[key] = std::move(held);
     intents_.push_back(key);
   }
-  if (intents_.empty()) return true;
+  if (entry.held.empty()) return true;
   Write(std::move(entry), now);
   return !stalled();
 }
