@@ -45,6 +45,26 @@ def test_a_search_engine_holds_every_change_once_and_the_current_state(street: S
     assert len(search.documents(f"logs-outlier.change-{unique}", {"term": {"labels.env": unique}})) == 3, "labels of relay.yaml can be searched for"
 
 
+def test_setup_brings_the_fields_to_what_an_earlier_version_made_and_names_one_that_cannot_change(street: Street, search: Any, unique: str) -> None:
+    relay = street.carry(search_sink(search, street, unique))
+    index, template = f"logs-outlier.change-{unique}", f"/_index_template/earlier-{unique}"  # no stream: the distribution for tests cannot drop one
+    for earlier, works in (({"@timestamp": {"type": "date"}}, True), ({"event": {"properties": {"id": {"type": "long"}}}}, False)):
+        body = {"index_patterns": [index], "priority": 999, "template": {"mappings": {"dynamic": False, "properties": earlier}}}
+        search.rest.request("PUT", template, body).expect(200)
+        search.rest.request("PUT", f"/{index}").expect(200)
+        try:
+            done = relay.run("setup", "search")
+            [mapping] = search.rest.get(f"/{index}/_mapping").expect(200).json().values()
+        finally:
+            search.rest.request("DELETE", f"/{index}").expect(200)
+            search.rest.request("DELETE", template).expect(200)
+        if works:
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert mapping["mappings"]["properties"]["outlier"]["properties"]["incident"]["properties"]["severity"]["type"] == "keyword"
+        else:
+            assert done.returncode != 0 and "event.id" in done.stderr, done.stdout + done.stderr
+
+
 def test_samples_of_a_troubled_workload_become_documents(street: Street, search: Any, unique: str) -> None:
     relay = street.carry(search_sink(search, street, unique), extra={"signals": {"resolution": "1s"}})
     assert relay.run("setup", "search").returncode == 0

@@ -36,7 +36,7 @@ Json Body(const std::vector<SearchInstallation>& installations, std::string_view
 
 TEST(SearchSetup, HasWhatEveryWayOfRetentionNeedsInOrder) {
   for (const auto& [dialect, by, count] : std::vector<std::tuple<std::string, std::string, size_t>>{
-           {"elasticsearch", "lifecycle", 11}, {"elasticsearch", "ilm", 15}, {"elasticsearch", "none", 7}, {"opensearch", "ism", 11}, {"opensearch", "none", 7}}) {
+           {"elasticsearch", "lifecycle", 12}, {"elasticsearch", "ilm", 16}, {"elasticsearch", "none", 8}, {"opensearch", "ism", 12}, {"opensearch", "none", 8}}) {
     const std::vector<SearchInstallation> installations = Of(dialect, by);
     EXPECT_EQ(installations.size(), count) << dialect << " " << by;
     std::set<std::string> before;
@@ -55,6 +55,14 @@ TEST(SearchSetup, HasWhatEveryWayOfRetentionNeedsInOrder) {
       }
     }
   }
+}
+
+TEST(SearchSetup, WhatIsThereAlreadyLearnsTheFieldsOfTheTemplatesLast) {
+  const auto installations = Of("elasticsearch", "lifecycle");
+  EXPECT_EQ(installations.back().path,
+            "/outlier-incidents,logs-outlier.change-*,metrics-outlier.score-*,metrics-outlier.signal-*,metrics-outlier.host-*/_mapping"
+            "?ignore_unavailable=true&allow_no_indices=true");
+  EXPECT_EQ(ParseJson(installations.back().body), Body(installations, "/_component_template/outlier@mappings")["template"]["mappings"]);
 }
 
 TEST(SearchSetup, TheConfiguredRetentionIsInstalled) {

@@ -265,7 +265,7 @@ TEST_F(SearchTest, SetupUsesItsOwnKeyAndTheWritersWhereThereIsNone) {
   Make();
   auto steps = sink().Setup();
   ASSERT_TRUE(steps.ok()) << steps.status();
-  ASSERT_EQ(steps->size(), 11u);
+  ASSERT_EQ(steps->size(), 12u);
   EXPECT_EQ(steps->front().request.method, "PUT");
   EXPECT_EQ(steps->front().request.url, "https://a.example:9200/_component_template/outlier@mappings");
   EXPECT_EQ(HeaderOf(steps->front().request, "Content-Type"), "application/json");

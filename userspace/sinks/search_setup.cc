@@ -4,6 +4,7 @@
 #include <cctype>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "userspace/sinks/wire.h"
 
@@ -84,6 +85,7 @@ absl::StatusOr<std::vector<SearchInstallation>> SearchInstallations(std::string_
   std::vector<std::string> manifests = {"manifest.json"};
   if (retention_by == "ilm") manifests.insert(manifests.begin(), "manifest-ilm.json");
   std::vector<SearchInstallation> installations;
+  std::vector<std::string> indices;
   for (const std::string& manifest : manifests) {
     const absl::StatusOr<Json> entries = FileOf(dialect, manifest);
     if (!entries.ok()) return entries.status();
@@ -95,9 +97,17 @@ absl::StatusOr<std::vector<SearchInstallation>> SearchInstallations(std::string_
       if (!body.ok()) return body.status();
       if (!as_files_say) SetRetention(wanted, words, &*body);
       const std::string what = entry.at("what");
+      if (path.starts_with("/_index_template/")) {
+        for (const Json& pattern : body->at("index_patterns")) indices.push_back(pattern);
+      }
       installations.push_back({entry.at("method"), path, as_files_say ? what : WithDays(what, words), Dump(*body), entry.value("optional", false)});
     }
   }
+  // Templates are for what is made from now on; what is there learns new fields by this. A field that became another type is refused, and named.
+  const absl::StatusOr<Json> mappings = FileOf(dialect, "outlier@mappings.json");
+  if (!mappings.ok()) return mappings.status();
+  installations.push_back({"PUT", fmt::format("/{}/_mapping?ignore_unavailable=true&allow_no_indices=true", fmt::join(indices, ",")),
+                           "the same fields in the indices that are there", Dump(mappings->at("template").at("mappings"))});
   return installations;
 }
 
