@@ -24,16 +24,20 @@ install_packages() {
     fi
   fi
   say "installing ${#missing[@]} packages: ${missing[*]}"
-  # Servers among them are for tests, which start their own: the packages' must not start.
-  local policy=/usr/sbin/policy-rc.d
-  if [ ! -e $policy ]; then
-    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" install -m 755 /dev/stdin $policy
-    trap '"${as_root[@]}" rm -f /usr/sbin/policy-rc.d; trap - RETURN' RETURN
-  fi
-  local install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o Dpkg::Use-Pty=0 -qq install -y --no-install-recommends "${missing[@]}")
-  "${install[@]}" </dev/null >/dev/null 2>&1 && return
-  "${as_root[@]}" apt-get -qq update </dev/null || fail "apt-get update failed; see its message above"
-  "${install[@]}" </dev/null >/dev/null || fail "apt-get could not install: ${missing[*]}"
+  # Servers among them are for tests, which start their own: the packages' must not start. In a shell of its own, so that however it ends the
+  # host's services may start again.
+  (
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+      trap '"${as_root[@]}" rm -f $policy' EXIT
+      trap 'exit 1' INT TERM HUP
+      printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" install -m 755 /dev/stdin $policy
+    fi
+    install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o Dpkg::Use-Pty=0 -qq install -y --no-install-recommends "${missing[@]}")
+    "${install[@]}" </dev/null >/dev/null 2>&1 && exit
+    "${as_root[@]}" apt-get -qq update </dev/null || fail "apt-get update failed; see its message above"
+    "${install[@]}" </dev/null >/dev/null || fail "apt-get could not install: ${missing[*]}"
+  ) || exit 1
 }
 
 # Configures when the set of build files has changed (ninja itself sees changes within them), then builds the given targets, or all.

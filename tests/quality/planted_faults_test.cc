@@ -37,6 +37,24 @@ TEST_P(PlantedFaults, OfTenSdAreFound) {
   }
 }
 
+// No tick has many of them, and no share of calls says so where the calls are not counted.
+TEST(PlantedFailures, OneASecondThatGoOnAreFoundWithinMinutesWhereNextToNoneIsUsual) {
+  for (const World world : {World::kHeavyTails, World::kSparseCounts}) {
+    JudgedHost judged(DefaultConfig(), {.world = world, .workloads = 12, .seed = 4});
+    Fault fault;
+    fault.kind = FaultKind::kCountBurst;
+    fault.slot = kFirstOwnedSlot + 2;
+    fault.feature = FeatureColumn("process.syscall.errors", "file");
+    fault.size = 1;
+    fault.begin = kLearned;
+    fault.seconds = 600;
+    judged.host().Plant(fault);
+    while (judged.host().tick() < fault.begin + fault.seconds) judged.Tick();
+    const auto told = judged.FirstTold(fault.slot, fault.begin);
+    EXPECT_TRUE(told && *told <= fault.begin + 420) << NameOf(world);
+  }
+}
+
 // The worlds of the promise; a step of a series that is switched back and forth for minutes to hours is another question.
 INSTANTIATE_TEST_SUITE_P(Worlds, PlantedFaults,
                          testing::Values(World::kHeavyTails, World::kAutocorrelation, World::kDailyCycle, World::kBursts,

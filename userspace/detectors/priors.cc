@@ -54,7 +54,7 @@ SignalPrior Counts(double rate, double weight) {
 // The mean of a minute is quieter than a value, so what the signal itself shows is the scale; these floors are its resolution. A
 // resident set breathes by a hundredth; a thread more is a thread more at any clock.
 SignalPrior Held(FeatureKind kind, SignalPrior prior) {
-  if (kind == FeatureKind::kPopulation) return prior;
+  if (kind == FeatureKind::kPopulation || kind == FeatureKind::kCount) return prior;
   prior.prior.scale_floor *= kind == FeatureKind::kBytes ? 0.25 : 0.02;
   prior.prior.relative_floor = kind == FeatureKind::kBytes ? 0.01 : 0.005;
   return prior;
@@ -85,6 +85,12 @@ SignalPrior OfKind(const FeatureSpec& spec, std::string_view model) {
     case FeatureKind::kCount:
       // Of calls, one in fifty may fail, which is believed for fifty calls: one failure of a few calls is nothing.
       if (model == "beta_binomial") return Counts(0.02, 50.0);
+      if (model == "held_level") {
+        // Minutes with six more than usual are nothing; 0.7/s for five minutes where there was next to none are seven of that.
+        out.prior.scale_floor = 0.1;
+        out.prior.relative_floor = 0.1;
+        return out;
+      }
       // Failures and starts: one in 20 s is believed for a minute, so that a single one says little and a stream much.
       return Counts(0.05, 60.0);
     case FeatureKind::kPopulation:

@@ -28,23 +28,27 @@ std::string SocketPath(const std::string& address) {
 }
 
 // Why nobody answers at this socket, as far as the file system tells.
-std::string WhyUnreachable(const std::string& path) {
+absl::Status WhyUnreachable(const std::string& path) {
   struct stat info;
   if (stat(path.c_str(), &info) != 0) {
-    if (errno == ENOENT || errno == ENOTDIR) return "no daemon listens there; start outlierd, or give --address";
-    return fmt::format("{}; ask for membership of group outlierd, or use root", std::strerror(errno));
+    if (errno == ENOENT || errno == ENOTDIR) return absl::UnavailableError("no daemon listens there; start outlierd, or give --address");
+    return absl::PermissionDeniedError(fmt::format("{}; ask for membership of group outlierd, or use root", std::strerror(errno)));
   }
-  if (access(path.c_str(), W_OK) != 0) return "permission denied; ask for membership of group outlierd, or use root";
-  return "";
+  if (access(path.c_str(), W_OK) != 0) return absl::PermissionDeniedError("permission denied; ask for membership of group outlierd, or use root");
+  return absl::OkStatus();
 }
+
+// It may be behind a folder that this user may not look into.
+bool IsThere(const char* path) { return access(path, F_OK) == 0 || errno == EACCES; }
 
 }  // namespace
 
 std::string DefaultAddress() {
   if (const char* address = std::getenv("OUTLIER_ADDRESS"); address != nullptr && *address != '\0') return address;
-  const bool system_reachable = access(kSystemSocket, R_OK | W_OK) == 0;
-  const std::string path = getuid() == 0 || system_reachable ? kSystemSocket : UserSocket();
-  return "unix://" + path;
+  if (getuid() == 0 || access(kSystemSocket, R_OK | W_OK) == 0) return std::string("unix://") + kSystemSocket;
+  // Where no daemon of the user's own is, that of the system is meant, whose refusal says what to ask for.
+  const std::string own = UserSocket();
+  return "unix://" + (!IsThere(own.c_str()) && IsThere(kSystemSocket) ? kSystemSocket : own);
 }
 
 absl::StatusOr<FeedConnection> FeedConnection::Open(const std::string& address) {
@@ -66,13 +70,14 @@ absl::StatusOr<FeedConnection> FeedConnection::Open(const std::string& address) 
 absl::Status FeedConnection::Describe(const grpc::Status& status, const std::string& tried) const {
   if (status.ok()) return absl::OkStatus();
   std::string why = status.error_message();
+  auto code = static_cast<absl::StatusCode>(status.error_code());
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE) {
-    const std::string reason = WhyUnreachable(SocketPath(address_));
-    why = reason.empty() ? fmt::format("the socket is there but nobody answers ({}); is outlierd running?", why) : reason;
+    const absl::Status reason = WhyUnreachable(SocketPath(address_));
+    why = reason.ok() ? fmt::format("the socket is there but nobody answers ({}); is outlierd running?", why) : std::string(reason.message());
+    if (!reason.ok()) code = reason.code();
   } else if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
     why = "the daemon did not answer in time; see its log";
   }
-  const auto code = static_cast<absl::StatusCode>(status.error_code());
   return absl::Status(code, fmt::format("cannot {} at {}: {}", tried, address_, why));
 }
 
