@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -124,6 +125,68 @@ def test_a_damaged_recording_is_refused_with_its_place(daemon: Daemon) -> None:
     other.write_text("row,value\n1,2\n")
     done = daemon.ctl_run("replay", other)
     assert done.returncode == 1 and str(other).encode() in done.stderr
+
+
+@pytest.fixture
+def full_disk(daemon: Daemon) -> Iterator[Path]:
+    """The daemon's state folder, of which a file `ballast` has taken all."""
+    daemon.state.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", daemon.state], check=True)
+    fill(daemon.state)
+    yield daemon.state
+    if daemon.process is not None:
+        daemon.terminate()
+    subprocess.run(["umount", "--lazy", daemon.state], check=True)
+
+
+def fill(folder: Path) -> None:
+    with (folder / "ballast").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
+        while True:
+            ballast.write(b"0" * 4096)
+
+
+def test_a_disk_that_is_full_at_the_start_does_not_keep_the_host_from_being_watched(daemon: Daemon, full_disk: Path) -> None:
+    daemon.start()
+    told = messages(daemon)
+    assert "kept in memory" in told and "make room" in told, told
+    wait_for("it goes on", lambda: int(daemon.status()["ticks"]) > 3, timeout=20)
+    in_memory = daemon.status()["source"]["feed_id"]
+    assert list(daemon.state.parent.glob("journal-*"))
+    assert daemon.terminate() == 0
+    assert not list(daemon.state.parent.glob("journal-*")), "gone with it"
+    (full_disk / "ballast").unlink()
+    daemon.start()
+    assert "kept in memory" not in messages(daemon)
+    assert daemon.status()["source"]["feed_id"] != in_memory
+
+
+def test_what_is_in_trouble_is_told_until_it_is_over_and_again_when_it_comes_back(daemon: Daemon, full_disk: Path) -> None:
+    (full_disk / "ballast").unlink()
+    daemon.start()
+    for _ in range(2):
+        fill(full_disk)
+        wait_for("the trouble is told", lambda: "not recorded" in messages(daemon) or "kept in memory" in messages(daemon), timeout=30)
+        (full_disk / "ballast").unlink()
+        wait_for("and withdrawn", lambda: not daemon.status()["messages"], timeout=30)
+
+
+@pytest.mark.parametrize("other", ["auto", "off"])
+def test_a_probe_that_is_demanded_and_cannot_be_had_is_an_error(daemon: Daemon, other: str) -> None:
+    daemon.command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *daemon.command, "--set", "probes.tasks=on", "--set", f"probes.lifecycle={other}"]
+    daemon.state.parent.chmod(0o777)
+    daemon.environment["HOME"] = str(daemon.state.parent)
+    daemon.launch()
+    assert daemon.process is not None and daemon.process.wait(20) == 1
+    assert 'probes.tasks is "on" but cannot be loaded' in daemon.log_text()
+
+
+def test_who_may_not_open_the_socket_is_told_whom_to_ask(daemon: Daemon) -> None:
+    daemon.start()
+    for command in (["status"], ["probe", "doctor"]):
+        done = subprocess.run(
+            ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", OUTLIERCTL, "--address", daemon.address, *command],
+            capture_output=True, text=True, timeout=30)  # fmt: skip
+        assert done.returncode == 1 and "membership of group outlierd" in done.stderr, done.stdout + done.stderr
 
 
 def test_a_damaged_segment_of_the_flight_recorder_is_not_fatal(daemon: Daemon) -> None:

@@ -17,19 +17,26 @@ constexpr double kOnsetErrorSeconds = 3;
 
 class RecordedOom : public ::testing::Test {
  protected:
-  void SetUp() override {
+  void SetUp() override { Replay(""); }
+
+  // As if a rule for every workload ignored this signal.
+  void Replay(const std::string& ignored) {
+    changes_.clear();
+    killed_.clear();
     const auto recording = RecordingReader::OpenFile(OUTLIER_TEST_DATA "/cgroup_v2_oom.rec");
     ASSERT_TRUE(recording.ok()) << recording.status();
     // From its first tick on: the snapshot before it knows nothing, and its format may change.
     ASSERT_EQ((*recording)->snapshot_tick(), 0u);
     Engine::Options options;
     ASSERT_TRUE(options.config.ParseFromString((*recording)->config()));
+    if (!ignored.empty()) options.config.add_workloads()->add_ignore(ignored);
     options.source.set_feed_id((*recording)->feed_id());
     const auto engine = Engine::Make(options);
     for (;;) {
       auto input = (*recording)->Next();
       ASSERT_TRUE(input.ok()) << input.status();
       if (!input->has_value()) break;
+      if (!ignored.empty()) std::erase_if((**input).commands, [](const Command& c) { return c.kind == Command::Kind::kReload; });  // of the session
       Note(**input);
       for (const TickOutput& output : engine->Step({&**input, 1})) changes_.insert(changes_.end(), output.changes.begin(), output.changes.end());
     }
@@ -104,6 +111,17 @@ TEST_F(RecordedOom, AContainerThatEndsWholeWhenAChildRunsOutOfMemoryRanOutOfMemo
   ASSERT_TRUE(incident);
   EXPECT_EQ(incident->restart().cause(), v1::Restart::OUT_OF_MEMORY);
   EXPECT_EQ(incident->workload().kind(), v1::Workload::CONTAINER);
+}
+
+TEST_F(RecordedOom, IsIgnoredWithTheSignalThatTellsItAndNotWithRestarts) {
+  Replay("workload.restarts");
+  EXPECT_TRUE(TheIncident("oomer.service", "oomer"));
+  EXPECT_TRUE(TheIncident(ContainerName("shop"), "shop"));
+  Replay("workload.exits");
+  for (const v1::IncidentChange& change : changes_) {
+    EXPECT_NE(change.incident().restart().cause(), v1::Restart::OUT_OF_MEMORY) << change.incident().summary();
+    EXPECT_NE(change.incident().restart().cause(), v1::Restart::CHILD_OUT_OF_MEMORY) << change.incident().summary();
+  }
 }
 
 TEST_F(RecordedOom, NobodyElseIsSaidToHaveRunOutOfMemory) {

@@ -40,6 +40,7 @@ Incidents::Incidents(const config::v1::Config& config, v1::Source source, std::s
   Reload(config);
   for (size_t f = 0; f < features_.size(); ++f) {
     if (features_[f].signal == "workload.restarts") restarts_feature_ = f;
+    if (features_[f].signal == "workload.exits" && features_[f].attribute_value == "oom") oom_feature_ = f;
     if (features_[f].signal == "process.cpu.run_delay") waits_feature_ = static_cast<int>(f);
   }
 }
@@ -48,6 +49,12 @@ void Incidents::Reload(const config::v1::Config& config) {
   config_ = config;
   recurrences_.SetWarmUp(static_cast<uint64_t>(std::max<int64_t>(config.detection().warm_up(), 0)));
   ignored_.clear();
+}
+
+// The signal that such a fact is told by.
+size_t Incidents::FeatureOf(const RestartFact& fact) const {
+  const bool memory = fact.cause == v1::Restart::OUT_OF_MEMORY || fact.cause == v1::Restart::CHILD_OUT_OF_MEMORY;
+  return memory ? oom_feature_ : restarts_feature_;
 }
 
 const std::vector<bool>& Incidents::IgnoredBy(Slot slot) {
@@ -120,7 +127,7 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
       if (open->second.incident.state() == v1::Incident::RESOLVED) open_.erase(open);
       continue;
     }
-    const bool told = !own_facts.empty() && !IgnoredBy(slot)[restarts_feature_] && std::any_of(own_facts.begin(), own_facts.end(), [](const auto* f) { return f->told; });
+    const bool told = std::any_of(own_facts.begin(), own_facts.end(), [&](const auto* f) { return f->told && !IgnoredBy(slot)[FeatureOf(*f)]; });
     if (!told && departure.per_week > config_.budgets().false_alarms_per_week()) FindTaker(slot, tick, &departure);
     const bool departs = departure.per_week <= config_.budgets().false_alarms_per_week();
     std::vector<Slot> together;

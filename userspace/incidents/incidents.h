@@ -89,11 +89,12 @@ class Incidents {
             v1::Incident* incident, Changes* changes);
   void LearnFrom(const v1::Incident& incident, bool false_alarm);
   const std::vector<bool>& IgnoredBy(Slot slot);
+  size_t FeatureOf(const RestartFact& fact) const;
 
   config::v1::Config config_;
   v1::Source source_;
   std::vector<FeatureSpec> features_;
-  size_t restarts_feature_ = 0;
+  size_t restarts_feature_ = 0, oom_feature_ = 0;
   int waits_feature_ = 0;
   std::vector<NamedWorkload> names_;        // by slot
   History history_;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <ctime>
+#include <filesystem>
 #include <iostream>
 
 #include <fmt/format.h>
@@ -19,6 +20,7 @@
 #include "userspace/base/log.h"
 #include "userspace/base/status.h"
 #include "userspace/base/text.h"
+#include "userspace/base/unix_socket.h"
 #include "userspace/config/config.h"
 #include "userspace/feed/server.h"
 #include "userspace/outlierd/options.h"
@@ -136,6 +138,12 @@ void Loop(const DaemonOptions& options, int signals, Pipeline* pipeline, FeedSer
   }
 }
 
+// In memory on most hosts.
+std::string FolderOfSocket(const std::string& address) {
+  const absl::StatusOr<std::string> path = SocketPath(address);
+  return path.ok() ? std::filesystem::path(*path).parent_path().string() : "";
+}
+
 int Run(const DaemonOptions& options) {
   const absl::StatusOr<config::v1::Config> config = LoadConfig(options.config_path, options.config_named, options.sets);
   if (!config.ok()) return Fail(config.status());
@@ -152,7 +160,7 @@ int Run(const DaemonOptions& options) {
 
   if (const absl::Status made = MakeFolders(options.state_dir); !made.ok()) return Fail(made);
   absl::StatusOr<std::unique_ptr<Pipeline>> pipeline =
-      Pipeline::Open({*config, options.state_dir, OUTLIER_VERSION, ThisHost(), Warn});
+      Pipeline::Open({*config, options.state_dir, OUTLIER_VERSION, ThisHost(), Warn, FolderOfSocket(options.listen)});
   if (!pipeline.ok()) return Fail(pipeline.status());
 
   std::vector<std::string> messages;

@@ -1,6 +1,11 @@
 #include "userspace/pipeline/pipeline.h"
 
+#include <stdlib.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <filesystem>
 #include <set>
 
 #include <fmt/format.h>
@@ -13,10 +18,21 @@ namespace {
 
 constexpr size_t kMostUnjournalled = 4096;  // ticks with changes, kept in memory while the journal cannot be written
 constexpr uint64_t kCompactEvery = 3600ull * 1'000'000'000;
+constexpr uint64_t kSayAgain = 60ull * 1'000'000'000;
+constexpr uint64_t kNoRoom = 256 << 10;  // bytes: a journal does not begin with less
 
 void AddLoss(std::vector<LossSample>* losses, const std::string& name, uint64_t count) {
   LossSample loss{name, count};
   losses->insert(std::lower_bound(losses->begin(), losses->end(), loss, [](const auto& a, const auto& b) { return a.name < b.name; }), loss);
+}
+
+// Of bytes or of files, for who we are.
+bool IsFull(const std::string& folder) {
+  struct statvfs disk;
+  if (statvfs(folder.c_str(), &disk) != 0) return false;
+  const bool root = geteuid() == 0;
+  const uint64_t blocks = root ? disk.f_bfree : disk.f_bavail, files = root ? disk.f_ffree : disk.f_favail;
+  return blocks * disk.f_frsize < kNoRoom || (disk.f_files > 0 && files == 0);
 }
 
 }  // namespace
@@ -28,13 +44,10 @@ absl::StatusOr<std::unique_ptr<Pipeline>> Pipeline::Open(Options options) {
 }
 
 absl::Status Pipeline::Start() {
-  if (absl::Status status = MakeFolders(paths_.recordings); !status.ok()) return status;
-  std::string message;
-  absl::StatusOr<std::unique_ptr<Journal>> journal = Journal::Open(paths_.journal, &message);
+  std::vector<std::string> messages;
+  absl::StatusOr<std::unique_ptr<Journal>> journal = OpenJournal(&messages);
   if (!journal.ok()) return journal.status();
   journal_ = *std::move(journal);
-  std::vector<std::string> messages;
-  if (!message.empty()) messages.push_back(message);
 
   v1::Source source = options_.source;
   source.set_feed_id(journal_->feed_id());
@@ -92,6 +105,31 @@ absl::Status Pipeline::Start() {
 
 Pipeline::~Pipeline() = default;
 
+// Detection goes on without a disk: a journal in memory tells what happens from now on.
+absl::StatusOr<std::unique_ptr<Journal>> Pipeline::OpenJournal(std::vector<std::string>* messages) {
+  std::string message;
+  const absl::Status made = MakeFolders(paths_.recordings);
+  auto journal = made.ok() ? Journal::Open(paths_.journal, &message) : absl::StatusOr<std::unique_ptr<Journal>>(made);
+  if (!message.empty()) messages->push_back(message);
+  if (journal.ok() || options_.volatile_dir.empty() || !IsFull(options_.state_dir)) return journal;
+  std::string folder = options_.volatile_dir + "/journal-XXXXXX";
+  if (!MakeFolders(options_.volatile_dir, 0755).ok() || mkdtemp(folder.data()) == nullptr) return journal;
+  volatile_.path = folder;
+  const absl::Status why = journal.status();
+  paths_.journal = folder + "/journal.sqlite";
+  journal = Journal::Open(paths_.journal, &message);
+  if (journal.ok()) {
+    messages->push_back(fmt::format("{}; incidents are kept in memory as a feed of their own until outlierd is started again: make room in {}, then restart it",
+                                    MessageOf(why), options_.state_dir));
+  }
+  return journal;
+}
+
+Pipeline::Temporary::~Temporary() {
+  std::error_code ignored;
+  if (!path.empty()) std::filesystem::remove_all(path, ignored);
+}
+
 void Pipeline::SetProbes(std::unique_ptr<ProbeSet> probes, std::vector<std::string> messages, int64_t wall_time_ns) {
   const std::lock_guard lock(mutex_);
   probes_ = std::move(probes);
@@ -117,7 +155,7 @@ void Pipeline::Tick(uint64_t boot_time_ns, int64_t wall_time_ns) {
   }
   if (boot_time_ns - last_compaction_ns_ >= kCompactEvery) {
     const absl::Status status = journal_->Compact(wall_time_ns - options_.config.feed().retain());
-    if (!status.ok()) SayOnce("compact", MessageOf(status));
+    status.ok() ? Over("compact") : Trouble("compact", MessageOf(status));
     last_compaction_ns_ = boot_time_ns;
   }
 }
@@ -140,7 +178,9 @@ void Pipeline::Observe(uint64_t boot_time_ns, int64_t wall_time_ns, TickInput* i
   }
   if (const absl::Status status = probes_->Collect(input); !status.ok()) {
     ticks_failed_ += 1;
-    SayOnce("collect", fmt::format("{}; this tick saw only a part", MessageOf(status)));
+    Trouble("collect", fmt::format("{}; this tick saw only a part", MessageOf(status)));
+  } else {
+    Over("collect");
   }
   if (input->boot_time_ns == 0) input->boot_time_ns = boot_time_ns;
   if (first_of_epoch_) {
@@ -170,9 +210,9 @@ void Pipeline::Record(const TickInput& input) {
     return;
   }
   const absl::Status status = recorder_->Append(input);
-  if (status.ok()) return;
+  if (status.ok()) return Over("record");
   ticks_not_recorded_ += 1;
-  SayOnce("record", fmt::format("{}; ticks are not recorded until the next segment", MessageOf(status)));
+  Trouble("record", fmt::format("{}; ticks are not recorded until the next segment", MessageOf(status)));
 }
 
 void Pipeline::Publish(const TickInput& input, TickOutput output) {
@@ -182,7 +222,7 @@ void Pipeline::Publish(const TickInput& input, TickOutput output) {
     TickOutput& oldest = unjournalled_.front();
     const absl::Status status = journal_->Append(oldest.tick, &oldest.changes);
     if (!status.ok()) {
-      SayOnce("journal", fmt::format("{}; changes are kept in memory and tried again each tick", MessageOf(status)));
+      Trouble("journal", fmt::format("{}; changes are kept in memory and tried again each tick", MessageOf(status)));
       if (unjournalled_.size() > kMostUnjournalled) {
         changes_lost_ += oldest.changes.size();
         unjournalled_.pop_front();
@@ -192,6 +232,7 @@ void Pipeline::Publish(const TickInput& input, TickOutput output) {
     if (server_ != nullptr) server_->ChangesAppended(journal_->last_sequence(), changes_lost_);
     Answer(oldest.changes);
     unjournalled_.pop_front();
+    Over("journal");
   }
   overhead_.Measure(input.boot_time_ns);
 
@@ -219,6 +260,7 @@ void Pipeline::Publish(const TickInput& input, TickOutput output) {
     status_.set_oldest_sequence(journal_->oldest_sequence());
     status_.set_mode(probes_->mode());
     for (const std::string& message : degradations_) status_.add_messages(message);
+    for (const auto& [topic, message] : troubles_) status_.add_messages(message);
     if (sampled) {
       for (v1::WorkloadState& state : engine_->Workloads(true)) *sample.add_workloads() = std::move(state);
     }
@@ -242,11 +284,11 @@ void Pipeline::Snapshot() {
   if (unjournalled_.empty()) {
     absl::Status status = WriteJournalMark(paths_, *journal_);
     if (status.ok()) status = WriteFileAtomically(paths_.snapshot, bytes);
-    if (!status.ok()) SayOnce("snapshot", fmt::format("{}; model state is kept in memory", MessageOf(status)));
+    status.ok() ? Over("snapshot") : Trouble("snapshot", fmt::format("{}; model state is kept in memory", MessageOf(status)));
   }
   if (recorder_ == nullptr) return;
   const absl::Status status = recorder_->BeginSegment(tick, bytes, options_.config.SerializeAsString());
-  if (!status.ok()) SayOnce("record", fmt::format("{}; ticks are not recorded until the next segment", MessageOf(status)));
+  if (!status.ok()) Trouble("record", fmt::format("{}; ticks are not recorded until the next segment", MessageOf(status)));
 }
 
 void Pipeline::SaveAll() { Snapshot(); }
@@ -322,13 +364,21 @@ void Pipeline::Answer(const std::vector<v1::IncidentChange>& changes) {
   answered_.notify_all();
 }
 
-// The same trouble each tick is one line, and a degradation in the status.
-void Pipeline::SayOnce(const std::string& topic, const std::string& message) {
-  if (std::find(said_.begin(), said_.end(), topic) != said_.end()) return;
-  said_.push_back(topic);
+// The same trouble each tick is one line, and one that comes and goes one a minute.
+void Pipeline::Trouble(const std::string& topic, const std::string& message) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!troubles_.emplace(topic, message).second) return;
+  }
+  const auto said = said_.find(topic);
+  if (said != said_.end() && last_boot_time_ns_ - said->second < kSayAgain) return;
+  said_[topic] = last_boot_time_ns_;
   options_.say(message);
+}
+
+void Pipeline::Over(const std::string& topic) {
   const std::lock_guard lock(mutex_);
-  degradations_.push_back(message);
+  troubles_.erase(topic);
 }
 
 }  // namespace outlier

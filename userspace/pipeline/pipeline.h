@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -35,6 +36,7 @@ class Pipeline : public LiveView {
     std::string version;
     v1::Source source;               // without feed_id
     std::function<void(const std::string&)> say;  // one line for the log
+    std::string volatile_dir = "";   // in memory: where the journal goes while the disk is full at the start; "" = then it cannot start
   };
   // Opens the journal (exclusively), recovers the engine, begins a recording. Messages are said as they come up.
   static absl::StatusOr<std::unique_ptr<Pipeline>> Open(Options options);
@@ -62,13 +64,16 @@ class Pipeline : public LiveView {
  private:
   explicit Pipeline(Options options) : options_(std::move(options)), paths_(options_.state_dir) {}
   absl::Status Start();
+  absl::StatusOr<std::unique_ptr<Journal>> OpenJournal(std::vector<std::string>* messages);
   void Observe(uint64_t boot_time_ns, int64_t wall_time_ns, TickInput* input);
   uint64_t LastTick() const;
   void Record(const TickInput& input);
   void Publish(const TickInput& input, TickOutput output);
   void Snapshot();
   void Answer(const std::vector<v1::IncidentChange>& changes);
-  void SayOnce(const std::string& topic, const std::string& message);
+  // What goes wrong now, by topic: said when it begins, a degradation in the status until it is over.
+  void Trouble(const std::string& topic, const std::string& message);
+  void Over(const std::string& topic);
 
   // A command that somebody waits for.
   struct Waiting {
@@ -78,8 +83,15 @@ class Pipeline : public LiveView {
     v1::IncidentChange change;
   };
 
+  // A folder of its own, gone with it.
+  struct Temporary {
+    std::string path;
+    ~Temporary();
+  };
+
   Options options_;
   StatePaths paths_;
+  Temporary volatile_;                      // "" where the journal lies on the disk
   std::unique_ptr<Journal> journal_;
   std::unique_ptr<Recorder> recorder_;      // null while the disk does not take it
   std::unique_ptr<ProbeSet> probes_;
@@ -94,7 +106,8 @@ class Pipeline : public LiveView {
   bool stopping_ = false;
   std::vector<Command> own_commands_;       // of the daemon itself, for the next tick
   v1::Status status_;                       // of the last tick, without what the engine fills
-  std::vector<std::string> degradations_;
+  std::vector<std::string> degradations_;   // since the start
+  std::map<std::string, std::string> troubles_;  // now, by topic
 
   std::atomic<int64_t> last_wall_time_ns_ = 0;
   uint64_t epoch_ = 0;
@@ -107,7 +120,7 @@ class Pipeline : public LiveView {
   uint64_t changes_lost_ = 0;
   uint64_t ticks_failed_ = 0;
   std::deque<TickOutput> unjournalled_;     // while the disk is full: kept in order, bounded
-  std::vector<std::string> said_;
+  std::map<std::string, uint64_t> said_;    // topic -> when its trouble was last said, since boot
 };
 
 }  // namespace outlier

@@ -25,14 +25,14 @@ absl::StatusOr<std::unique_ptr<ProbeSet>> OpenProbes(const config::v1::Config& c
         reason += (reason.empty() ? "" : "; ") + missing;
       }
     }
-    // What was demanded and cannot be had is an error; what was merely wished for is not.
-    for (const ProbeSpec& spec : ProbeSpecs()) {
-      if (ProbeSetting(probes, spec.name) != "on") continue;
-      return absl::FailedPreconditionError(fmt::format("probes.{} is \"on\" but cannot be loaded: {}", spec.name, reason));
-    }
     if (features.missing.empty()) messages->push_back("no eBPF: " + reason);
   } else {
     messages->push_back("no eBPF: " + reason);
+  }
+  // What was demanded and cannot be had is an error; what was merely wished for is not.
+  for (const ProbeSpec& spec : ProbeSpecs()) {
+    if (ProbeSetting(probes, spec.name) != "on") continue;
+    return absl::FailedPreconditionError(fmt::format("probes.{} is \"on\" but cannot be loaded: {}", spec.name, reason));
   }
   return OpenProcProbes(config, messages);
 }
