@@ -99,7 +99,9 @@ std::pair<double, double> OfFailures(double failures, double calls) {
   }
   std::pair<double, double> z{0, 0};
   for (const DetectorScores& d : scores.detectors) {
-    if (d.feature == kErrors) (d.channel == Channel::kShare ? z.second : z.first) = d.z(0);
+    if (d.feature != kErrors) continue;
+    if (d.channel == Channel::kCount) z.first = d.z(0);
+    if (d.channel == Channel::kShare) z.second = d.z(0);
   }
   return z;
 }
@@ -123,7 +125,7 @@ TEST(Detectors, EveryLineNamesAModelAndWatchesItsKind) {
   for (const DetectorLine& line : DetectorLines()) {
     EXPECT_TRUE(names.count(std::string(line.model))) << line.model;
     for (const FeatureSpec& spec : kSpecs) {
-      if (line.channel == Channel::kShare && spec.syscall_class < 0) continue;  // starts are no share of any calls
+      if (IsShare(line.channel) && spec.syscall_class < 0) continue;  // starts are no share of any calls
       if (spec.kind == line.kind && (line.only.empty() || line.only == spec.attribute_value)) ++expected[{line.kind, line.channel}];
     }
   }

@@ -38,14 +38,14 @@ TEST_P(PlantedFaults, OfTenSdAreFound) {
 }
 
 // No tick has many of them, and no share of calls says so where the calls are not counted.
-TEST(PlantedFailures, OneASecondThatGoOnAreFoundWithinMinutesWhereNextToNoneIsUsual) {
+TEST(PlantedFailures, ThreeASecondThatGoOnAreFoundWithinMinutesWhereNextToNoneIsUsual) {
   for (const World world : {World::kHeavyTails, World::kSparseCounts}) {
     JudgedHost judged(DefaultConfig(), {.world = world, .workloads = 12, .seed = 4});
     Fault fault;
     fault.kind = FaultKind::kCountBurst;
     fault.slot = kFirstOwnedSlot + 2;
     fault.feature = FeatureColumn("process.syscall.errors", "file");
-    fault.size = 1;
+    fault.size = 3;
     fault.begin = kLearned;
     fault.seconds = 600;
     judged.host().Plant(fault);

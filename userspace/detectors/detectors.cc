@@ -92,11 +92,11 @@ void Detectors::MakeWatches() {
       watch.channel = line.channel;
       watch.kind = line.kind;
       watch.syscall_class = specs_[f].syscall_class;
-      watch.prior = PriorOf(specs_[f], line.model);
+      watch.prior = line.channel == Channel::kHeldShare ? PriorOfHeldShare() : PriorOf(specs_[f], line.model);
       options.prior = watch.prior.prior;
       options.warm_up_seconds = warm_up * watch.prior.warm_up_share;
       options.judge_seconds = kJudgedShare * options.warm_up_seconds;
-      if (line.channel == Channel::kShare && (watch.of = CallsOf(f)) < 0) continue;
+      if (IsShare(line.channel) && (watch.of = CallsOf(f)) < 0) continue;
       options.width = line.kind == FeatureKind::kDuration ? kDurationBuckets : 1;
       watch.model = MakeModel(line.model, options);
       watches_.push_back(std::move(watch));
@@ -171,6 +171,13 @@ void Detectors::Run(Watch& watch, const FeatureTick& tick, DetectorScores* out) 
   out->idle = false;
   if (watch.kind == FeatureKind::kDuration) {
     watch.model->StepCounts(tick.durations[watch.syscall_class], present, &assessment_);
+    Judge(watch, seconds, out);
+    return;
+  }
+  if (watch.channel == Channel::kHeldShare) {
+    transformed_feature_ = -1;
+    transformed_ = tick.values.col(watch.feature) / (tick.values.col(watch.of) + 1.0);
+    watch.model->Step(Eigen::Map<const Eigen::ArrayXXd>(transformed_.data(), 1, slots()), present, &assessment_);
     Judge(watch, seconds, out);
     return;
   }

@@ -138,6 +138,13 @@ double Transform::Inverse(double y, double seconds) const {
   return y;
 }
 
+SignalPrior PriorOfHeldShare() {
+  SignalPrior out;
+  out.prior.scale_floor = 0.0003;  // minutes in which two in a thousand fail where none did are seven of that
+  out.prior.relative_floor = 0.1;
+  return out;
+}
+
 SignalPrior PriorOf(const FeatureSpec& spec, std::string_view model) {
   const SignalPrior prior = OfKind(spec, model);
   return model == "held_level" ? Held(spec.kind, prior) : prior;

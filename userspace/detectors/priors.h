@@ -33,5 +33,7 @@ struct SignalPrior {
 // The prior for a model watching this feature. Scale floors are natural units: a departure of one floor is not worth a
 // word on any host, so that z of different features can be compared.
 SignalPrior PriorOf(const FeatureSpec& spec, std::string_view model);
+// Of the share of calls that fail, by the minute: it says whether as many more fail as are made.
+SignalPrior PriorOfHeldShare();
 
 }  // namespace outlier

@@ -39,6 +39,7 @@ std::span<const Hold> HoldsOf(Channel channel) {
     case Channel::kSilence:
     case Channel::kRhythm: return kSilenceHolds;
     case Channel::kHeld:
+    case Channel::kHeldShare:
     case Channel::kRecord: return kHeldHolds;
     case Channel::kDifference: return {};
   }
@@ -197,9 +198,9 @@ double Evidence::StrengthOf(int detector, int slot, const DetectorScores& scores
 
 // The detector of the share of these failures, which follows theirs in the registry; -1 = they are no share of anything.
 int Evidence::ShareOf(int d, const ScoreTick& scores) {
-  if (scores.detectors[d].channel != Channel::kCount || d + 1 >= static_cast<int>(scores.detectors.size())) return -1;
+  if (d + 1 >= static_cast<int>(scores.detectors.size()) || IsShare(scores.detectors[d].channel)) return -1;
   const DetectorScores& next = scores.detectors[d + 1];
-  return next.channel == Channel::kShare && next.feature == scores.detectors[d].feature ? d + 1 : -1;
+  return IsShare(next.channel) && next.feature == scores.detectors[d].feature ? d + 1 : -1;
 }
 
 std::vector<Strength> Evidence::Of(int slot, const ScoreTick& scores, const std::vector<bool>& ignored) const {
@@ -207,7 +208,7 @@ std::vector<Strength> Evidence::Of(int slot, const ScoreTick& scores, const std:
   for (int n = first_noticed_[slot]; n >= 0; n = noticed_[n].next) {
     const int d = noticed_[n].detector;
     const DetectorScores& detector = scores.detectors[d];
-    if (ignored[detector.feature] || detector.channel == Channel::kShare) continue;
+    if (ignored[detector.feature] || IsShare(detector.channel)) continue;
     double strength = StrengthOf(d, slot, detector);
     if (const int share = ShareOf(d, scores); share >= 0 && scores.detectors[share].ready(slot)) {
       strength = std::min(strength, StrengthOf(share, slot, scores.detectors[share]));

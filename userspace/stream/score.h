@@ -8,9 +8,11 @@
 namespace outlier {
 
 // Which departure a detector looks for; the incident's pattern is decided from these and from the shape over time. Saved by number:
-// kDifference is left of older states, and no detector of today has it. kShare tells nothing itself: failures depart only as far as their share of
-// the calls does.
-enum class Channel : uint8_t { kLevel, kDifference, kDrift, kSilence, kCount, kShape, kHeld, kShare, kRhythm, kRecord };
+// kDifference is left of older states, and no detector of today has it. kShare and kHeldShare tell nothing themselves: failures depart only as far
+// as their share of the calls does.
+enum class Channel : uint8_t { kLevel, kDifference, kDrift, kSilence, kCount, kShape, kHeld, kShare, kRhythm, kRecord, kHeldShare };
+
+inline bool IsShare(Channel channel) { return channel == Channel::kShare || channel == Channel::kHeldShare; }
 
 // Something that should have come has not.
 inline bool IsAbsence(Channel channel) { return channel == Channel::kSilence || channel == Channel::kRhythm; }
