@@ -77,6 +77,23 @@ TEST(Engine, ALeakIsADriftWithItsRateAndTimeToExhaustion) {
   EXPECT_GT(incident.time_to_exhaustion().seconds(), 100);
 }
 
+TEST(Engine, ALeakIsFullWhereItsCgroupEndsAndNotWhereTheHostDoes) {
+  const auto engine = MakeEngine();
+  SimulatedHost host(2);
+  host.Add("leaky", "leaky.service", uint64_t{512} << 20);
+  std::optional<v1::Incident> told;
+  for (int t = 0; t < 160; ++t) {
+    if (t == 100) host.at(2).growth = 5 << 20;
+    for (const TickOutput& output : engine->Step(std::vector{host.Tick()})) {
+      for (const v1::IncidentChange& change : output.changes) {
+        if (change.incident().workload().name() == "leaky.service") told = change.incident();
+      }
+    }
+  }
+  ASSERT_TRUE(told && told->has_time_to_exhaustion());
+  EXPECT_LT(told->time_to_exhaustion().seconds(), 110) << "of 512 MiB some 490 were left at the most, which goes in 98 s";
+}
+
 TEST(Engine, ARiseOfSeverityAndNothingElseIsAnEventOfItsKind) {
   const auto crashes = [](SimulatedHost& h, int i) {
     if (i % 2 == 0) h.End(h.at(0), 1 << 8);

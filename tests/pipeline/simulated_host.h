@@ -31,6 +31,7 @@ class SimulatedHost {
     double read_seconds = 20e-6;  // of one read
     double memory = 20 << 20;
     double growth = 0;            // bytes a second
+    uint64_t memory_limit = 0;    // of its cgroup; 0 = none
     AccountSample total;
     AccountSyscalls syscalls;
     uint64_t cpu_ns = 0;
@@ -41,10 +42,11 @@ class SimulatedHost {
       Add("service-" + std::to_string(i));
     }
   }
-  Service& Add(const std::string& name, const std::string& unit = "") {
+  Service& Add(const std::string& name, const std::string& unit = "", uint64_t memory_limit = 0) {
     Service service;
     service.name = name;
     service.unit = unit;
+    service.memory_limit = memory_limit;
     service.account = kFirstWorkloadAccount + 1 + static_cast<Account>(services_.size());
     Start(service);
     return services_.emplace_back(service);
@@ -61,6 +63,7 @@ class SimulatedHost {
     seen.parent_pid = 1;
     seen.executable = "/srv/" + service.name;
     if (!service.unit.empty()) seen.cgroup_path = "/system.slice/" + service.unit;
+    seen.memory_limit_bytes = service.memory_limit;
     seen.user = "root";
     seen.exec = tick_ > 0;
     identities_.push_back(seen);

@@ -153,6 +153,10 @@ class RandomTicks {
     i.executable_size = Wild();
     i.executable_mtime_ns = static_cast<int64_t>(Wild());
     i.comm = Text();
+    if (Once(2)) i.container_name = Text();
+    if (Once(2)) i.pod = Text();
+    if (Once(2)) i.pod_namespace = Text();
+    if (Once(2)) i.memory_limit_bytes = Wild();
     return i;
   }
   HostSample Host() {

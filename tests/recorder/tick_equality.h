@@ -25,8 +25,8 @@ inline auto Fields(const LifecycleEvent& s) {
   return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
 }
 inline auto Fields(const IdentityObservation& s) {
-  const auto& [a, b, c, d, e, f, g, h, i, j, k, l] = s;
-  return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
+  const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = s;
+  return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p);
 }
 inline auto Fields(const HostSample& s) {
   const auto& [a, b, c, d, e, f, g, h] = s;

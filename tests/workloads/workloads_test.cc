@@ -38,6 +38,26 @@ TEST(Identity, APodIsNamedWithItsContainer) {
   EXPECT_EQ(identity.workload.name(), "11111111/aaaaaaaaaaaa");
 }
 
+TEST(Identity, AContainerWithAKnownNameHasItAndStaysItselfUnderANewId) {
+  IdentityObservation seen = Observed("/kubepods/pod11111111-2222-3333-4444-555555555555/" + kId);
+  seen.container_name = "billing";
+  seen.pod = "shop-0";
+  seen.pod_namespace = "prod";
+  const Identity first = IdentityOf(seen);
+  EXPECT_EQ(first.workload.name(), "shop-0/billing");
+  EXPECT_EQ(first.workload.pod(), "shop-0");
+  EXPECT_EQ(first.workload.namespace_(), "prod");
+  seen.cgroup_path = "/kubepods/pod99999999-2222-3333-4444-555555555555/" + std::string(64, 'b');
+  EXPECT_EQ(IdentityOf(seen).key, first.key);
+  EXPECT_EQ(IdentityOf(seen).workload.container_id(), std::string(64, 'b'));
+  seen.pod_namespace = "test";
+  EXPECT_NE(IdentityOf(seen).key, first.key) << "another shop-0";
+  IdentityObservation docker = Observed("/docker/" + kId);
+  docker.container_name = "web";
+  EXPECT_EQ(IdentityOf(docker).workload.name(), "web");
+  EXPECT_NE(IdentityOf(docker).key, first.key);
+}
+
 TEST(Identity, AUnitInsideAContainerBelongsToTheContainer) {
   EXPECT_EQ(IdentityOf(Observed("/docker/" + kId + "/system.slice/nginx.service")).workload.kind(), v1::Workload::CONTAINER);
 }
@@ -189,6 +209,35 @@ TEST_F(WorkloadsTest, ThreeFailuresWithinAMinuteAreACrashLoop) {
   EXPECT_EQ(causes[0], v1::Restart::CRASH);
   EXPECT_EQ(causes[2], v1::Restart::CRASH_LOOP);
   EXPECT_EQ(causes[3], v1::Restart::CRASH_LOOP);
+}
+
+TEST_F(WorkloadsTest, AContainerThatIsMadeAnewAtEveryRestartCrashLoops) {
+  Tick();
+  std::vector<RestartFact> told;
+  for (int i = 0; i < 4; ++i) {
+    const int pid = 50 + i;
+    Living(pid, Now(), 1);
+    Identify(pid, "/usr/bin/billing");
+    IdentityObservation& seen = input_.identities.back();
+    seen.cgroup_path = "/kubepods/pod11111111-2222-3333-4444-555555555555/" + std::string(64, static_cast<char>('a' + i));
+    seen.container_name = "billing";
+    seen.pod = "shop-0";
+    for (const RestartFact& fact : Tick().restarts) told.push_back(fact);
+    EXPECT_EQ(workloads_.workload(SlotNamed("shop-0/billing")).container_id()[0], 'a' + i);
+    End(pid, 1 << 8, Now());
+    for (const RestartFact& fact : Tick().restarts) told.push_back(fact);
+    for (int quiet = 0; quiet < 10; ++quiet) Tick();
+  }
+  EXPECT_TRUE(std::any_of(told.begin(), told.end(), [](const RestartFact& fact) { return fact.told && fact.cause == v1::Restart::CRASH_LOOP && fact.exit_code == 1; }));
+}
+
+TEST_F(WorkloadsTest, TheLimitOfItsCgroupIsKnownOfAWorkload) {
+  Living(50, 900, 1);
+  Identify(50, "/usr/bin/service");
+  input_.identities.back().cgroup_path = "/system.slice/service.service";
+  input_.identities.back().memory_limit_bytes = 64 << 20;
+  Tick();
+  EXPECT_EQ(Tick().totals[SlotNamed("service.service")].memory_limit_bytes, 64u << 20);
 }
 
 TEST_F(WorkloadsTest, TheSameCommandFromAnotherShellIsNotARestart) {

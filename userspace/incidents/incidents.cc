@@ -29,6 +29,14 @@ constexpr double kInterruptedScore = 30;  // of its clocks
 constexpr double kMostWatchedSeconds = 60;  // of one tick: a host that was suspended was not watched
 constexpr int kLifeEvents = 50;
 
+// What a workload can still take: of the host, or of its cgroup's limit where that is less.
+double MemoryLeft(const WorkloadTick& tick, Slot slot) {
+  const WorkloadTotals& totals = tick.totals[slot];
+  const double of_host = static_cast<double>(tick.host.memory_available_bytes);
+  if (totals.memory_limit_bytes == 0) return of_host;
+  return std::min(of_host, static_cast<double>(totals.memory_limit_bytes - std::min(totals.memory_limit_bytes, totals.memory_bytes)));
+}
+
 }  // namespace
 
 Incidents::Incidents(const config::v1::Config& config, v1::Source source, std::span<const FeatureSpec> features)
@@ -285,7 +293,7 @@ void Incidents::Open(Slot slot, const WorkloadTick& tick, const std::vector<cons
 // Everything of the incident that follows from what was remembered.
 void Incidents::Refresh(const WorkloadTick& tick, OpenIncident* open) {
   v1::Incident& incident = open->incident;
-  Compose(features_, history_, tick.host, open);
+  Compose(features_, history_, MemoryLeft(tick, open->slot), open);
   double score = open->strength > 0 ? ScoreOf(open->strength) : 0;
   if (open->has_fact) score = std::max(score, ScoreOf(incident.restart()));
   if (!open->disturbed.signal().empty()) score = std::max(score, incident.recurrences_per_week() == 0 ? kInterruptedScore : kDisturbedScore);

@@ -120,7 +120,7 @@ bool OpenIncident::Disturb(const v1::Contribution& fact, uint64_t now_ns) {
   return false;
 }
 
-void Compose(std::span<const FeatureSpec> features, const History& history, const HostSample& host, OpenIncident* open) {
+void Compose(std::span<const FeatureSpec> features, const History& history, double memory_left_bytes, OpenIncident* open) {
   v1::Incident& incident = open->incident;
   const auto weight = [&](const Peak& p) {
     const double clipped = std::min(std::abs(p.z), 200.0);
@@ -171,7 +171,7 @@ void Compose(std::span<const FeatureSpec> features, const History& history, cons
         const double seconds = history.length() > 1 ? (history.BootTime(0) - history.BootTime(1)) * 1e-9 : 1.0;
         if (growth.per_tick > 0) {
           incident.set_growth_per_second(growth.per_tick / seconds);
-          const double left = host.memory_available_bytes / incident.growth_per_second();
+          const double left = memory_left_bytes / incident.growth_per_second();
           if (left < 1e9) incident.mutable_time_to_exhaustion()->set_seconds(static_cast<int64_t>(left));
           if (!was_drift) age = growth.onset;
         }

@@ -75,7 +75,7 @@ double RestartTailProbability(uint32_t count, double window_seconds);
 void RememberPeak(const Peak& peak, std::vector<Peak>* peaks);
 
 // Fills contributions, pattern, growth and onset from the peaks, the restart and the last minute.
-void Compose(std::span<const FeatureSpec> features, const History& history, const HostSample& host, OpenIncident* open);
+void Compose(std::span<const FeatureSpec> features, const History& history, double memory_left_bytes, OpenIncident* open);
 
 void SetTime(int64_t wall_ns, google::protobuf::Timestamp* time);
 

@@ -197,6 +197,7 @@ void Pipeline::Observe(uint64_t boot_time_ns, int64_t wall_time_ns, TickInput* i
   std::vector<IdentityObservation> answers;
   identities_.LookUp(*input, &answers);
   for (IdentityObservation& answer : answers) input->identities.push_back(std::move(answer));
+  cgroups_.Describe(&input->identities);
   identities_.AppendLosses(&input->losses);
   AddLoss(&input->losses, "changes_not_journalled", changes_lost_);
   AddLoss(&input->losses, "ticks_not_recorded", ticks_not_recorded_);

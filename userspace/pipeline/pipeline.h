@@ -22,6 +22,7 @@
 #include "userspace/pipeline/engine.h"
 #include "userspace/pipeline/overhead.h"
 #include "userspace/pipeline/recovery.h"
+#include "userspace/probes/identity_cgroup.h"
 #include "userspace/probes/identity_look_up.h"
 #include "userspace/recorder/recorder.h"
 #include "userspace/stream/probe_set.h"
@@ -97,6 +98,7 @@ class Pipeline : public LiveView {
   std::unique_ptr<ProbeSet> probes_;
   FeedServer* server_ = nullptr;
   IdentityLookUp identities_;
+  IdentityCgroup cgroups_;
   OverheadMeter overhead_;
 
   mutable std::mutex mutex_;                // guards what follows

@@ -76,6 +76,7 @@ void Columns(v1::Identities* columns, Visit visit) {
   OUTLIER_COLUMN(executable_inode);
   OUTLIER_COLUMN(executable_size);
   OUTLIER_COLUMN(executable_mtime_ns);
+  OUTLIER_COLUMN(memory_limit_bytes);
 }
 
 template <class Visit>
@@ -103,6 +104,9 @@ void TextColumns(v1::Identities* columns, Visit visit) {
   visit(columns->mutable_script(), [](auto& row) -> auto& { return row.script; });
   visit(columns->mutable_user(), [](auto& row) -> auto& { return row.user; });
   visit(columns->mutable_comm(), [](auto& row) -> auto& { return row.comm; });
+  visit(columns->mutable_container_name(), [](auto& row) -> auto& { return row.container_name; });
+  visit(columns->mutable_pod(), [](auto& row) -> auto& { return row.pod; });
+  visit(columns->mutable_pod_namespace(), [](auto& row) -> auto& { return row.pod_namespace; });
 }
 
 template <class Visit>

@@ -132,6 +132,10 @@ struct IdentityObservation {
   uint64_t executable_size = 0;
   int64_t executable_mtime_ns = 0;
   std::string comm;
+  std::string container_name;   // as its runtime or Kubernetes has it; "" = no container, or not known
+  std::string pod;
+  std::string pod_namespace;
+  uint64_t memory_limit_bytes = 0;  // of its cgroup and those above it; 0 = none
 };
 
 struct HostSample {

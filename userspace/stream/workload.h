@@ -32,6 +32,7 @@ struct WorkloadTotals {
   uint64_t memory_bytes = 0;
   uint64_t anonymous_bytes = 0;
   uint64_t swap_bytes = 0;
+  uint64_t memory_limit_bytes = 0;  // of its cgroup, as last looked up; 0 = none
   uint64_t in_flight_ns = 0;
   double uptime_seconds = 0;  // of the main process; 0 when there is none
   uint32_t restarts = 0;

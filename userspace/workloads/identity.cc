@@ -1,50 +1,14 @@
 #include "userspace/workloads/identity.h"
 
-#include <algorithm>
-#include <vector>
-
+#include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
 #include "userspace/base/text.h"
+#include "userspace/stream/container_path.h"
 
 namespace outlier {
 namespace {
 
 constexpr size_t kNameBytes = 256;
-
-bool IsHex(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
-}
-
-bool TakePrefix(std::string_view* text, std::string_view prefix) {
-  if (!text->starts_with(prefix)) return false;
-  text->remove_prefix(prefix.size());
-  return true;
-}
-
-bool TakeSuffix(std::string_view* text, std::string_view suffix) {
-  if (!text->ends_with(suffix)) return false;
-  text->remove_suffix(suffix.size());
-  return true;
-}
-
-// The container id in one path component: 64 hex digits, bare or as "<runtime>-<id>.scope".
-std::string_view ContainerId(std::string_view component) {
-  TakeSuffix(&component, ".scope");
-  for (std::string_view runtime : {"cri-containerd-", "docker-", "crio-", "libpod-", "containerd-"}) {
-    if (TakePrefix(&component, runtime)) break;
-  }
-  return component.size() == 64 && IsHex(component) ? component : std::string_view();
-}
-
-// The pod's UID from "pod<uid>" or "kubepods-burstable-pod<uid with underscores>.slice".
-std::string PodUid(std::string_view component) {
-  TakeSuffix(&component, ".slice");
-  const size_t at = component.find("pod", component.starts_with("kubepods") ? 8 : 0);
-  if (at == std::string_view::npos || component.size() < at + 3 + 32) return "";
-  std::string uid(component.substr(at + 3));
-  std::replace(uid.begin(), uid.end(), '_', '-');
-  return uid;
-}
 
 std::string_view BaseName(std::string_view path) {
   const size_t slash = path.rfind('/');
@@ -60,28 +24,27 @@ Identity IdentityOf(const IdentityObservation& observation) {
   workload.set_script(Printable(observation.script));
   workload.set_user(Printable(observation.user, kNameBytes));
 
-  std::string pod, unit;
   const std::string& path = observation.cgroup_path;
-  const std::vector<std::string> components = absl::StrSplit(path, '/', absl::SkipEmpty());
-  for (size_t i = 0; i < components.size(); ++i) {
-    const std::string& component = components[i];
-    if (component.starts_with("kubepods") || component.starts_with("pod")) {
-      if (std::string uid = PodUid(component); !uid.empty()) pod = uid;
+  if (const ContainerPath container = ContainerOf(path); !container.id.empty()) {
+    workload.set_kind(v1::Workload::CONTAINER);
+    workload.set_container_id(Printable(container.id, kNameBytes));
+    workload.set_pod(Printable(observation.pod.empty() ? container.pod_uid : observation.pod, kNameBytes));
+    workload.set_namespace_(Printable(observation.pod_namespace, kNameBytes));
+    if (!observation.container_name.empty()) {
+      // It stays itself under a new id: Kubernetes and compose start a container again by making another one.
+      const std::string in_pod = observation.pod.empty() ? "" : observation.pod + "/";
+      workload.set_name(Printable(in_pod + observation.container_name, kNameBytes));
+      identity.key = "container:" + (in_pod.empty() ? "" : observation.pod_namespace + "/" + in_pod) + observation.container_name;
+      return identity;
     }
-    std::string id(ContainerId(component));
-    if (id.empty() && i > 0 && components[i - 1] == "lxc") id = component;
-    if (id.empty() && component.starts_with("lxc.payload.")) id = component.substr(12);
-    if (!id.empty()) {
-      workload.set_kind(v1::Workload::CONTAINER);
-      workload.set_container_id(Printable(id, kNameBytes));
-      workload.set_pod(Printable(pod, kNameBytes));
-      // The name that people know needs the runtime's or the kubelet's word; the short id is what the kernel knows.
-      const std::string short_id = IsHex(id) ? id.substr(0, 12) : id;
-      workload.set_name(Printable(pod.empty() ? short_id : pod.substr(0, 8) + "/" + short_id, kNameBytes));
-      identity.key = "container:" + id;
-      return identity;  // what runs inside, a service manager too, belongs to the container
-    }
-    if (component.ends_with(".service") && !component.starts_with("user@")) unit = component;
+    const std::string short_id = IsHex(container.id) ? container.id.substr(0, 12) : container.id;
+    workload.set_name(Printable(container.pod_uid.empty() ? short_id : container.pod_uid.substr(0, 8) + "/" + short_id, kNameBytes));
+    identity.key = "container:" + container.id;
+    return identity;
+  }
+  std::string unit;
+  for (const absl::string_view component : absl::StrSplit(path, '/', absl::SkipEmpty())) {
+    if (absl::EndsWith(component, ".service") && !absl::StartsWith(component, "user@")) unit = std::string(component);
   }
   if (!unit.empty()) {
     workload.set_kind(v1::Workload::SYSTEMD_UNIT);

@@ -12,7 +12,7 @@
 namespace outlier {
 
 struct Identity {
-  std::string key;         // "container:<id>", "unit:<path of unit>", "executable:<path>|<script>": equal = same workload
+  std::string key;         // "container:<namespace>/<pod>/<name>", "container:<name>" or, unnamed, "container:<id>"; "unit:<path of unit>", "executable:<path>|<script>": equal = same workload
   v1::Workload workload;   // printable
 };
 

@@ -174,6 +174,7 @@ void Workloads::Attach(const IdentityObservation& observation, std::vector<Accou
   if (fresh) processes_.Insert(at, observation.key, {});
   ProcessState& process = processes_.state(at);
   if (process.ended) return;
+  if (!observation.cgroup_path.empty()) slots_[slot].memory_limit_bytes = observation.memory_limit_bytes;
   const bool moved = fresh || !process.looked_up || process.slot != slot;
   if (!moved && !observation.exec) return;
   if (!fresh && process.looked_up && process.slot != slot && slots_[process.slot].has_main &&
@@ -195,6 +196,10 @@ void Workloads::Attach(const IdentityObservation& observation, std::vector<Accou
     state.main = observation.key;
     if (const std::string executable = Printable(observation.executable); !executable.empty() && executable != state.workload.executable()) {
       state.workload.set_executable(executable);
+      state.renamed = true;
+    }
+    if (state.workload.container_id() != identity.workload.container_id()) {  // made anew under its name
+      state.workload.set_container_id(identity.workload.container_id());
       state.renamed = true;
     }
     const ExecutableStamp stamp{observation.executable_inode, observation.executable_size, observation.executable_mtime_ns};
@@ -311,6 +316,7 @@ void Workloads::FollowProcesses(const TickInput& input, WorkloadTick* out) {
     WorkloadTotals& totals = out->totals[slot];
     totals.processes = slots_[slot].processes;
     slots_[slot].memory_bytes = totals.memory_bytes;
+    totals.memory_limit_bytes = slots_[slot].memory_limit_bytes;
     totals.observed = totals.processes > 0 || totals.restarts > 0 || totals.oom_kills > 0;
     totals.born = slots_[slot].born;
     totals.sibling = totals.born ? SiblingOf(slot) : 0;

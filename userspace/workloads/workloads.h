@@ -66,7 +66,7 @@ class Workloads {
     ProcessKey main;
     uint64_t last_alive_ns = 0;
     uint32_t processes = 0;
-    uint64_t memory_bytes = 0;
+    uint64_t memory_bytes = 0, memory_limit_bytes = 0;
     double cpu_utilization = 0;
     AccountHistory account;
     RestartTracker restarts;
@@ -75,6 +75,10 @@ class Workloads {
       a(used, born, renamed, key);
       SerializeMessage(a, workload);
       a(has_main, main, last_alive_ns, processes, memory_bytes, cpu_utilization, account, restarts);
+      if constexpr (Archive::kReading) {
+        if (a.layout() < 9) return;
+      }
+      a(memory_limit_bytes);
     }
   };
   struct Victim {                 // chosen by the OOM killer, its end not seen yet
