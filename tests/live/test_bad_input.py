@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ground import Ground, wait_for
+from ground import Ground, start, wait_for
 from host import OUTLIERCTL, OUTLIERD, Daemon
 from services import Service
 
@@ -312,3 +312,22 @@ def test_asking_where_no_daemon_is_says_so(ground: Ground) -> None:
     done = subprocess.run([OUTLIERCTL, "--address", f"unix:{ground.folder}/nobody.sock", "status"], capture_output=True, text=True, timeout=20)
     assert done.returncode == 1
     assert "nobody.sock" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", ["redacted", "none"])
+def test_with_arguments_none_no_name_comes_from_a_command_line(ground: Ground, daemon: Daemon, arguments: str) -> None:
+    script = ground.folder / f"secret-{arguments}.py"
+    script.write_text("import time\nwhile True: time.sleep(0.1)\n")
+    process = start(["/usr/bin/python3", script], stdout=subprocess.DEVNULL)
+    try:
+        daemon.command += ["--set", f"privacy.arguments={arguments}"]
+        daemon.start()
+        wait_for("workloads are named", lambda: any(name.startswith("python3") or name == script.name for name in daemon.workloads()), timeout=30)
+        assert (script.name in daemon.workloads()) == (arguments == "redacted")
+        recording = ground.folder / f"{arguments}.rec"
+        assert daemon.ctl_run("record", "--output", recording).returncode == 0
+        replayed = subprocess.run([OUTLIERCTL, "replay", recording], capture_output=True, timeout=60)
+        assert replayed.returncode == 0 and (arguments == "redacted" or script.name.encode() not in replayed.stdout)
+    finally:
+        process.kill()
+        process.wait()

@@ -198,6 +198,9 @@ void Pipeline::Observe(uint64_t boot_time_ns, int64_t wall_time_ns, TickInput* i
   identities_.LookUp(*input, &answers);
   for (IdentityObservation& answer : answers) input->identities.push_back(std::move(answer));
   cgroups_.Describe(&input->identities);
+  if (keeps_no_arguments_) {
+    for (IdentityObservation& seen : input->identities) seen.script.clear();  // before anything is recorded
+  }
   identities_.AppendLosses(&input->losses);
   AddLoss(&input->losses, "changes_not_journalled", changes_lost_);
   AddLoss(&input->losses, "ticks_not_recorded", ticks_not_recorded_);
@@ -297,6 +300,7 @@ void Pipeline::SaveAll() { Snapshot(); }
 void Pipeline::Reload(const config::v1::Config& config) {
   const std::lock_guard lock(mutex_);
   options_.config = config;
+  keeps_no_arguments_ = config.privacy().arguments() == "none";
   Command command;
   command.kind = Command::Kind::kReload;
   command.config = config.SerializeAsString();
