@@ -76,17 +76,27 @@ int64_t History::WallTimeOf(uint64_t boot_time_ns) const {
 
 // Layouts before 5: a slot's minute together, [features x slots * kTicks].
 bool History::TakeBySlot(const Eigen::ArrayXXf& values, const Eigen::Array<bool, Eigen::Dynamic, Eigen::Dynamic>& present) {
-  if (values.rows() != present.rows() || values.cols() != present.cols() || (values.cols() > 0 && values.rows() != features_)) return false;
+  if (values.rows() != present.rows() || values.cols() != present.cols() || (values.cols() > 0 && values.rows() > features_)) return false;
   const Eigen::Index slots = values.cols() / kTicks;
   for (int t = 0; t < kTicks; ++t) {
     ring_[t].setConstant(slots, features_, kAbsent);
     for (Eigen::Index slot = 0; slot < slots; ++slot) {
-      for (int f = 0; f < features_; ++f) {
+      for (Eigen::Index f = 0; f < values.rows(); ++f) {
         if (present(f, slot * kTicks + t)) ring_[t](slot, f) = values(f, slot * kTicks + t);
       }
     }
   }
   return IsSound();
+}
+
+// A build with fewer features wrote it: new ones are appended.
+void History::Widen() {
+  for (Eigen::ArrayXXf& values : ring_) {
+    const Eigen::Index had = values.cols();
+    if (values.rows() == 0 || had >= features_) continue;
+    values.conservativeResize(values.rows(), features_);
+    values.rightCols(features_ - had).setConstant(kAbsent);
+  }
 }
 
 bool History::IsSound() const {

@@ -39,6 +39,7 @@ class History {
     }
     a(ring_, times_, walls_, next_);
     if constexpr (Archive::kReading) {
+      Widen();
       if (!IsSound()) a.Fail();
     }
   }
@@ -46,6 +47,7 @@ class History {
  private:
   static constexpr uint32_t kByTickFrom = 5;  // layout of the engine's state
   bool TakeBySlot(const Eigen::ArrayXXf& values, const Eigen::Array<bool, Eigen::Dynamic, Eigen::Dynamic>& present);
+  void Widen();
   bool IsSound() const;
 
   int features_;
