@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "models/histogram_shape.h"
 #include "models/lanes.h"
 #include "userspace/base/archive.h"
 
@@ -32,6 +33,22 @@ std::unique_ptr<models::Model> MakeModel(std::string_view name, const models::Op
     if (models::kModels[i].name == name) return models::kModels[i].make(options);
   }
   return nullptr;  // a line of detectors.def names no model: the conformance test fails
+}
+
+// Of the calls of each slot, as Transform::kLog has it with a knee of a nanosecond. What stands where there were none does not matter.
+void MeanLogarithm(const Eigen::ArrayXXf& counts, Eigen::ArrayXd* out) {
+  static const Eigen::Matrix<float, 2, kDurationBuckets> kSums = [] {
+    Eigen::Matrix<float, 2, kDurationBuckets> sums;
+    for (int b = 0; b < kDurationBuckets; ++b) {
+      const double lower = models::histogram_shape::BucketLowerSeconds(std::max(b, 1)), upper = models::histogram_shape::BucketLowerSeconds(b + 1);
+      const double middle = b == 0 ? lower / std::sqrt(2.0) : std::sqrt(lower * upper);
+      sums(0, b) = 1.0f;
+      sums(1, b) = static_cast<float>(std::log1p(middle / 1e-9));
+    }
+    return sums;
+  }();
+  const Eigen::Matrix<float, 2, Eigen::Dynamic> of_slots = kSums * counts.matrix();
+  *out = (of_slots.row(1).array() / of_slots.row(0).array().max(1.0f)).cast<double>().transpose();
 }
 
 FeatureTick Padded(const FeatureTick& tick, int slots) {
@@ -97,7 +114,7 @@ void Detectors::MakeWatches() {
       options.warm_up_seconds = warm_up * watch.prior.warm_up_share;
       options.judge_seconds = kJudgedShare * options.warm_up_seconds;
       if (IsShare(line.channel) && (watch.of = CallsOf(f)) < 0) continue;
-      options.width = line.kind == FeatureKind::kDuration ? kDurationBuckets : 1;
+      options.width = line.channel == Channel::kShape ? kDurationBuckets : 1;
       watch.model = MakeModel(line.model, options);
       watches_.push_back(std::move(watch));
     }
@@ -169,6 +186,13 @@ void Detectors::Run(Watch& watch, const FeatureTick& tick, DetectorScores* out) 
     return;
   }
   out->idle = false;
+  if (watch.kind == FeatureKind::kDuration && watch.channel != Channel::kShape) {
+    transformed_feature_ = -1;
+    MeanLogarithm(tick.durations[watch.syscall_class], &transformed_);
+    watch.model->Step(Eigen::Map<const Eigen::ArrayXXd>(transformed_.data(), 1, slots()), present, &assessment_);
+    Judge(watch, seconds, out);
+    return;
+  }
   if (watch.kind == FeatureKind::kDuration) {
     watch.model->StepCounts(tick.durations[watch.syscall_class], present, &assessment_);
     Judge(watch, seconds, out);
