@@ -88,8 +88,7 @@ TEST_F(FeedReaderTest, AWipedJournalIsToldAsReplaced) {
   Read(ReaderOptions());
   Next(Kind::kOpenNow);
   const std::string old = journal_->feed_id();
-  Wipe();
-  Open("new");
+  Wipe([&] { Open("new"); });
   const auto gap = Next(Kind::kGap);
   EXPECT_EQ(gap->gap.reason, "feed_replaced");
   EXPECT_EQ(gap->feed_id, old);

@@ -51,12 +51,14 @@ class SourceTest : public testing::Test {
   }
   void Open(const std::string& id) { Append(id, v1::IncidentChange::OPENED); }
   void Resolve(const std::string& id) { Append(id, v1::IncidentChange::RESOLVED); }
-  void Wipe() {
+  // `then` happens before anybody can read the new one.
+  void Wipe(const std::function<void()>& then) {
     server_.reset();
     journal_.reset();
     for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(folder_ / ("journal.db" + std::string(suffix)));
     tick_ = 0;
     journal_ = OpenJournal(folder_ / "journal.db");
+    then();
     Serve();
   }
 
