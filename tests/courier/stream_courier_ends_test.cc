@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <map>
 #include <set>
+#include <utility>
+#include <vector>
 
 #include "tests/courier/stream_courier_fixture.h"
 
@@ -124,6 +126,84 @@ TEST_F(StreamCourierTest, WhatWasOpenInAJournalThatIsGoneIsEnded) {
   bench_.Restart();
   bench_.Run(seconds(30));
   EXPECT_EQ(server().taken.size(), 5u) << "the gap is told once, though the new journal is empty";
+}
+
+// Of what a person has sent again, to a sink where what is told to be open stays open.
+TEST_F(StreamCourierTest, ALetterThatSaysThatAnIncidentIsOpenIsNotSentAgainAfterItsEnd) {
+  server().item = [](const Finding& f, WallTime) { return f.change.kind() == v1::IncidentChange::OPENED && f.incident().id() == "a" ? ItemOutcome::kRefused : ItemOutcome::kDelivered; };
+  feed().Open("a", bench_.now);
+  feed().Open("b", bench_.now);
+  bench_.Run(seconds(5));
+  feed().Resolve("a", bench_.now);
+  bench_.Run(seconds(5));
+  server().item = {};
+  bench_.Restart();
+  const auto letters = *bench_.ledger().DeadLetters("oncall", 10);
+  ASSERT_EQ(letters.size(), 1u);
+  bench_.courier().Resend(letters);
+  bench_.Run(seconds(5));
+  ASSERT_EQ(server().taken.back().incident, "feed0:a");
+  EXPECT_EQ(server().taken.back().change.kind(), v1::IncidentChange::RESOLVED) << "open there for ever";
+  EXPECT_EQ(bench_.Status().expired(), 1u);
+  EXPECT_EQ(*bench_.ledger().DeadLetterCount("oncall"), 0u) << "nothing that could be said";
+}
+
+TEST_F(StreamCourierTest, ALetterOfAnIncidentThatIsOpenOrSaysThatItIsOverIsSentAgain) {
+  server().item = [](const Finding& f, WallTime) { return f.change.sequence() % 2 == 1 ? ItemOutcome::kRefused : ItemOutcome::kDelivered; };
+  feed().Open("a", bench_.now);     // refused
+  feed().Open("b", bench_.now);
+  feed().Resolve("b", bench_.now);  // refused
+  bench_.Run(seconds(5));
+  server().item = {};
+  bench_.courier().Resend(*bench_.ledger().DeadLetters("oncall", 10));
+  bench_.Run(seconds(5));
+  ExpectAllOnceInOrder();
+  EXPECT_EQ(server().taken.size(), 3u);
+}
+
+// Asked for while it was open, but its end is on its way before that is sent.
+TEST_F(StreamCourierTest, ALetterWhoseIncidentEndsBeforeItsTurnIsNotSentAgain) {
+  server().limits.works_ahead = true;
+  bench_.config().mutable_delivery()->set_max_items(2);
+  server().item = [](const Finding& f, WallTime) { return f.change.sequence() == 1 ? ItemOutcome::kRefused : ItemOutcome::kDelivered; };
+  feed().Open("a", bench_.now);
+  feed().Open("b", bench_.now);
+  bench_.Run(seconds(5));
+  const auto letters = *bench_.ledger().DeadLetters("oncall", 10);
+  ASSERT_EQ(letters.size(), 1u);
+  server().item = {};
+  feed().Update("b", bench_.now);
+  feed().Update("b", bench_.now);
+  bench_.Read();
+  feed().Resolve("a", bench_.now);
+  feed().Update("b", bench_.now);
+  bool asked = false;
+  bench_.on_request = [&] {
+    if (!std::exchange(asked, true)) bench_.courier().Resend(letters);
+  };
+  ASSERT_TRUE(bench_.Send());
+  bench_.Run(seconds(5));
+  std::vector<v1::IncidentChange::Kind> of_a;
+  for (const auto& one : server().taken) {
+    if (one.incident == "feed0:a") of_a.push_back(one.change.kind());
+  }
+  EXPECT_EQ(of_a, std::vector{v1::IncidentChange::RESOLVED});
+  EXPECT_EQ(*bench_.ledger().DeadLetterCount("oncall"), 0u);
+}
+
+// To whoever keeps changes by their own time a late one is history, which would lack it.
+TEST_F(StreamCourierTest, ALetterGoesToASinkThatKeepsHistoryAlsoAfterTheEnd) {
+  server().limits.history = true;
+  server().item = [](const Finding& f, WallTime) { return f.change.sequence() == 1 ? ItemOutcome::kRefused : ItemOutcome::kDelivered; };
+  feed().Open("a", bench_.now);
+  feed().Open("b", bench_.now);
+  feed().Resolve("a", bench_.now);
+  bench_.Run(seconds(5));
+  server().item = {};
+  bench_.courier().Resend(*bench_.ledger().DeadLetters("oncall", 10));
+  bench_.Run(seconds(5));
+  EXPECT_EQ(server().taken.back().change.kind(), v1::IncidentChange::OPENED);
+  EXPECT_EQ(server().times.size(), 3u);
 }
 
 TEST_F(StreamCourierTest, ChangesInPartsBeforeACompactionAreNotLostByACrash) {

@@ -112,12 +112,22 @@ std::shared_ptr<Request> StreamCourier::NextOfKind(WallTime now) {
   if (work_.empty() && next_) TakeNextBatch(now);
   if (work_.empty() && !resend_.empty()) {
     Work work;
-    while (!resend_.empty() && work.findings.size() < MostItems()) {
-      work.findings.push_back(FindingOf(resend_.front()));
-      work.letters.push_back(resend_.front().id());
-      resend_.pop_front();
+    for (; !resend_.empty() && work.findings.size() < MostItems(); resend_.pop_front()) {
+      const relay::v1::DeadLetter& letter = resend_.front();
+      if (!sink_->limits().history && IsOverByNow(letter)) {
+        ++entry_.counted.expired;
+        entry_.buried.push_back(letter.id());
+        continue;
+      }
+      work.findings.push_back(FindingOf(letter));
+      work.letters.push_back(letter.id());
     }
-    work_.push_back(std::move(work));
+    if (work.findings.empty()) {
+      FinishBatch(now);
+      if (stalled()) return nullptr;
+    } else {
+      work_.push_back(std::move(work));
+    }
   }
   if (work_.empty() && FormBatch(now) && work_.empty()) FinishBatch(now);
   while (!work_.empty() && !stalled() && retry_.Ready(now)) {

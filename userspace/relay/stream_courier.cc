@@ -197,6 +197,12 @@ void StreamCourier::Resend(std::vector<relay::v1::DeadLetter> letters) {
   for (relay::v1::DeadLetter& letter : NewLetters(std::move(letters))) resend_.push_back(std::move(letter));
 }
 
+// Asked when its turn comes, with nothing under way: the end of what is followed then is still to come.
+bool StreamCourier::IsOverByNow(const relay::v1::DeadLetter& letter) const {
+  const v1::Incident& incident = letter.change().incident();
+  return !letter.has_gap() && incident.state() != v1::Incident::RESOLVED && !followed_.contains(IncidentKey(incident));
+}
+
 void StreamCourier::LoseSamples(uint64_t samples) {
   counted_.samples_lost += samples;
   entry_.counted.samples_lost += samples;

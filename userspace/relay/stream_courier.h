@@ -10,6 +10,8 @@
 //
 // An incident, once admitted, is followed to its end, whatever its severity becomes. Where its source can no longer tell the end (compacted away while
 // the relay was not there, a new journal), the end is told from what the source says is open, under a sequence that was lost.
+//
+// A sink that does not keep history holds what it was told to be open: nothing that is over is told it as open.
 #pragma once
 #include <deque>
 #include <map>
@@ -85,6 +87,7 @@ class StreamCourier : public Courier {
   void Enqueue(Waiting waiting, WallTime now);
   // Ends what is followed of this feed and not among `open`, under sequences from `first` to `last` (0 = without end) that were not `seen`.
   void EndGone(size_t source, const std::string& feed_id, const std::set<std::string>& open, const std::string& why, const OpenGap& gap, WallTime now);
+  bool IsOverByNow(const relay::v1::DeadLetter& letter) const;
   bool FormBatch(WallTime now);
   bool BatchIsDue(WallTime now) const;
   bool FillsABatch() const;

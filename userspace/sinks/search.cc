@@ -116,6 +116,7 @@ class SearchSink : public StreamSink {
     Limits limits;
     limits.max_bytes = kMostBytes;
     limits.samples = true;
+    limits.history = true;
     limits.works_ahead = limits.knows_repeats = true;
     return limits;
   }
