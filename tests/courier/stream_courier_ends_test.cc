@@ -206,6 +206,61 @@ TEST_F(StreamCourierTest, ALetterGoesToASinkThatKeepsHistoryAlsoAfterTheEnd) {
   EXPECT_EQ(server().times.size(), 3u);
 }
 
+// The sink takes nothing that old, but what was told to be open there would stay open.
+TEST_F(StreamCourierTest, AnEndWhoseOpeningWasDeliveredIsToldHoweverOldAndOneOfAnOpeningThatExpiredIsNot) {
+  for (const size_t at_once : {1u, 100u}) {  // most of it waits, or all of it is under way
+    SCOPED_TRACE(at_once);
+    const std::string a = fmt::format("a{}", at_once), b = fmt::format("b{}", at_once);
+    bench_.config().mutable_delivery()->set_max_items(static_cast<uint32_t>(at_once));
+    server().limits.oldest = hours(18);
+    server().taken.clear();
+    bench_.Restart();
+    feed().Open(a, bench_.now);
+    bench_.Run(seconds(5));
+    const uint64_t expired = bench_.Status().expired();
+    server().says = [](const auto&, WallTime) { return Says::kUnavailable; };
+    feed().Update(a, bench_.now);
+    feed().Open(b, bench_.now);
+    feed().Resolve(a, bench_.now);
+    feed().Resolve(b, bench_.now);
+    bench_.Run(hours(20));
+    server().says = [](const auto&, WallTime) { return Says::kTakes; };
+    bench_.Run(minutes(20));
+    ASSERT_EQ(server().taken.size(), 2u);
+    EXPECT_EQ(server().taken[1].change.kind(), v1::IncidentChange::RESOLVED) << "open there for ever";
+    EXPECT_EQ(server().taken[1].incident, "feed0:" + a);
+    EXPECT_EQ(bench_.Status().expired(), expired + 3);
+    EXPECT_TRUE(bench_.ledger().Followed("oncall")->empty());
+  }
+}
+
+TEST_F(StreamCourierTest, AnEndOfAnIncidentThatWasToldBeforeARestartIsToldHoweverOld) {
+  server().limits.oldest = hours(18);
+  feed().Open("a", bench_.now);
+  bench_.Run(seconds(5));
+  feed().Resolve("a", bench_.now);
+  bench_.Crash();
+  bench_.now += hours(20);
+  bench_.Start();
+  bench_.Run(seconds(5));
+  ASSERT_EQ(server().taken.size(), 2u);
+  EXPECT_EQ(server().taken[1].change.kind(), v1::IncidentChange::RESOLVED);
+}
+
+TEST_F(StreamCourierTest, AnEndThatIsTooOldForASinkThatKeepsHistoryIsExpired) {
+  server().limits.oldest = hours(18);
+  server().limits.history = true;
+  feed().Open("a", bench_.now);
+  bench_.Run(seconds(5));
+  feed().Resolve("a", bench_.now);
+  bench_.Crash();
+  bench_.now += hours(20);
+  bench_.Start();
+  bench_.Run(seconds(5));
+  EXPECT_EQ(server().taken.size(), 1u);
+  EXPECT_EQ(bench_.Status().expired(), 1u);
+}
+
 TEST_F(StreamCourierTest, ChangesInPartsBeforeACompactionAreNotLostByACrash) {
   bench_.config().mutable_delivery()->set_max_items(1);
   feed().Open("a", bench_.now);

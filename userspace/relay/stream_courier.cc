@@ -138,7 +138,8 @@ void StreamCourier::Admit(FeedEvent event, WallTime now) {
   Waiting waiting{event.source, std::nullopt, now, std::nullopt, event.bytes, {}, {}};
   Finding finding;
   finding.labels = context().labels;
-  const bool takes_changes = sink_->limits().changes;
+  const StreamSink::Limits limits = sink_->limits();
+  const bool takes_changes = limits.changes;
   if (event.kind == FeedEvent::Kind::kGap) {
     finding.gap = event.gap;
     *finding.change.mutable_time() = ToTimestamp(event.time);
@@ -171,6 +172,8 @@ void StreamCourier::Admit(FeedEvent event, WallTime now) {
           unfollowed_some_ = true;
         }
       }
+      const bool ends_untold = event.change.kind() == v1::IncidentChange::RESOLVED && !follows && !unfollowed_some_;
+      if (limits.oldest.count() > 0 && !limits.history && (waiting.follows || ends_untold)) untold_.insert(key);
       finding.silence = context().silences->Covering(incident, TimeOf(event.change.time()));
       finding.change = std::move(event.change);
       if (sink_->Wants(finding)) waiting.finding = std::move(finding);
