@@ -261,6 +261,61 @@ TEST_F(StreamCourierTest, AnEndThatIsTooOldForASinkThatKeepsHistoryIsExpired) {
   EXPECT_EQ(bench_.Status().expired(), 1u);
 }
 
+// A machine that was put back to a snapshot: what it tells next has the numbers of what it told before.
+TEST_F(StreamCourierTest, AfterAJournalIsPutBackNothingNewHasTheIdentityOfWhatWasLost) {
+  feed().Open("a", bench_.now);
+  feed().Open("b", bench_.now);
+  feed().Resolve("a", bench_.now);
+  feed().Open("c", bench_.now);
+  for (int i = 0; i < 4; ++i) feed().Update("b", bench_.now);
+  bench_.Run(seconds(5));
+  for (int again = 0; again < 2; ++again) {
+    const uint64_t last = feed().last();
+    bench_.now += hours(1);
+    feed().Rewind(2);
+    bench_.Run(seconds(5));
+    feed().Update("a", bench_.now);
+    feed().Update("b", bench_.now);
+    bench_.Run(seconds(5));
+    ASSERT_FALSE(server().sent.back().empty());
+    EXPECT_EQ(server().sent.back().back().change.sequence(), 4u);
+    ASSERT_TRUE(server().sent.back().back().rewind.has_value());
+    EXPECT_EQ(server().sent.back().back().rewind->last, std::max<uint64_t>(last, 8));
+    bench_.Restart();  // it is remembered
+    feed().Resolve("b", bench_.now);
+    bench_.Run(seconds(5));
+    EXPECT_TRUE(server().sent.back().back().rewind.has_value());
+  }
+  while (feed().last() < 10) feed().Update("a", bench_.now);
+  bench_.Run(seconds(5));
+  for (const Finding& finding : server().sent.back()) EXPECT_EQ(finding.rewind.has_value(), finding.change.sequence() <= 8) << finding.change.sequence();
+  for (const auto& [key, times] : server().times) EXPECT_EQ(times, 1) << key;
+  std::set<std::string> open;
+  for (const auto& one : server().taken) {
+    if (one.gap) continue;
+    one.change.incident().state() == v1::Incident::OPEN ? void(open.insert(one.incident)) : void(open.erase(one.incident));
+  }
+  EXPECT_EQ(open, std::set<std::string>{"feed0:a"}) << "as it is there; c never was";
+  const auto followed = *bench_.ledger().Followed("oncall");
+  ASSERT_EQ(followed.size(), 1u) << "only what is open";
+  EXPECT_EQ(followed[0].incident_key(), "feed0:a");
+}
+
+TEST_F(StreamCourierTest, OfAJournalThatWasPutBackAndThenIsGoneNothingIsKept) {
+  for (const char* id : {"a", "b", "c"}) feed().Open(id, bench_.now);
+  bench_.Run(seconds(5));
+  feed().Rewind(1);
+  bench_.Run(seconds(5));
+  ASSERT_EQ(bench_.ledger().Followed("oncall")->size(), 2u) << "a, and that it was put back";
+  feed().Wipe("feed-new");
+  bench_.Run(seconds(5));
+  EXPECT_TRUE(bench_.ledger().Followed("oncall")->empty());
+  const Finding& end = server().sent.back().back();
+  EXPECT_EQ(end.incident().id(), "a");
+  ASSERT_TRUE(end.rewind.has_value()) << "under a number that another had";
+  for (const auto& [key, times] : server().times) EXPECT_EQ(times, 1) << key;
+}
+
 TEST_F(StreamCourierTest, ChangesInPartsBeforeACompactionAreNotLostByACrash) {
   bench_.config().mutable_delivery()->set_max_items(1);
   feed().Open("a", bench_.now);
