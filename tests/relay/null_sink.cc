@@ -2,7 +2,7 @@
 //
 //   null_sink [FILE]
 //
-// Prints `port <n>`. Answers 200 to whatever comes; to GET / as Elasticsearch 8.19 does, and to a _bulk with as many items as it holds, for which its body
+// Prints `port <n>`. Answers 200 to whatever comes; to GET / as Elasticsearch 8.19 does, as one that is set up, and to a _bulk with as many items as it holds, for which its body
 // has to be unpacked. With FILE each body is kept there as it came, behind its length as eight bytes, little-endian: what arrived can be
 // counted afterwards. End of stdin ends it.
 #include <arpa/inet.h>
@@ -32,8 +32,15 @@ namespace {
 constexpr size_t kAtOnce = 256 << 10;
 constexpr std::string_view kVersion = R"({"version":{"number":"8.19.0","build_flavor":"default"},"tagline":"You Know, for Search"})";
 
+constexpr std::string_view kTemplates =
+    R"({"index_templates":[{"name":"logs-outlier.change","index_template":{"_meta":{"managed_by":"outlier-relay"}}},)"
+    R"({"name":"metrics-outlier.score","index_template":{"_meta":{"managed_by":"outlier-relay"}}},)"
+    R"({"name":"metrics-outlier.signal","index_template":{"_meta":{"managed_by":"outlier-relay"}}},)"
+    R"({"name":"metrics-outlier.host","index_template":{"_meta":{"managed_by":"outlier-relay"}}},)"
+    R"({"name":"outlier-incidents","index_template":{"_meta":{"managed_by":"outlier-relay"}}}]})";
+
 struct Head {
-  bool bulk = false, root = false, gzip = false;
+  bool bulk = false, root = false, templates = false, gzip = false;
   size_t length = 0;
 };
 
@@ -41,6 +48,7 @@ Head Parse(std::string text) {
   Head head;
   head.bulk = text.find("/_bulk") < text.find("\r\n");
   head.root = text.starts_with("GET / ");
+  head.templates = text.starts_with("GET /_index_template/");
   std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   head.gzip = text.find("\r\ncontent-encoding: gzip") != std::string::npos;
   if (const size_t at = text.find("\r\ncontent-length: "); at != std::string::npos) head.length = std::strtoull(text.c_str() + at + 18, nullptr, 10);
@@ -121,8 +129,8 @@ void Serve(int fd, Keeper* keeper) {
     const std::string_view body = std::string_view(in).substr(end + 4, head.length);
     keeper->Keep(body);
     const std::optional<size_t> operations = head.bulk ? Operations(body, head.gzip) : 0;
-    std::string answer = head.root ? std::string(kVersion) : head.bulk && operations ? ItemsOf(*operations) : "";
-    const std::string_view type = head.root || head.bulk ? "application/json" : "application/x-protobuf";
+    std::string answer = head.root ? std::string(kVersion) : head.templates ? std::string(kTemplates) : head.bulk && operations ? ItemsOf(*operations) : "";
+    const std::string_view type = head.root || head.templates || head.bulk ? "application/json" : "application/x-protobuf";
     alive = SendAll(fd, std::string(operations ? "HTTP/1.1 200 OK" : "HTTP/1.1 400 Bad Request") + "\r\nContent-Type: " + std::string(type) +
                             "\r\nX-Elastic-Product: Elasticsearch\r\nContent-Length: " + std::to_string(answer.size()) + "\r\n\r\n" + answer);
     in.erase(0, whole);

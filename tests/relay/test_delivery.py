@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,45 @@ def test_a_search_engine_holds_every_change_once_and_the_current_state(street: S
     assert [hit["_source"]["outlier"]["incident"]["state"] for hit in current] == ["RESOLVED"]
     assert current[0]["_source"]["outlier"]["incident"]["severity"] == "CRITICAL"
     assert len(search.documents(f"logs-outlier.change-{unique}", {"term": {"labels.env": unique}})) == 3, "labels of relay.yaml can be searched for"
+
+
+def test_a_source_that_is_put_back_to_a_snapshot_loses_no_change_and_its_states_are_those_told_since(street: Street, search: Any, unique: str, tmp_path: Path) -> None:
+    relay = street.carry(search_sink(search, street, unique))
+    assert relay.run("setup", "search").returncode == 0
+    relay.start()
+
+    def put_back_to(folder: Path, to: Path) -> None:
+        street.source.stop()
+        shutil.rmtree(to, ignore_errors=True)
+        shutil.copytree(folder, to)
+
+    def state_of(incident: str) -> Any:
+        hits = [hit["_source"] for hit in search.documents("outlier-incidents") if hit["_id"] == f"{street.source.feed_id}:{incident}"]
+        return (hits[0]["outlier"]["incident"]["state"], hits[0]["message"]) if hits else None
+
+    first, lost = Incident("first"), Incident("lost")
+    street.tell(first, "OPENED")
+    state = street.source.folder / "state"
+    put_back_to(state, tmp_path / "snapshot")
+    street.source.start()
+    for kind in "UPDATED", "RESOLVED":
+        street.tell(first, kind)
+    street.tell(lost, "OPENED")
+    put_back_to(tmp_path / "snapshot", state)
+    street.source.start()
+    wait_for("that it was put back", lambda: search.documents(f"logs-outlier.change-{unique}", {"term": {"outlier.gap.reason": "journal_rewound"}}))
+    told = Incident("first", summary="told after the snapshot")  # under the number of what was told before
+    assert street.source.append(told.change("UPDATED")) == 2
+    wait_for("its state", lambda: state_of("first") == ("OPEN", "told after the snapshot"))
+    wait_for("the end of what never was", lambda: state_of("lost")[0] == "RESOLVED")
+    relay.stop()
+    relay.start()
+    told.summary = "told after a restart"
+    assert street.source.append(told.change("RESOLVED")) == 3
+    wait_for("its end", lambda: state_of("first") == ("RESOLVED", "told after a restart"))
+    changes = [hit["_source"] for hit in search.documents(f"logs-outlier.change-{unique}")]
+    told_of = [change["message"] for change in changes if change.get("outlier", {}).get("incident", {}).get("id") == "first"]
+    assert len(told_of) == 5 and {"told after the snapshot", "told after a restart"} < set(told_of)
 
 
 def test_setup_brings_the_fields_to_what_an_earlier_version_made_and_names_one_that_cannot_change(street: Street, search: Any, unique: str) -> None:

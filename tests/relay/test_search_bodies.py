@@ -23,7 +23,10 @@ WRITER = {
         {"names": ["outlier-incidents"], "privileges": ["auto_configure", "index"]},
     ],
 }
-SETUP = {"cluster": ["monitor", "manage_index_templates"]}
+SETUP = {
+    "cluster": ["monitor", "manage_index_templates"],
+    "indices": [{"names": ["logs-outlier.*-*", "metrics-outlier.*-*", "outlier-incidents"], "privileges": ["manage"]}],  # new fields for what is there
+}
 MakeSink = Callable[..., SinkDriver]
 
 
@@ -77,7 +80,7 @@ def test_setup_installs_everything_and_may_run_again(search: SearchServer, make_
     for _ in range(2):
         told = make_sink().set_up()
         refused = [step["what"] for step, answer in told if answer.status != 200 and not step["optional"]]
-        assert len(told) == 11 and refused == []
+        assert len(told) == 12 and refused == []
     for name in "logs-outlier.change", "metrics-outlier.score", "metrics-outlier.signal", "metrics-outlier.host", "outlier-incidents":
         search.rest.get(f"/_index_template/{name}").expect(200)
 
@@ -139,10 +142,12 @@ def test_the_newest_state_of_an_incident_stays_whatever_comes_late(search: Searc
 
 
 def test_a_document_that_does_not_fit_is_refused_alone(search: SearchServer, sink: SinkDriver, unique: str, stream: str) -> None:
-    """As where a person's own template disagrees: here feedback is to be a number, which only one finding has not."""
+    """As where a person's own template disagrees: here feedback is to be found as a number, too, which only one finding has not. Its own field stays of our
+    type: the stream is there for the tests that come, whose setup brings the fields to all that is there."""
+    fields = {"feedback": {"type": "keyword", "copy_to": "outlier.incident.feedback_number"}, "feedback_number": {"type": "long"}}
     search.rest.put(f"/_index_template/{unique}", {
         "index_patterns": [stream], "data_stream": {}, "priority": 300, "composed_of": ["outlier@mappings", "outlier@settings"],
-        "template": {"mappings": {"properties": {"outlier": {"properties": {"incident": {"properties": {"feedback": {"type": "long"}}}}}}}},
+        "template": {"mappings": {"properties": {"outlier": {"properties": {"incident": {"properties": fields}}}}}},
     }).expect(200)  # fmt: skip
     outcome = sink.deliver("opened", "feedback", "restart_loop", "gap_record")
     assert outcome["kind"] == "items"
@@ -177,17 +182,21 @@ def test_a_block_of_the_whole_cluster_suspends_too(search: SearchServer, sink: S
     assert all_delivered(sink.deliver("updated"))
 
 
-def test_no_plain_index_is_made_where_nothing_is_set_up(search: SearchServer, sink: SinkDriver, unique: str, stream: str) -> None:
-    if isinstance(search, Elasticsearch):  # it refuses by itself; a template that is no stream's stands for none
-        search.rest.put(f"/_index_template/{unique}", {"index_patterns": [stream], "priority": 300}).expect(200)
-        outcome = sink.deliver("opened")
-    else:
-        search.rest.request("DELETE", "/_data_stream/logs-outlier.change-*").expect(200, 404)
-        search.rest.request("DELETE", "/_index_template/logs-outlier.change").expect(200)
+def test_where_a_template_of_ours_is_missing_nothing_is_sent_and_no_index_is_made(search: SearchServer, sink: SinkDriver, stream: str) -> None:
+    search.rest.request("DELETE", "/_index_template/outlier-incidents").expect(200)
+    somebody = {"index_patterns": ["logs-outlier.change-*"], "data_stream": {}, "priority": 200}  # of our name, and not ours
+    search.rest.put("/_index_template/logs-outlier.change", somebody).expect(200)
+    try:
         sink.do("judge", findings=["opened"], response={"failure": "connection refused"})  # after which it asks again
         outcome = sink.prepare()[-1]
-    assert outcome["kind"] == "suspend" and "outlier-relay setup" in outcome["reason"]
-    search.rest.get(f"/{stream}").expect(404)
+        assert outcome["kind"] == "suspend" and "outlier-relay setup" in outcome["reason"], outcome
+        assert "outlier-incidents" in outcome["reason"] and "logs-outlier.change" in outcome["reason"] and "metrics-" not in outcome["reason"]
+        search.rest.get(f"/{stream}").expect(404)
+        search.rest.get("/outlier-incidents").expect(404)
+    finally:
+        assert all(answer.status == 200 or step["optional"] for step, answer in sink.set_up())
+    assert sink.prepare()[-1]["kind"] == "items"
+    assert all_delivered(sink.deliver("opened"))
 
 
 def test_samples_and_the_state_of_the_host_are_taken(search: SearchServer, sink: SinkDriver, unique: str) -> None:
@@ -229,6 +238,7 @@ def test_rights_that_are_missing_suspend(search: SearchServer, make_sink: MakeSi
     cannot_ask = make_sink(writer={"cluster": [], "indices": WRITER["indices"]})
     told = cannot_ask.prepare()
     assert all(outcome["kind"] == "items" for outcome in told) and "does not tell its version" in told[0]["warning"]
+    assert "does not tell its version" in told[-1]["warning"] and "whether it is set up" in told[-1]["warning"], "both are in the status"
     assert all_delivered(cannot_ask.deliver("opened"))
 
     wrong = tmp_path / "wrong"

@@ -77,6 +77,20 @@ TEST(BulkWriter, AGapIsOnlyARecordInTheStream) {
   EXPECT_EQ(Lines(body)[0], R"({"create":{"_index":"logs-outlier.change-default","_id":"5f0c9a62d1b84c7e9b1f3a7d2e6c8b40:gap:60-99-1772359730000"}})");
 }
 
+// The stream has a document of that sequence, and the index the state of a version that this one does not have yet.
+TEST(BulkWriter, AfterARewindAChangeIsAnotherDocumentAndWinsOverWhatWasLost) {
+  Finding finding = examples::Opened();
+  finding.rewind = Rewind{250, WallTime(std::chrono::milliseconds(1'772'359'730'000))};
+  std::string body;
+  ASSERT_TRUE(BulkWriter("default").Add(finding, Now(), &body).ok());
+  EXPECT_THAT(Lines(body)[0], HasSubstr(R"("_id":"5f0c9a62d1b84c7e9b1f3a7d2e6c8b40:101:1772359730000")"));
+  EXPECT_THAT(Lines(body)[2], HasSubstr(R"("version":250,"version_type":"external_gte")"));
+  finding.rewind->last = 100;  // an end that the relay tells, beyond what was lost
+  body.clear();
+  ASSERT_TRUE(BulkWriter("default").Add(finding, Now(), &body).ok());
+  EXPECT_THAT(Lines(body)[2], HasSubstr(R"("version":101,"version_type":"external")"));
+}
+
 TEST(BulkWriter, WhatCanNeverBeAnIdentityIsRefused) {
   BulkWriter writer("default");
   std::string body;

@@ -20,7 +20,12 @@ using Kind = Outcome::Kind;
 
 // What a system says when it is asked for a token or for its version: enough for any sink.
 constexpr char kAnswerToPreparation[] =
-    R"({"access_token":"s3cret-token","token_type":"Bearer","expires_in":3600,"name":"node","cluster_name":"c","version":{"number":"8.19.0"},"tagline":"You Know, for Search"})";
+    R"({"access_token":"s3cret-token","token_type":"Bearer","expires_in":3600,"name":"node","cluster_name":"c","version":{"number":"8.19.0"},"tagline":"You Know, for Search",)"
+    R"("index_templates":[{"name":"logs-outlier.change","index_template":{"_meta":{"managed_by":"outlier-relay"}}},)"
+    R"({"name":"metrics-outlier.score","index_template":{"_meta":{"managed_by":"outlier-relay"}}},)"
+    R"({"name":"metrics-outlier.signal","index_template":{"_meta":{"managed_by":"outlier-relay"}}},)"
+    R"({"name":"metrics-outlier.host","index_template":{"_meta":{"managed_by":"outlier-relay"}}},)"
+    R"({"name":"outlier-incidents","index_template":{"_meta":{"managed_by":"outlier-relay"}}}]})";
 
 Response Answer(int status, std::string body = "", Headers headers = {}) {
   Response response;

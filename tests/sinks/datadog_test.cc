@@ -119,6 +119,18 @@ TEST_F(DatadogTest, AnEventThatIsTooOldIsExpiredAndNotRefused) {
   EXPECT_EQ(Judged(Answer(400, R"({"errors":["title is missing"]})")).kind, Kind::kRefused);
 }
 
+// It would refuse it, and the alert would stay open there.
+TEST_F(DatadogTest, AnEndThatIsTooOldIsToldWithThePresentTime) {
+  EXPECT_FALSE(stream().limits().history);
+  const WallTime late = Now() + 24h;
+  const Json event = ParseJson(Encoded(Resolved(), late).body)["data"]["attributes"];
+  EXPECT_EQ(event["timestamp"], Rfc3339(late));
+  EXPECT_EQ(event["attributes"]["status"], "ok");
+  EXPECT_EQ(event["attributes"]["custom"]["outlier"]["incident"]["resolved_time"], Rfc3339(Resolved().incident().resolved_time()));
+  EXPECT_EQ(ParseJson(Encoded(Resolved()).body)["data"]["attributes"]["timestamp"], Rfc3339(Resolved().change.time()));
+  EXPECT_EQ(ParseJson(Encoded(Opened(), late).body)["data"]["attributes"]["timestamp"], Rfc3339(Opened().change.time())) << "it did not open now";
+}
+
 TEST_F(DatadogTest, ScoresAndSignalsAreGaugesOfTheHost) {
   const std::vector<Request> requests = stream().EncodeSamples(HostStatus(), Now());
   ASSERT_EQ(requests.size(), 1u);

@@ -59,6 +59,41 @@ TEST_F(DynatraceTest, WordsAboutAResolvedIncidentAndGapsOpenNothing) {
   EXPECT_EQ(BodyOf(GapRecord())["properties"]["outlier.gap.lost"], "40");
 }
 
+relay::v1::Silence Since(const google::protobuf::Timestamp& starts) {
+  relay::v1::Silence silence;
+  silence.set_id("s1");
+  silence.set_author("ops");
+  silence.set_reason("upgrade");
+  *silence.mutable_starts() = starts;
+  return silence;
+}
+
+// What wakes nobody is told all the same, and by whom it is silenced.
+TEST_F(DynatraceTest, DuringASilenceNothingAlertsAndTheSilenceIsTold) {
+  std::vector<Finding> life = {Opened(), Updated(), Resolved()};
+  for (Finding& finding : life) {
+    finding.silence = Since(Opened().incident().opened_time());
+    const Json event = BodyOf(finding);
+    EXPECT_EQ(event["eventType"], "CUSTOM_INFO");
+    EXPECT_EQ(event["properties"]["outlier.silence.id"], "s1");
+    EXPECT_EQ(event["properties"]["outlier.silence.author"], "ops");
+    EXPECT_EQ(event["properties"]["outlier.silence.reason"], "upgrade");
+    EXPECT_EQ(WithoutTimes(event), WithoutTimes(BodyOf(life[0]))) << "one event, which is refreshed and ends";
+  }
+  EXPECT_TRUE(BodyOf(life[2]).contains("endTime"));
+}
+
+TEST_F(DynatraceTest, AProblemOpenedBeforeASilenceIsNotRefreshedByItAndClosedByItsEnd) {
+  google::protobuf::Timestamp later = Opened().incident().opened_time();
+  later.set_seconds(later.seconds() + 1);
+  Finding updated = Updated(), resolved = Resolved();
+  updated.silence = resolved.silence = Since(later);
+  EXPECT_EQ(BodyOf(updated)["eventType"], "CUSTOM_INFO");
+  EXPECT_EQ(BodyOf(resolved), BodyOf(Resolved())) << "the same payload, or it closes nothing";
+  const Json again = BodyOf(Updated());
+  EXPECT_EQ(again["eventType"], "CUSTOM_ALERT") << "when the silence is over";
+}
+
 TEST_F(DynatraceTest, AStartIsNeverOlderThanSixHoursNorAheadOfNow) {
   const auto ms = [](WallTime time) { return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count(); };
   EXPECT_LT(stream().limits().oldest, 6h);

@@ -39,6 +39,10 @@ std::string Named(const std::string& signal, const Attributes& attributes) {
 std::string IncidentKey(const v1::Incident& incident) { return incident.source().feed_id() + ":" + incident.id(); }
 
 std::string FindingKey(const Finding& finding) {
+  if (!finding.gap && finding.rewind) {
+    const auto time = std::chrono::duration_cast<std::chrono::milliseconds>(finding.rewind->time.time_since_epoch());
+    return fmt::format("{}:{}:{}", finding.feed_id(), finding.change.sequence(), time.count());
+  }
   if (!finding.gap) return fmt::format("{}:{}", finding.feed_id(), finding.change.sequence());
   return fmt::format("{}:gap:{}-{}-{}", finding.feed_id(), finding.gap->first_sequence, finding.gap->last_sequence, Milliseconds(finding.change.time()));
 }

@@ -22,7 +22,13 @@ using Labels = std::vector<std::pair<std::string, std::string>>;  // of relay.ya
 struct Gap {
   uint64_t first_sequence = 0, last_sequence = 0;  // 0, 0 = unknown
   uint64_t lost = 0;                               // changes; 0 = unknown
-  std::string reason;                              // compacted, feed_replaced, not_journalled
+  std::string reason;                              // compacted, feed_replaced, journal_rewound, not_journalled
+};
+
+// Of a journal that was put back to an older state, at `time`: it had told what had the numbers up to `last`, and tells others under them now.
+struct Rewind {
+  uint64_t last = 0;
+  WallTime time;
 };
 
 // One change of an incident, or a gap.
@@ -31,6 +37,7 @@ struct Finding {
   std::optional<Gap> gap;
   std::optional<relay::v1::Silence> silence;  // that covered the incident at the time of the change
   std::shared_ptr<const Labels> labels;    // never null
+  std::optional<Rewind> rewind = std::nullopt;  // its sequence was, or will be, another's
 
   const v1::Incident& incident() const { return change.incident(); }
   const std::string& feed_id() const { return change.incident().source().feed_id(); }
@@ -46,7 +53,7 @@ struct Samples {
 
 // One over the life of an incident, over all sources: "<feed_id>:<incident id>". At most 128 bytes of a well-behaved source.
 std::string IncidentKey(const v1::Incident& incident);
-// One a change: "<feed_id>:<sequence>"; of a gap "<feed_id>:gap:<first>-<last>-<time>".
+// One a change: "<feed_id>:<sequence>", after a rewind "<feed_id>:<sequence>:<its time>"; of a gap "<feed_id>:gap:<first>-<last>-<time>".
 std::string FindingKey(const Finding& finding);
 
 // Of a time that no clock shows, before 1970 or after 2255, the nearer end; Rfc3339 says the years 1 to 9999.

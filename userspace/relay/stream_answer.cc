@@ -82,10 +82,11 @@ void StreamCourier::SettleItems(const Outcome& outcome, WallTime now) {
       case ItemOutcome::kDelivered:
         ++entry_.counted.delivered;
         delivered = true;
+        Told(work.findings[i]);
         if (!letter.empty()) entry_.buried.push_back(letter);
         break;
       case ItemOutcome::kExpired:
-        ++entry_.counted.expired;
+        CountExpired(work.findings[i]);
         if (!letter.empty()) entry_.buried.push_back(letter);
         break;
       case ItemOutcome::kRefused: refused.push_back({std::move(work.findings[i]), letter, why}); break;
@@ -150,9 +151,14 @@ void StreamCourier::Refused(const std::string& reason, WallTime now) {
   if (doubt_ != Doubt::kNone || (refused_in_a_row_ > kAllRefused && !word_given_)) BeginDoubt(reason, now);
 }
 
+void StreamCourier::Told(const Finding& finding) {
+  if (!untold_.empty() && !finding.gap) untold_.erase(IncidentKey(finding.incident()));
+}
+
 void StreamCourier::Believe(WallTime now) {
   for (Doubted& doubted : doubted_) {
     ++entry_.counted.refused;
+    if (doubted.finding.change.kind() == v1::IncidentChange::RESOLVED) Told(doubted.finding);  // it is a letter's now
     if (doubted.letter.empty()) entry_.refused.push_back(Letter(doubted.finding, doubted.reason, now));
   }
   doubted_.clear();

@@ -76,11 +76,10 @@ bool StreamCourier::FormBatch(WallTime now) {
     if (next.finding) {
       const double more = static_cast<double>(next.bytes) * encoded_per_byte_;
       if (work.findings.size() >= MostItems() || (!work.findings.empty() && bytes + more > room)) break;
-      const bool expired = limits.oldest.count() > 0 && !next.finding->gap && TimeOf(next.finding->change.time()) + limits.oldest < Wall(now);
       --findings_waiting_;
       bytes_waiting_ -= next.bytes;
-      if (expired) {
-        ++entry_.counted.expired;
+      if (Expired(*next.finding, now)) {
+        CountExpired(*next.finding);
       } else {
         bytes += more;
         work.bytes += next.bytes;
@@ -112,12 +111,22 @@ std::shared_ptr<Request> StreamCourier::NextOfKind(WallTime now) {
   if (work_.empty() && next_) TakeNextBatch(now);
   if (work_.empty() && !resend_.empty()) {
     Work work;
-    while (!resend_.empty() && work.findings.size() < MostItems()) {
-      work.findings.push_back(FindingOf(resend_.front()));
-      work.letters.push_back(resend_.front().id());
-      resend_.pop_front();
+    for (; !resend_.empty() && work.findings.size() < MostItems(); resend_.pop_front()) {
+      const relay::v1::DeadLetter& letter = resend_.front();
+      if (!sink_->limits().history && IsOverByNow(letter)) {
+        ++entry_.counted.expired;
+        entry_.buried.push_back(letter.id());
+        continue;
+      }
+      work.findings.push_back(FindingOf(letter));
+      work.letters.push_back(letter.id());
     }
-    work_.push_back(std::move(work));
+    if (work.findings.empty()) {
+      FinishBatch(now);
+      if (stalled()) return nullptr;
+    } else {
+      work_.push_back(std::move(work));
+    }
   }
   if (work_.empty() && FormBatch(now) && work_.empty()) FinishBatch(now);
   while (!work_.empty() && !stalled() && retry_.Ready(now)) {
@@ -213,17 +222,27 @@ std::shared_ptr<Request> StreamCourier::EncodeFront(WallTime now) {
   return std::make_shared<Request>(*std::move(request));
 }
 
-// What waited too long behind an outage: the server would refuse it.
+// What waited too long behind an outage: the server would refuse it. The end of what it holds it is told at any age, as the sink sees fit.
+bool StreamCourier::Expired(const Finding& finding, WallTime now) const {
+  const StreamSink::Limits limits = sink_->limits();
+  if (limits.oldest.count() <= 0 || finding.gap || TimeOf(finding.change.time()) + limits.oldest >= Wall(now)) return false;
+  return limits.history || finding.change.kind() != v1::IncidentChange::RESOLVED || untold_.contains(IncidentKey(finding.incident()));
+}
+
+void StreamCourier::CountExpired(const Finding& finding) {
+  ++entry_.counted.expired;
+  if (finding.change.kind() == v1::IncidentChange::RESOLVED) Told(finding);  // nothing more will be
+}
+
 void StreamCourier::DropExpired(WallTime now) {
-  const auto oldest = sink_->limits().oldest;
-  const auto expired = [&](const Finding& finding) { return !finding.gap && TimeOf(finding.change.time()) + oldest < Wall(now); };
-  while (oldest.count() > 0 && !work_.empty()) {
+  const auto expired = [&](const Finding& finding) { return Expired(finding, now); };
+  while (sink_->limits().oldest.count() > 0 && !work_.empty()) {
     Work& front = work_.front();
     if (std::none_of(front.findings.begin(), front.findings.end(), expired)) return;
     Work kept;
     for (size_t i = 0; i < front.findings.size(); ++i) {
       if (expired(front.findings[i])) {
-        ++entry_.counted.expired;
+        CountExpired(front.findings[i]);
         if (!front.letters.empty()) entry_.buried.push_back(front.letters[i]);
         continue;
       }

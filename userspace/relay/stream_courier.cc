@@ -2,6 +2,9 @@
 #include "userspace/relay/stream_courier.h"
 
 #include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
 
 #include "userspace/base/text.h"
 
@@ -12,6 +15,17 @@ constexpr size_t kMostBesideABatch = 8;             // of what a batch may hold,
 constexpr size_t kMostSeen = 100'000;               // of a gap
 constexpr size_t kMostSamples = 4;                  // ticks
 constexpr size_t kMostDetail = 4096;
+
+// Of a row beside those of incidents, which all have an id.
+std::string RewindKey(const std::string& feed_id, const Rewind& rewind) { return fmt::format("{}:rewind:{}", feed_id, rewind.time.time_since_epoch().count()); }
+
+v1::IncidentChange RowOf(const std::string& feed_id, const Rewind& rewind) {
+  v1::IncidentChange row;
+  row.set_sequence(rewind.last);
+  *row.mutable_time() = ToTimestamp(rewind.time);
+  row.mutable_incident()->mutable_source()->set_feed_id(feed_id);
+  return row;
+}
 
 // Enough to say that it is over.
 v1::IncidentChange Slim(const v1::IncidentChange& change) {
@@ -46,7 +60,20 @@ StreamCourier::StreamCourier(CourierContext given, std::unique_ptr<StreamSink> s
   auto followed = context().ledger->Followed(name());
   Loaded(followed.status());
   if (!followed.ok()) return;
-  for (const relay::v1::Followed& one : *followed) followed_[one.incident_key()] = one.change().SerializeAsString();
+  for (const relay::v1::Followed& one : *followed) {
+    const v1::Incident& incident = one.change().incident();
+    if (!incident.id().empty()) {
+      followed_[one.incident_key()] = one.change().SerializeAsString();
+      continue;
+    }
+    const std::string& feed_id = incident.source().feed_id();
+    const Rewind rewind{one.change().sequence(), TimeOf(one.change().time())};
+    const auto [known, only] = rewinds_.try_emplace(feed_id, rewind);
+    if (only) continue;
+    const bool newer = rewind.time > known->second.time;  // it was put back again before it was beyond the first
+    entry_.unfollowed.push_back(RewindKey(feed_id, newer ? known->second : rewind));
+    if (newer) known->second = rewind;
+  }
 }
 
 // For one batch; while one is under way and well, for the next, where that can be made ready; else for its beginning: what one sink may hold of a backlog.
@@ -64,7 +91,8 @@ void StreamCourier::TakeEvent(FeedEvent event, WallTime now) {
         if (!gap) gap = OpenGap{event.gap.first_sequence, 0, {}, 0};
         gap->last = std::max(gap->last, event.gap.last_sequence);
       } else if (event.gap.reason == "journal_rewound") {  // what comes next has the numbers of what was lost
-        gap = OpenGap{event.gap.last_sequence + 1, UINT64_MAX, {}, 0};
+        TakeRewind(event, now);
+        gap = OpenGap{event.gap.last_sequence + 1, UINT64_MAX, {}, 0, rewinds_.at(event.feed_id)};
       } else if (event.gap.reason == "feed_replaced") {
         gap = OpenGap{event.gap.first_sequence, UINT64_MAX, {}, 0};
       }
@@ -73,6 +101,10 @@ void StreamCourier::TakeEvent(FeedEvent event, WallTime now) {
     case FeedEvent::Kind::kReplaced:
       EndGone(event.source, event.old_feed_id, {}, "its host began a new journal", gap.value_or(OpenGap{followed_.size() + 1, UINT64_MAX, {}, 0}), now);
       gap.reset();
+      if (const auto rewind = rewinds_.find(event.old_feed_id); rewind != rewinds_.end()) {
+        Enqueue({event.source, std::nullopt, now, std::nullopt, 0, {}, RewindKey(event.old_feed_id, rewind->second)}, now);
+        rewinds_.erase(rewind);
+      }
       break;
     case FeedEvent::Kind::kCaughtUp: {
       if (gap) {
@@ -103,9 +135,24 @@ void StreamCourier::TakeEvent(FeedEvent event, WallTime now) {
   }
 }
 
+void StreamCourier::TakeRewind(const FeedEvent& event, WallTime now) {
+  Rewind rewind{event.gap.last_sequence, event.time};
+  std::string gone;
+  if (const auto known = rewinds_.find(event.feed_id); known != rewinds_.end()) {
+    if (known->second.last == rewind.last) return;  // the same, told again after a crash
+    rewind.last = std::max(rewind.last, known->second.last);
+    gone = RewindKey(event.feed_id, known->second);
+  }
+  rewinds_[event.feed_id] = rewind;
+  Enqueue({event.source, std::nullopt, now, std::nullopt, 0, std::pair(RewindKey(event.feed_id, rewind), RowOf(event.feed_id, rewind).SerializeAsString()), std::move(gone)},
+          now);
+}
+
 void StreamCourier::EndGone(size_t source, const std::string& feed_id, const std::set<std::string>& open, const std::string& why, const OpenGap& gap,
                             WallTime now) {
   uint64_t sequence = gap.first;
+  const auto known = rewinds_.find(feed_id);
+  const std::optional<Rewind> rewind = known == rewinds_.end() ? gap.rewind : known->second;
   for (auto it = followed_.lower_bound(feed_id + ":"); it != followed_.end();) {
     if (!it->first.starts_with(feed_id + ":")) break;
     v1::IncidentChange last;
@@ -117,6 +164,7 @@ void StreamCourier::EndGone(size_t source, const std::string& feed_id, const std
     if (sequence > gap.last) break;  // its end is still to come
     Finding finding;
     finding.labels = context().labels;
+    finding.rewind = rewind;
     finding.change = std::move(last);
     finding.change.set_sequence(sequence++);
     finding.change.set_kind(v1::IncidentChange::RESOLVED);
@@ -138,7 +186,9 @@ void StreamCourier::Admit(FeedEvent event, WallTime now) {
   Waiting waiting{event.source, std::nullopt, now, std::nullopt, event.bytes, {}, {}};
   Finding finding;
   finding.labels = context().labels;
-  const bool takes_changes = sink_->limits().changes;
+  const StreamSink::Limits limits = sink_->limits();
+  const bool takes_changes = limits.changes;
+  std::optional<Waiting> beyond;  // what a rewind lost
   if (event.kind == FeedEvent::Kind::kGap) {
     finding.gap = event.gap;
     *finding.change.mutable_time() = ToTimestamp(event.time);
@@ -152,6 +202,13 @@ void StreamCourier::Admit(FeedEvent event, WallTime now) {
       if (sequence <= gap->last && gap->seen.size() < kMostSeen) gap->seen.insert(sequence);
     } else {
       waiting.cursor = Cursor{context().sources[event.source], event.feed_id, sequence};
+    }
+    if (const auto rewind = rewinds_.find(event.feed_id); rewind != rewinds_.end()) {
+      if (sequence <= rewind->second.last) finding.rewind = rewind->second;
+      if (sequence >= rewind->second.last) {
+        beyond = Waiting{event.source, std::nullopt, now, std::nullopt, 0, {}, RewindKey(event.feed_id, rewind->second)};
+        rewinds_.erase(rewind);
+      }
     }
     const v1::Incident& incident = event.change.incident();
     const std::string key = IncidentKey(incident);
@@ -171,12 +228,15 @@ void StreamCourier::Admit(FeedEvent event, WallTime now) {
           unfollowed_some_ = true;
         }
       }
+      const bool ends_untold = event.change.kind() == v1::IncidentChange::RESOLVED && !follows && !unfollowed_some_;
+      if (limits.oldest.count() > 0 && !limits.history && (waiting.follows || ends_untold)) untold_.insert(key);
       finding.silence = context().silences->Covering(incident, TimeOf(event.change.time()));
       finding.change = std::move(event.change);
       if (sink_->Wants(finding)) waiting.finding = std::move(finding);
     }
   }
   Enqueue(std::move(waiting), now);
+  if (beyond) Enqueue(*std::move(beyond), now);
 }
 
 void StreamCourier::Enqueue(Waiting waiting, WallTime now) {
@@ -195,6 +255,12 @@ void StreamCourier::Enqueue(Waiting waiting, WallTime now) {
 void StreamCourier::Resend(std::vector<relay::v1::DeadLetter> letters) {
   if (resend_.empty() && work_.empty() && !stalled()) asked_.clear();
   for (relay::v1::DeadLetter& letter : NewLetters(std::move(letters))) resend_.push_back(std::move(letter));
+}
+
+// Asked when its turn comes, with nothing under way: the end of what is followed then is still to come.
+bool StreamCourier::IsOverByNow(const relay::v1::DeadLetter& letter) const {
+  const v1::Incident& incident = letter.change().incident();
+  return !letter.has_gap() && incident.state() != v1::Incident::RESOLVED && !followed_.contains(IncidentKey(incident));
 }
 
 void StreamCourier::LoseSamples(uint64_t samples) {

@@ -10,6 +10,10 @@
 //
 // An incident, once admitted, is followed to its end, whatever its severity becomes. Where its source can no longer tell the end (compacted away while
 // the relay was not there, a new journal), the end is told from what the source says is open, under a sequence that was lost.
+//
+// A sink that does not keep history holds what it was told to be open: nothing that is over is told it as open, and the end of what it was told at any age.
+//
+// A journal that was put back to an older state tells other changes under the numbers of those that it lost: they are marked until it is beyond them.
 #pragma once
 #include <deque>
 #include <map>
@@ -70,6 +74,7 @@ class StreamCourier : public Courier {
     uint64_t first = 0, last = 0;
     std::set<uint64_t> seen;
     uint64_t reached = 0;
+    std::optional<Rewind> rewind = std::nullopt;
   };
   enum class Doubt { kNone, kFirst, kProbe };  // kFirst: the first of the batch goes alone; kProbe: it was refused, and the probe is on its way
 
@@ -85,6 +90,11 @@ class StreamCourier : public Courier {
   void Enqueue(Waiting waiting, WallTime now);
   // Ends what is followed of this feed and not among `open`, under sequences from `first` to `last` (0 = without end) that were not `seen`.
   void EndGone(size_t source, const std::string& feed_id, const std::set<std::string>& open, const std::string& why, const OpenGap& gap, WallTime now);
+  void TakeRewind(const FeedEvent& event, WallTime now);
+  void Told(const Finding& finding);                   // delivered
+  bool Expired(const Finding& finding, WallTime now) const;
+  void CountExpired(const Finding& finding);
+  bool IsOverByNow(const relay::v1::DeadLetter& letter) const;
   bool FormBatch(WallTime now);
   bool BatchIsDue(WallTime now) const;
   bool FillsABatch() const;
@@ -112,6 +122,8 @@ class StreamCourier : public Courier {
   const std::unique_ptr<StreamSink> sink_;
   std::map<std::string, std::string> followed_;         // incident key -> what is kept of it, a serialised IncidentChange: there may be many
   bool unfollowed_some_ = false;                        // there were more
+  std::set<std::string> untold_;                        // incident keys of which nothing was delivered; since the start, of a sink that holds what is open
+  std::map<std::string, Rewind> rewinds_;               // by feed; until its numbers are beyond
   std::vector<std::optional<OpenGap>> gaps_;            // by source
   std::deque<Waiting> waiting_;
   size_t findings_waiting_ = 0, bytes_waiting_ = 0;

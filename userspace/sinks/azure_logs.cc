@@ -125,7 +125,7 @@ class AzureLogs final : public StreamSink {
   }
 
   Limits limits() const override {
-    return {.max_items = 2000, .max_bytes = kBody, .changes = true, .samples = false, .oldest = std::chrono::nanoseconds(0)};
+    return {.max_items = 2000, .max_bytes = kBody, .changes = true, .samples = false, .oldest = std::chrono::nanoseconds(0), .history = true};
   }
 
   std::optional<Preparation> Prepare(WallTime now) override { return token_.Prepare(now); }

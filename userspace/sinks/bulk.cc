@@ -100,7 +100,10 @@ absl::Status BulkWriter::Add(const Finding& finding, WallTime now, std::string* 
   if (std::max(id.size(), incident.size()) > kMostOfId) {
     return absl::InvalidArgumentError(fmt::format("the identity of {} is longer than the {} bytes of a document's", Printable(id, 100), kMostOfId));
   }
-  if (sequence > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
+  // A state that was lost with its journal may have any version up to that journal's last: the new ones share it, and the later wins.
+  const bool rewound = finding.rewind && sequence <= finding.rewind->last;
+  const uint64_t version = rewound ? finding.rewind->last : sequence;
+  if (version > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
     return absl::InvalidArgumentError(fmt::format("the sequence of {} is larger than a version can be", Printable(id, 100)));
   }
   WriteFinding(finding, now, &document_);
@@ -121,8 +124,8 @@ absl::Status BulkWriter::Add(const Finding& finding, WallTime now, std::string* 
     json.Object("index", [&] {
       json.Text("_index", kIncidentsIndex);
       json.Text("_id", incident);
-      json.Unsigned("version", sequence);
-      json.Text("version_type", "external");
+      json.Unsigned("version", version);
+      json.Text("version_type", rewound ? "external_gte" : "external");
     });
   });
   *body += "\n{";

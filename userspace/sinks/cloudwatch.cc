@@ -69,7 +69,7 @@ class CloudWatch final : public StreamSink {
   }
 
   Limits limits() const override {
-    return {.max_items = kMostLogEvents, .max_bytes = kLogBytes, .changes = true, .samples = true, .oldest = kOldest};
+    return {.max_items = kMostLogEvents, .max_bytes = kLogBytes, .changes = true, .samples = true, .oldest = kOldest, .history = true};
   }
 
   std::optional<Preparation> Prepare(WallTime) override {

@@ -88,7 +88,7 @@ Json CustomOf(const Finding& finding) {
   return custom;
 }
 
-Json EventOf(const Finding& finding) {
+Json EventOf(const Finding& finding, WallTime now) {
   const std::string headline = Unmentioned(Headline(finding));
   Json attributes = Json::object();
   attributes["category"] = "alert";
@@ -100,7 +100,9 @@ Json EventOf(const Finding& finding) {
   if (!host.empty()) attributes["host"] = Truncate(Printable(host), kHost);
   attributes["tags"] = TagsOf(finding);
   attributes["aggregation_key"] = BoundedKey(Printable(finding.gap ? FindingKey(finding) : IncidentKey(finding.incident())), kKey);
-  attributes["timestamp"] = Rfc3339(finding.change.time());
+  // An end that is too old to be taken is an end all the same: else the alert stays open there.
+  const bool too_old = IsOver(finding) && TimeOf(finding.change.time()) + kOldestEvent < now;
+  attributes["timestamp"] = too_old ? Rfc3339(now) : Rfc3339(finding.change.time());
   attributes["attributes"] = {{"status", StatusWord(finding)},
                               {"priority", finding.gap || finding.silence ? "5" : Priority(finding.incident().severity())},
                               {"custom", CustomOf(finding)}};
@@ -142,8 +144,8 @@ class Datadog final : public StreamSink {
 
   Limits limits() const override { return {.max_items = 1, .max_bytes = 1'000'000, .changes = true, .samples = true, .oldest = kOldestEvent}; }
 
-  absl::StatusOr<Request> Encode(std::span<const Finding> findings, WallTime) override {
-    Request request = JsonPost(JoinUrl(events_, "/api/v2/events"), Dump(EventOf(findings.front())));
+  absl::StatusOr<Request> Encode(std::span<const Finding> findings, WallTime now) override {
+    Request request = JsonPost(JoinUrl(events_, "/api/v2/events"), Dump(EventOf(findings.front(), now)));
     if (auto status = Authorize(&request); !status.ok()) return status;
     return request;
   }

@@ -1,7 +1,8 @@
 // Dynatrace: an incident is a problem-opening event (Events API v2), sent again with every change while it is open, which keeps it from its
 // timeout (outlierd tells an incident that goes on once a minute), and with endTime when it is over. Two events are the same one there if their
 // payloads are: so it holds only what never changes over an incident's life. What changes is in the series (metrics ingest). Words about
-// resolved incidents and gaps are events that open nothing.
+// resolved incidents and gaps are events that open nothing. So is an incident during a silence, which is told in its properties: a problem from before it
+// closes by its timeout, or by the end of its incident, and the first change after the silence opens one.
 //
 // UNVERIFIED: that endTime closes an open event of the same payload (documented is its timeout, which therefore is short); that times are no
 // part of what makes a payload the same; the answer of metrics ingest.
@@ -56,7 +57,14 @@ class Properties {
   Json properties_ = Json::object();
 };
 
-// The same for every change of one incident.
+// Of all its life, or as yet. What was opened before the silence has to be closed as it was opened.
+bool IsSilenced(const Finding& finding) {
+  if (!finding.silence || !IsOver(finding)) return finding.silence.has_value();
+  const WallTime opened = TimeOf(finding.incident().opened_time());
+  return opened >= TimeOf(finding.silence->starts()) && (!finding.silence->has_ends() || opened < TimeOf(finding.silence->ends()));
+}
+
+// The same for every change of one incident, under one silence.
 Json ProblemOf(const Finding& finding, WallTime now) {
   const v1::Incident& incident = finding.incident();
   const std::string workload = Printable(incident.workload().name(), 256), host = Printable(incident.source().host_name(), 256);
@@ -69,10 +77,16 @@ Json ProblemOf(const Finding& finding, WallTime now) {
   properties.Add("host.id", incident.source().host_id());
   // The opening stays first among the changes, however many follow.
   if (incident.changes_size() > 0) properties.Add("outlier.opened", incident.changes(0).detail());
+  const bool silenced = IsSilenced(finding);
+  if (silenced) {
+    properties.Add("outlier.silence.id", finding.silence->id());
+    properties.Add("outlier.silence.author", finding.silence->author());
+    properties.Add("outlier.silence.reason", finding.silence->reason());
+  }
   for (const auto& [key, value] : *finding.labels) properties.Add(fmt::format("labels.{}", key), value);
   const std::string title = fmt::format("{}{}{} is unusual (incident {})", workload.empty() ? "a workload" : workload,
                                         host.empty() ? "" : " on ", host, Printable(incident.id(), 64));
-  Json event = {{"eventType", "CUSTOM_ALERT"}, {"title", Truncate(title, kTitle)}};
+  Json event = {{"eventType", silenced ? "CUSTOM_INFO" : "CUSTOM_ALERT"}, {"title", Truncate(title, kTitle)}};
   const int64_t start = Clamped(Milliseconds(incident.has_opened_time() ? incident.opened_time() : finding.change.time()), now);
   event["startTime"] = start;
   if (IsOver(finding)) {

@@ -70,7 +70,7 @@ class NewRelic final : public StreamSink {
     url_ = JoinUrl(base, fmt::format("/v1/accounts/{}/events", config.account_id()));
   }
 
-  Limits limits() const override { return {.max_items = 2000, .max_bytes = kBody, .changes = true, .samples = false, .oldest = kOldest}; }
+  Limits limits() const override { return {.max_items = 2000, .max_bytes = kBody, .changes = true, .samples = false, .oldest = kOldest, .history = true}; }
 
   absl::StatusOr<Request> Encode(std::span<const Finding> findings, WallTime) override {
     const absl::StatusOr<std::string> key = key_.Read();

@@ -127,6 +127,7 @@ class OtlpSink final : public StreamSink {
     limits.changes = !logs_url_.empty();
     limits.samples = !metrics_url_.empty();
     limits.oldest = preset_.oldest;
+    limits.history = true;
     limits.works_ahead = true;
     return limits;
   }

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "absl/strings/escaping.h"
 #include "userspace/base/status.h"
@@ -23,7 +24,8 @@ constexpr size_t kMostOfNamespace = 100;
 constexpr auto kPruneEvery = std::chrono::minutes(60), kFirstPrune = std::chrono::minutes(15);
 constexpr size_t kPrunedAtOnce = 10'000;
 constexpr std::string_view kCurrent = "outlier-incidents";
-constexpr std::string_view kTemplateOfChanges = "logs-outlier.change";
+constexpr std::string_view kOurTemplates = "*outlier*";  // all of their names, and perhaps others
+constexpr std::string_view kManagedBy = "outlier-relay";
 
 enum class Dialect { kElasticsearch, kOpenSearch };
 
@@ -116,6 +118,7 @@ class SearchSink : public StreamSink {
     Limits limits;
     limits.max_bytes = kMostBytes;
     limits.samples = true;
+    limits.history = true;
     limits.works_ahead = limits.knows_repeats = true;
     return limits;
   }
@@ -123,7 +126,8 @@ class SearchSink : public StreamSink {
   std::optional<Preparation> Prepare(WallTime now) override {
     if (stage_ == Stage::kReady) return Prune(now);
     const bool version = stage_ == Stage::kAskVersion;
-    const std::string path = version ? "" : fmt::format("_index_template/{}?filter_path=index_templates.name", kTemplateOfChanges);
+    const std::string path =
+        version ? "" : fmt::format("_index_template/{}?filter_path=index_templates.name,index_templates.index_template._meta", kOurTemplates);
     absl::StatusOr<Request> request = RequestTo("GET", path, &api_key_);
     if (!request.ok()) return std::nullopt;  // Encode says what is wrong with the key
     return Preparation{std::move(*request), version ? fmt::format("ask {} for its version", url()) : fmt::format("ask {} whether it is set up", url())};
@@ -131,7 +135,7 @@ class SearchSink : public StreamSink {
 
   Outcome Prepared(const Response& response, WallTime) override {
     if (std::exchange(pruning_, false)) return Pruned(response);
-    return stage_ == Stage::kAskTemplate ? TemplateTold(response) : VersionTold(response);
+    return stage_ == Stage::kAskTemplates ? TemplatesTold(response) : VersionTold(response);
   }
 
   absl::StatusOr<Request> Encode(std::span<const Finding> findings, WallTime now) override {
@@ -214,7 +218,7 @@ class SearchSink : public StreamSink {
   }
 
  private:
-  enum class Stage { kAskVersion, kAskTemplate, kReady };
+  enum class Stage { kAskVersion, kAskTemplates, kReady };
 
   const std::string& url() const { return settings_.urls[url_]; }
 
@@ -305,23 +309,60 @@ class SearchSink : public StreamSink {
       return Outcome::Of(Outcome::Kind::kSuspend, NotOurs(response));
     }
     writer_.set_require_data_stream(identity.CanRequireDataStreams());
-    stage_ = identity.CanRequireDataStreams() ? Stage::kReady : Stage::kAskTemplate;
+    stage_ = Stage::kAskTemplates;
+    warning_of_version_ = outcome.warning;
     return outcome;
   }
 
-  // Where `create` cannot demand a data stream, the first one would make a plain index with guessed mappings, which no setup could mend later.
-  Outcome TemplateTold(const Response& response) {
+  // Without them the first document would make an index with guessed mappings, or, of the template for logs that Elasticsearch comes with, a data stream
+  // with wrong ones, which no setup could mend later.
+  Outcome TemplatesTold(const Response& response) {
     Outcome outcome = JudgeHttp(response, 0);
-    if (response.answered() && response.status == 404) {
-      return Outcome::Of(Outcome::Kind::kSuspend, fmt::format("{} has no index template {}; `outlier-relay setup` installs it", url(), kTemplateOfChanges));
-    }
     const bool forbidden = response.answered() && response.status == 403;  // to ask
-    if (outcome.kind != Outcome::Kind::kItems && !forbidden) {
+    const bool none = response.answered() && response.status == 404;
+    if (outcome.kind != Outcome::Kind::kItems && !forbidden && !none) {
       Notice(response);
       return outcome;
     }
+    outcome = Outcome::Delivered(0);
+    if (forbidden) {
+      outcome.warning = fmt::format("{}{}{} does not tell this key whether it is set up ({}); allow it `monitor`, or see to it that `outlier-relay setup` was run, "
+                                    "else what is written gets guessed mappings",
+                                    warning_of_version_, warning_of_version_.empty() ? "" : "; ", url(), Describe(response));
+    } else {
+      const absl::StatusOr<std::string> missing = TemplatesMissingIn(response.body);
+      if (!missing.ok()) return Outcome::Of(Outcome::Kind::kSuspend, MessageOf(missing.status()));
+      if (!missing->empty()) {
+        return Outcome::Of(Outcome::Kind::kSuspend, fmt::format("{} has no index template {} of outlier-relay; `outlier-relay setup` installs what is missing", url(), *missing));
+      }
+    }
     stage_ = Stage::kReady;
-    return Outcome::Delivered(0);
+    return outcome;
+  }
+
+  // By name; one that somebody else made under a name of ours is none of ours.
+  absl::StatusOr<std::string> TemplatesMissingIn(const std::string& body) const {
+    const auto installations = SearchInstallations(KeyOf(settings_.dialect), "none", {});
+    if (!installations.ok()) return installations.status();
+    std::vector<std::string> there;
+    const Json json = ParseJson(body);
+    const Json* templates = json.is_object() && json.contains("index_templates") ? &json["index_templates"] : nullptr;
+    for (size_t i = 0; templates != nullptr && templates->is_array() && i < templates->size(); ++i) {
+      const Json& one = (*templates)[i];
+      const auto says = [&](const char* where) {
+        const Json::json_pointer path(where);
+        return one.contains(path) && one.at(path).is_string() ? one.at(path).get<std::string>() : std::string();
+      };
+      if (says("/index_template/_meta/managed_by") == kManagedBy) there.push_back(says("/name"));
+    }
+    std::vector<std::string> missing;
+    for (const SearchInstallation& installation : *installations) {
+      constexpr std::string_view kAt = "/_index_template/";
+      if (!installation.path.starts_with(kAt)) continue;
+      const std::string name = installation.path.substr(kAt.size());
+      if (std::find(there.begin(), there.end(), name) == there.end()) missing.push_back(name);
+    }
+    return fmt::format("{}", fmt::join(missing, ", "));
   }
 
   std::string NotOurs(const Response& response) const {
@@ -337,6 +378,7 @@ class SearchSink : public StreamSink {
   SecretFile api_key_, setup_api_key_, password_;
   size_t url_ = 0;
   Stage stage_ = Stage::kAskVersion;
+  std::string warning_of_version_;
   std::optional<WallTime> prune_at_;
   bool pruning_ = false;
   size_t bytes_per_finding_ = kLeastPerFinding;  // of the last body, and some

@@ -64,6 +64,8 @@ class StreamSink : public Sink {
     bool changes = true;             // whether it takes changes at all
     bool samples = false;            // whether it takes samples
     std::chrono::nanoseconds oldest{0};  // a change older than this is expired, not sent; 0 = any age
+    bool history = false;            // keeps changes by their own time, so that a late one is one more line of what was. Else what is told to be open stays open
+                                     // there, or wakes somebody: nothing that is over is told to be open, and its end is told at any age
     bool works_ahead = false;        // a request depends on no answer and no moment: the next may be written while one is under way
     bool knows_repeats = false;      // by ids, and the newer by its sequence: what is sent again or too late changes nothing, so several batches may share
                                      // one commit, and two may be under way

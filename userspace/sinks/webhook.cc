@@ -111,7 +111,7 @@ class Webhook : public StreamSink {
         relay_host_(context.relay_host),
         agent_(UserAgent(context)) {}
 
-  Limits limits() const override { return {.max_items = batch_ ? kMostAtOnce : 1, .max_bytes = 16 << 20}; }
+  Limits limits() const override { return {.max_items = batch_ ? kMostAtOnce : 1, .max_bytes = 16 << 20, .history = true}; }
 
   absl::StatusOr<Request> Encode(std::span<const Finding> findings, WallTime now) override {
     absl::StatusOr<Request> request = To();
