@@ -94,6 +94,25 @@ TEST_F(StateCourierTest, ARelatedIncidentThatIsWorseHasItsOwnPage) {
   EXPECT_EQ(pager().OpenIds(), (std::set<std::string>{"lead", "rider"}));
 }
 
+TEST_F(StateCourierTest, ARelatedIncidentOfASilencedOneHasItsOwnPage) {
+  const auto of_lead = [](v1::Incident* incident) { incident->add_related_incident_ids("lead"); };
+  Begin();
+  feed().Open("lead", bench_.now, v1::Incident::CRITICAL);
+  feed().Open("before", bench_.now, v1::Incident::MAJOR, of_lead);
+  bench_.Run(seconds(5));
+  ASSERT_EQ(pager().OpenIds(), std::set<std::string>{"lead"});
+  Silence("w-lead", hours(1));
+  feed().Open("after", bench_.now, v1::Incident::MAJOR, of_lead);
+  bench_.Run(minutes(30));
+  EXPECT_EQ(pager().OpenIds(), (std::set<std::string>{"after", "before", "lead"})) << "the page of the lead is told nothing meanwhile";
+  bench_.Run(hours(1));
+  EXPECT_EQ(pager().Count(Action::kOpen), 3u);
+  for (const char* id : {"after", "before", "lead"}) feed().Resolve(id, bench_.now);
+  bench_.Run(minutes(30));
+  EXPECT_TRUE(pager().open.empty());
+  EXPECT_EQ(pager().Count(Action::kDigest), 0u);
+}
+
 TEST_F(StateCourierTest, ASilencePagesNobodyAndPagesWhenItExpires) {
   Begin();
   relay::v1::Silence silence;

@@ -213,7 +213,7 @@ void StateCourier::TakeChange(const FeedEvent& event, WallTime now) {
 // Resolved before anybody was told. Worth a digest where a person would have been paged.
 void StateCourier::Miss(const std::string& key, const Known& known, WallTime now) {
   const v1::Incident& incident = known.latest.incident();
-  if (!known.admitted || known.refused_at || Rides(key, incident)) return;
+  if (!known.admitted || known.refused_at || Rides(key, incident, now)) return;
   if (context().silences->Covering(incident, TimeOf(incident.opened_time())) || context().silences->Covering(incident, Wall(now))) return;
   if (missed_.size() >= kMostMissed) {
     ++missed_more_;

@@ -6,7 +6,8 @@
 // opening, whatever route and silences say by then; "told" begins before the first request leaves (the ledger has it as uncertain), so that neither
 // a crash nor a lost answer leaves a page that nobody ends.
 // Held back, and counted: pages beyond max_pages_per_hour, and new incidents of a workload whose last one resolved less than hold_down ago, until
-// they have lasted as long themselves or are worse. An incident that is related to one already paged, and no worse, rides on that page.
+// they have lasted as long themselves or are worse. An incident that is related to one already paged, and no worse, rides on that page, unless a silence
+// keeps that page from being told of it.
 // Cursors stand before what a digest still has to tell; all else is read off the open incidents and the ledger after a restart.
 //
 // An incident is looked at when something about it, a related one, a silence, or the hour's cap has changed, or when its time has come: what is open
@@ -101,7 +102,7 @@ class StateCourier : public Courier {
   bool Capped(WallTime now);
   bool HeldDown(const Known& known, WallTime now) const;
   std::vector<std::string> Related(const std::string& key, const v1::Incident& incident) const;
-  bool Rides(const std::string& key, const v1::Incident& incident) const;  // a held incident's page speaks for it
+  bool Rides(const std::string& key, const v1::Incident& incident, WallTime now) const;  // a held incident's page speaks for it
   std::vector<std::string> RidersOf(const std::string& key) const;         // summaries
   Page MakePage(Page::Action action, const std::string& key, const Known& known) const;
   bool DigestDue(WallTime now) const;

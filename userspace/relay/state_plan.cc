@@ -65,12 +65,13 @@ std::vector<std::string> StateCourier::Related(const std::string& key, const v1:
   return keys;
 }
 
-bool StateCourier::Rides(const std::string& key, const v1::Incident& incident) const {
+bool StateCourier::Rides(const std::string& key, const v1::Incident& incident, WallTime now) const {
   for (const std::string& other : Related(key, incident)) {
     const auto held = held_.find(other);
     if (other == key || held == held_.end() || held->second.resolved() || held->second.uncertain() || incident.severity() > held->second.severity()) continue;
     const auto lead = known_.find(other);
-    if (lead != known_.end() && lead->second.latest.incident().state() == v1::Incident::OPEN) return true;  // else about to be resolved
+    if (lead == known_.end() || lead->second.latest.incident().state() != v1::Incident::OPEN) continue;  // about to be resolved
+    if (!context().silences->Covering(lead->second.latest.incident(), Wall(now))) return true;           // else its page is told nothing
   }
   return false;
 }
@@ -200,7 +201,7 @@ StateCourier::Plan StateCourier::PlanOpening(const std::string& key, Known* know
     capped_.erase(key);
   };
   const bool refused = known->refused_at && incident.severity() <= *known->refused_at;
-  if (refused || !context().route.Admits(incident) || context().silences->Covering(incident, Wall(now)) || Rides(key, incident)) {
+  if (refused || !context().route.Admits(incident) || context().silences->Covering(incident, Wall(now)) || Rides(key, incident, now)) {
     uncap();
     return {};
   }
