@@ -110,6 +110,7 @@ TEST_F(AlertmanagerTest, ADigestIsAnAlertOfItsOwnThatEndsByItself) {
   const Json quiet = Alert(DigestPage(true)), loud = Alert(DigestPage(false));
   EXPECT_EQ(quiet["labels"]["severity"], "info");
   EXPECT_EQ(loud["labels"]["severity"], "warning");
+  EXPECT_EQ(Alert(DigestPage(false, v1::Incident::CRITICAL))["labels"]["severity"], "critical") << "as the worst of what was withheld";
   EXPECT_EQ(loud["labels"]["digest"], "digest-1772359800");
   EXPECT_EQ(loud["annotations"]["description"], DigestPage(false).text);
   EXPECT_EQ(loud["endsAt"], "2026-03-01T10:35:00.000Z");

@@ -271,7 +271,7 @@ bool StateCourier::DigestDue(WallTime now) const {
 Page StateCourier::Digest(WallTime now) {
   Page page;
   page.action = Action::kDigest;
-  page.digest_quiet = true;
+  page.digest_quiet = capped_untold_ == 0;
   page.finding.labels = context().labels;
   *page.finding.change.mutable_time() = ToTimestamp(Wall(now));
   std::string identity;
@@ -286,17 +286,21 @@ Page StateCourier::Digest(WallTime now) {
     identity = fmt::format("{}:{}", missed_.front().host.feed_id(), missed_.front().sequence);  // the same after a crash
   }
   if (capped_untold_ > 0) {
-    std::vector<std::string> named;
+    std::vector<const v1::Incident*> open;
     for (const std::string& key : capped_) {
       const Known& known = known_.at(key);
       if (known.capped_told) continue;
-      const v1::Incident& incident = known.latest.incident();
+      open.push_back(&known.latest.incident());
       if (missed_.empty() && identity.empty()) {
-        *page.finding.change.mutable_incident()->mutable_source() = incident.source();
+        *page.finding.change.mutable_incident()->mutable_source() = open.back()->source();
         identity = "open:" + key;
       }
-      named.push_back(fmt::format("{}: {}", Printable(incident.source().host_name(), 200), Printable(incident.summary(), 300)));
-      if (named.size() == kMostNamed) break;
+    }
+    std::stable_sort(open.begin(), open.end(), [](const auto* a, const auto* b) { return a->severity() > b->severity(); });
+    page.finding.change.mutable_incident()->set_severity(open.front()->severity());
+    std::vector<std::string> named;
+    for (size_t i = 0; i < std::min(open.size(), kMostNamed); ++i) {
+      named.push_back(fmt::format("{}: {}", Printable(open[i]->source().host_name(), 200), Printable(open[i]->summary(), 300)));
     }
     if (!page.text.empty()) page.text += "\n";
     const char* are = capped_untold_ == 1 ? "incident is" : "incidents are";

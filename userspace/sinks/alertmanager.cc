@@ -93,7 +93,8 @@ class Alertmanager : public StateSink {
     const v1::IncidentChange& change = page.finding.change;
     if (page.action == Page::Action::kDigest) {
       Json labels = Labels(page, "OutlierDigest");
-      labels["severity"] = page.digest_quiet ? "info" : "warning";  // of this one it never changes
+      // Of this one it never changes.
+      labels["severity"] = page.digest_quiet ? "info" : incident.severity() == v1::Incident::CRITICAL ? "critical" : "warning";
       return Json{{"labels", std::move(labels)},
                   {"annotations", Json{{"summary", Headline(page, kMostText)}, {"description", Story(page, kMostStory)}}},
                   {"startsAt", Rfc3339(now)}, {"endsAt", Rfc3339(now + kDigestFor)}};

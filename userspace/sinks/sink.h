@@ -96,7 +96,7 @@ struct Page {
   };
   Action action = Action::kOpen;
   std::string key;                 // of this incident there; stable from open to resolve; <= 128 bytes, printable ASCII
-  Finding finding;                 // the newest state; kDigest: change.time and source at most
+  Finding finding;                 // the newest state; kDigest: change.time and source at most, and the worst severity where it is not quiet
   std::vector<std::string> related;  // summaries of incidents that this page speaks for, too
   std::string text;                // kDigest
   bool digest_quiet = false;       // kDigest: worth a line, not a person's sleep
