@@ -363,6 +363,7 @@ void StateCourier::FillStatus(relay::v1::SinkStatus* status) const {
   const auto open = std::count_if(held_.begin(), held_.end(), [](const auto& held) { return !held.second.resolved() && !held.second.uncertain(); });
   status->set_open_there(static_cast<uint32_t>(open));
   status->set_pages_withheld(status->pages_withheld() + counted_only_.counted.withheld);
+  if (!failing_.empty()) status->set_message(status->message().empty() ? failing_ : failing_ + "; " + status->message());
 }
 
 }  // namespace outlier

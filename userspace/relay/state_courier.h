@@ -115,6 +115,8 @@ class StateCourier : public Courier {
   bool WriteIntents(WallTime now);
   void DropIntents();
   void PutHeld(Entry* entry, const relay::v1::Held& held);
+  // Of one of several servers: what all together said, once each was asked.
+  std::optional<Outcome> OfAll(const Outcome& outcome, const std::string& server);
   void PagesDone(WallTime now);
   void PageRefused(const Page& page, const std::string& reason, WallTime now, Entry* entry);
   void Resolved(const std::string& key, WallTime now, Entry* entry);
@@ -147,7 +149,10 @@ class StateCourier : public Courier {
   bool may_have_arrived_ = false;
   std::deque<Request> letters_;                        // of them, still to be sent
   bool all_needed_ = true, any_delivered_ = false;
-  std::string last_reason_;
+  size_t servers_ = 1;                                 // that each get it, where not all are needed
+  std::vector<std::string> failed_;                    // of them, this time, and why
+  std::optional<Outcome> mildest_;                     // of what those said: again rather than suspended rather than refused
+  std::string failing_;                                // whom the last request that was taken did not reach
   size_t alone_ = 0;                                   // pages to send one by one, after a request with several was refused
   int refused_in_a_row_ = 0;
   std::set<std::string> doubted_;                      // refused while it may have been the sink

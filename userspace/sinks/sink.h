@@ -44,6 +44,8 @@ class Sink {
   virtual Outcome Prepared(const Response& response, WallTime now) { (void)response, (void)now; return Outcome::Delivered(0); }
   // A request that changes nothing, for `outlier-relay check`: does the server answer and take our key? Nothing = there is none.
   virtual std::optional<Preparation> Check() { return std::nullopt; }
+  // Where there are several servers that each get everything, one for each.
+  virtual std::vector<Preparation> CheckEach();
   virtual absl::Status Checked(const Response& response);  // default: by JudgeHttp / JudgeGrpc
   // What `outlier-relay setup` installs, in order. Idempotent there.
   struct SetupStep {
@@ -114,8 +116,9 @@ class StateSink : public Sink {
     size_t pages_per_request = 1;
   };
   virtual Capabilities capabilities() const = 0;
-  // Requests that must all be answered, in order; more than one where there are several servers (`all_needed` false then: one that takes it
-  // is enough for the page to count as delivered, the others get it with the next repeat). Empty = nothing to say for this page here.
+  // Requests that must all be answered, in order; more than one where there are several servers (`all_needed` false then: each gets it whatever the
+  // others say; one that takes it is enough for the page to count as delivered, and it is refused where all refuse it). Empty = nothing to say for
+  // this page here.
   struct Letters {
     std::vector<Request> requests;
     bool all_needed = true;
