@@ -148,6 +148,47 @@ TEST_F(StateCourierTest, OnlyWhatEachPeerRefusesIsADeadLetter) {
   EXPECT_EQ(pager().OpenIds(), std::set<std::string>{"half"});
 }
 
+TEST_F(StateCourierTest, APagerThatIsDownIsBehindByTheAgeOfWhatItShouldHaveBeenTold) {
+  Begin();
+  Silence("w-silenced", hours(48));
+  pager().says = [](const Page&, WallTime) { return Says::kNoConnection; };
+  feed().Open("silenced", bench_.now);
+  bench_.Run(minutes(5));
+  EXPECT_EQ(Lag(), seconds(0)) << "nobody should have been told of it";
+  feed().Open("a", bench_.now);
+  bench_.Run(minutes(10));
+  EXPECT_EQ(Lag(), minutes(10));
+  bench_.Restart();
+  bench_.Run(minutes(1));
+  EXPECT_EQ(Lag(), minutes(11)) << "by a restart it has not become younger";
+  feed().Resolve("a", bench_.now);
+  bench_.Run(minutes(10));
+  EXPECT_EQ(Lag(), minutes(10)) << "a digest has to tell of it";
+  pager().says = [](const Page&, WallTime) { return Says::kTakes; };
+  bench_.Run(minutes(10));
+  EXPECT_EQ(Lag(), seconds(0));
+  feed().Open("b", bench_.now);
+  bench_.Run(seconds(5));
+  pager().says = [](const Page&, WallTime) { return Says::kUnauthorized; };
+  feed().Resolve("b", bench_.now);
+  bench_.Run(minutes(20));
+  EXPECT_EQ(Lag(), minutes(20));
+  pager().says = [](const Page&, WallTime) { return Says::kTakes; };
+  bench_.Run(minutes(2));
+  EXPECT_EQ(Lag(), seconds(0));
+}
+
+TEST_F(StateCourierTest, WhatASinkThatForgetsIsNotToldAgainIsBehindToo) {
+  pager().capabilities.repeat_open = seconds(60);
+  Begin();
+  feed().Open("a", bench_.now);
+  bench_.Run(minutes(30));
+  EXPECT_EQ(Lag(), seconds(0));
+  pager().says = [](const Page&, WallTime) { return Says::kNoConnection; };
+  bench_.Run(minutes(10));
+  EXPECT_GE(Lag(), minutes(8));
+}
+
 TEST_F(StateCourierTest, WhereItWasReadToIsKeptWhileTheSinkIsDown) {
   pager().says = [](const Page&, WallTime) { return Says::kNoConnection; };
   feed().Open("a", bench_.now);

@@ -89,6 +89,7 @@ TEST_F(StateCourierTest, WhatLastsThroughTheHoldDownPages) {
   feed().Open("two", bench_.now, v1::Incident::MINOR, of_one);
   bench_.Run(minutes(4));
   EXPECT_FALSE(pager().OpenIds().contains("two"));
+  EXPECT_EQ(Lag(), seconds(0));
   bench_.Run(minutes(2));
   EXPECT_TRUE(pager().OpenIds().contains("two"));
 }

@@ -235,8 +235,8 @@ relay::v1::SinkStatus Courier::Status(WallTime now) const {
     position.set_last_sequence(source.last_sequence);
     position.set_connected(source.connected);
     position.set_message(source.message);
-    if (source.oldest_waiting && *source.oldest_waiting < now) {
-      const auto lag = std::chrono::duration_cast<std::chrono::milliseconds>(now - *source.oldest_waiting);
+    if (const auto oldest = OldestWaiting(i); oldest && *oldest < now) {
+      const auto lag = std::chrono::duration_cast<std::chrono::milliseconds>(now - *oldest);
       position.mutable_lag()->set_seconds(lag.count() / 1000);
       position.mutable_lag()->set_nanos(static_cast<int32_t>(lag.count() % 1000 * 1'000'000));
     }

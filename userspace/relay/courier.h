@@ -71,7 +71,7 @@ class Courier {
     uint64_t position = 0;       // committed
     bool written = false;        // that position of this feed stands in the ledger
     uint64_t last_sequence = 0;  // known to exist
-    std::optional<WallTime> oldest_waiting;
+    std::optional<WallTime> oldest_waiting;  // wall time
     bool connected = false;
     bool foreign = false;        // says that it is another's feed
     std::string message = "not connected yet";
@@ -85,6 +85,8 @@ class Courier {
   virtual WallTime WakeOfKind() const = 0;
   virtual void Housekeep(WallTime now) { (void)now; }        // whatever has to be done also while the sink cannot be reached
   virtual void TryNow() {}
+  // Since when what should have been told of this source has not been; wall time.
+  virtual std::optional<WallTime> OldestWaiting(size_t source) const { return sources_[source].oldest_waiting; }
   virtual void FillStatus(relay::v1::SinkStatus* status) const { (void)status; }
 
   // Written now, or kept and tried again before anything else: `entry` is taken either way.

@@ -165,6 +165,7 @@ void StateCourier::Forget(const std::string& key) {
   SetLatest(key, &known, {});
   if (known.ready) ready_.erase(*known.ready);
   if (known.due) due_.erase({*known.due, key});
+  SetWaits(key, &known, std::nullopt);
   if (known.capped && !known.capped_told) --capped_untold_;
   capped_.erase(key);
   dirty_.erase(key);
@@ -219,7 +220,7 @@ void StateCourier::Miss(const std::string& key, const Known& known, WallTime now
     ++missed_more_;
     return;
   }
-  Missed missed{known.source, known.latest.sequence(), TimeOf(incident.resolved_time()), Printable(incident.summary(), 300), incident.source()};
+  Missed missed{known.source, known.latest.sequence(), TimeOf(incident.resolved_time()), Printable(incident.summary(), 300), incident.source(), DigestAt(now)};
   missed_.push_back(std::move(missed));
 }
 

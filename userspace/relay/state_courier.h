@@ -45,6 +45,8 @@ class StateCourier : public Courier {
     std::optional<v1::Incident::Severity> refused_at;  // how bad it was when the sink refused it for good
     std::optional<Rank> ready;                 // its place in ready_
     std::optional<WallTime> due;               // its place in due_
+    bool examined = false;                     // since its source had caught up
+    std::optional<WallTime> waits_since;       // its place in waiting_
   };
   struct Plan {
     std::optional<Page::Action> action;
@@ -56,6 +58,7 @@ class StateCourier : public Courier {
     WallTime resolved;
     std::string summary;
     v1::Source host;
+    WallTime waits_since;                      // wall time
   };
   struct Over {                                // told to be over, and said again for a while
     Page page;
@@ -73,6 +76,7 @@ class StateCourier : public Courier {
   WallTime WakeOfKind() const override;
   void Housekeep(WallTime now) override;
   void TryNow() override;
+  std::optional<WallTime> OldestWaiting(size_t source) const override;
   void FillStatus(relay::v1::SinkStatus* status) const override;
 
   // What the sources say.
@@ -106,6 +110,9 @@ class StateCourier : public Courier {
   std::vector<std::string> RidersOf(const std::string& key) const;         // summaries
   Page MakePage(Page::Action action, const std::string& key, const Known& known) const;
   bool DigestDue(WallTime now) const;
+  // When what a digest has to tell from now on should be told; wall time.
+  WallTime DigestAt(WallTime now) const;
+  void SetWaits(const std::string& key, Known* known, std::optional<WallTime> since);
   Page Digest(WallTime now);
   void DigestTold(WallTime now);
   std::vector<Page> Choose(WallTime now);
@@ -131,6 +138,7 @@ class StateCourier : public Courier {
   std::set<std::string> dirty_;
   std::set<Rank> ready_;
   std::set<std::pair<WallTime, std::string>> due_;
+  std::set<std::tuple<size_t, WallTime, std::string>> waiting_;  // source, since when it should have been told (wall time), key: what is not yet
   std::set<std::string> capped_;
   size_t capped_untold_ = 0;
   uint64_t silences_seen_ = 0;

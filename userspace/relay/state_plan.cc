@@ -175,11 +175,35 @@ void StateCourier::Examine(const std::string& key, WallTime now) {
     if (ready) ready_.insert(*ready);
     known.ready = std::move(ready);
   }
+  const bool untold = known.capped && !known.capped_told;
+  if (!plan.action && !untold) {
+    SetWaits(key, &known, std::nullopt);
+  } else {
+    // What is open and was not seen before should have been told when it opened, as before a restart; all else from now on.
+    const bool opens = plan.action == Action::kOpen && !known.examined && known.latest.has_time();
+    const WallTime since = opens ? std::min(TimeOf(known.latest.time()), Wall(now)) : plan.action ? Wall(now) : DigestAt(now);
+    if (!known.waits_since || since < *known.waits_since) SetWaits(key, &known, since);
+  }
+  known.examined = known.examined || caught_up_[known.source];
   if (plan.look_at != known.due) {
     if (known.due) due_.erase({*known.due, key});
     if (plan.look_at) due_.insert({*plan.look_at, key});
     known.due = plan.look_at;
   }
+}
+
+void StateCourier::SetWaits(const std::string& key, Known* known, std::optional<WallTime> since) {
+  if (known->waits_since) waiting_.erase({known->source, *known->waits_since, key});
+  if (since) waiting_.insert({known->source, *since, key});
+  known->waits_since = since;
+}
+
+std::optional<WallTime> StateCourier::OldestWaiting(size_t source) const {
+  std::optional<WallTime> oldest;
+  if (const auto first = waiting_.lower_bound({source, WallTime::min(), ""}); first != waiting_.end() && std::get<0>(*first) == source) oldest = std::get<1>(*first);
+  const auto missed = std::find_if(missed_.begin(), missed_.end(), [&](const Missed& one) { return one.source == source; });
+  if (missed != missed_.end()) oldest = oldest ? std::min(*oldest, missed->waits_since) : missed->waits_since;
+  return oldest;
 }
 
 // What this incident needs now, if anything.
@@ -268,6 +292,8 @@ bool StateCourier::DigestDue(WallTime now) const {
   return true;
 }
 
+WallTime StateCourier::DigestAt(WallTime now) const { return Wall(digest_told_ ? std::max(now, *digest_told_ + kDigestGap) : now); }
+
 Page StateCourier::Digest(WallTime now) {
   Page page;
   page.action = Action::kDigest;
@@ -314,7 +340,11 @@ Page StateCourier::Digest(WallTime now) {
 void StateCourier::DigestTold(WallTime now) {
   missed_.clear();
   missed_more_ = 0;
-  for (const std::string& key : capped_) known_.at(key).capped_told = true;
+  for (const std::string& key : capped_) {
+    Known& known = known_.at(key);
+    known.capped_told = true;
+    if (!known.ready) SetWaits(key, &known, std::nullopt);
+  }
   capped_untold_ = 0;
   digest_told_ = now;
   cursors_moved_ = true;
