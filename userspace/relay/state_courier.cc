@@ -49,12 +49,9 @@ void Slim(v1::Incident* incident, bool much) {
 
 StateCourier::StateCourier(CourierContext given, std::unique_ptr<StateSink> sink)
     : Courier(std::move(given)), sink_(std::move(sink)), caught_up_(context().sources.size()), read_to_(context().sources.size()) {
-  auto held = context().ledger->Held(name());
-  Loaded(held.status());
-  if (!held.ok()) return;
+  if (!loaded().ok()) return;
   for (size_t i = 0; i < read_to_.size(); ++i) read_to_[i] = sources_[i].position;
-  for (relay::v1::Held& one : *held) {
-    const std::string key = one.incident_key();
+  for (auto& [key, one] : TakeHeld(sink_.get())) {
     if (one.resolved()) {
       resolved_.insert(key);
     } else {
@@ -214,7 +211,7 @@ void StateCourier::TakeChange(const FeedEvent& event, WallTime now) {
 // Resolved before anybody was told. Worth a digest where a person would have been paged.
 void StateCourier::Miss(const std::string& key, const Known& known, WallTime now) {
   const v1::Incident& incident = known.latest.incident();
-  if (!known.admitted || known.refused_at || Rides(key, incident, now)) return;
+  if (!known.admitted || known.refused_at || Left(key) || Rides(key, incident, now)) return;
   if (context().silences->Covering(incident, TimeOf(incident.opened_time())) || context().silences->Covering(incident, Wall(now))) return;
   if (missed_.size() >= kMostMissed) {
     ++missed_more_;

@@ -45,6 +45,7 @@ void StateCourier::PutHeld(Entry* entry, const relay::v1::Held& held) {
     std::erase_if(one->held, [&](const auto& other) { return other.incident_key() == held.incident_key(); });
   }
   entry->held.push_back(held);
+  Sign(*sink_, context().kind, &entry->held.back());
 }
 
 // Before the first request about an incident leaves, and before its end does to a sink that is told again and again what is open: a restart

@@ -45,7 +45,8 @@ StreamCourier::StreamCourier(CourierContext given, std::unique_ptr<StreamSink> s
     : Courier(std::move(given)), sink_(std::move(sink)), gaps_(context().sources.size()) {
   auto followed = context().ledger->Followed(name());
   Loaded(followed.status());
-  if (!followed.ok()) return;
+  TakeHeld(nullptr);
+  if (!loaded().ok()) return;
   for (const relay::v1::Followed& one : *followed) followed_[one.incident_key()] = one.change().SerializeAsString();
 }
 
