@@ -91,13 +91,13 @@ class Bench {
     const auto route = Route::Of(config_.route(), *labels_);
     ASSERT_TRUE(route.ok()) << route.status();
     AnySink sink;
-    sink.kind = "scripted";
+    sink.kind = kind;
     if (state_) {
       sink.state = std::make_unique<ScriptedPager>(&pager);
     } else {
       sink.stream = std::make_unique<ScriptedStream>(&stream);
     }
-    courier_ = MakeCourier({config_, "scripted", *route, addresses_, labels_, silences_.get(), ledger_.get()}, std::move(sink));
+    courier_ = MakeCourier({config_, kind, *route, addresses_, labels_, silences_.get(), ledger_.get()}, std::move(sink));
     const auto cursors = ledger_->Cursors(config_.name());
     ASSERT_TRUE(cursors.ok());
     for (size_t i = 0; i < feeds_.size(); ++i) feeds_[i]->Resume(*cursors, addresses_[i], state_);
@@ -176,6 +176,7 @@ class Bench {
   }
 
   WallTime now = kStart;
+  std::string kind = "scripted";
   StreamServer stream;
   PagerServer pager;
   std::function<void()> on_request;

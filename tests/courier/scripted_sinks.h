@@ -45,6 +45,7 @@ struct StreamServer {
   std::function<ItemOutcome(const Finding&, WallTime)> item;
   std::function<void(Response*)> adorn;
   StreamSink::Limits limits;
+  std::function<bool(const Finding&)> wants;  // none = all
   std::function<absl::Status()> encode_fails;
   std::optional<Outcome> preparation;  // asked for before all else, until it is delivered
   int prepared = 0;
@@ -86,6 +87,7 @@ class ScriptedStream : public StreamSink {
  public:
   explicit ScriptedStream(StreamServer* server) : server_(server) {}
   Limits limits() const override { return server_->limits; }
+  bool Wants(const Finding& finding) const override { return !server_->wants || server_->wants(finding); }
   std::optional<Preparation> Prepare(WallTime) override {
     if (!server_->preparation) return std::nullopt;
     Preparation preparation;
@@ -136,8 +138,12 @@ struct PagerServer {
     std::vector<std::string> related;
     WallTime at;
     std::string page_key;
+    bool quiet = false;    // of a digest
+    size_t peer = 0;
   };
   std::function<Says(const Page&, WallTime)> says = [](const Page&, WallTime) { return Says::kTakes; };
+  size_t peers = 1;        // of several each gets every page, and one that takes it is enough
+  std::function<Says(size_t, const Page&, WallTime)> peer_says;  // none = as `says`
   StateSink::Capabilities capabilities{.acknowledge = true, .update = true};
   std::function<void(Response*)> adorn;
 
@@ -149,15 +155,17 @@ struct PagerServer {
   std::vector<std::vector<Page>> sent;
 
   Response Receive(const Request& request, WallTime now) {
-    const std::vector<Page>& pages = sent.at(std::stoul(request.body));
+    size_t rest = 0;
+    const std::vector<Page>& pages = sent.at(std::stoul(request.body, &rest));
+    const size_t peer = std::stoul(request.body.substr(rest));
     ++asked;
     Says what = Says::kTakes;
     for (const Page& page : pages) {
-      const Says one = says(page, now);
+      const Says one = peer_says ? peer_says(peer, page, now) : says(page, now);
       if (one != Says::kTakes) what = one;
     }
     if (what == Says::kTakes || what == Says::kLost) {
-      for (const Page& page : pages) Take(page, now);
+      for (const Page& page : pages) Take(page, now, peer);
     }
     Response response = Answer(what);
     if (adorn) adorn(&response);
@@ -177,9 +185,10 @@ struct PagerServer {
   }
 
  private:
-  void Take(const Page& page, WallTime now) {
+  void Take(const Page& page, WallTime now, size_t peer) {
     const v1::Incident& incident = page.finding.incident();
-    Said one{page.action, incident.id(), page.action == Page::Action::kDigest ? "" : IncidentKey(incident), incident.severity(), page.text, page.related, now, page.key};
+    const bool digest = page.action == Page::Action::kDigest;
+    Said one{page.action, incident.id(), digest ? "" : IncidentKey(incident), incident.severity(), page.text, page.related, now, page.key, digest && page.digest_quiet, peer};
     if (page.key.empty() || page.key.size() > 128) violations.push_back("key of " + std::to_string(page.key.size()) + " bytes");
     switch (page.action) {
       case Page::Action::kOpen:
@@ -210,8 +219,12 @@ class ScriptedPager : public StateSink {
   absl::StatusOr<Letters> Encode(std::span<const Page> pages, WallTime) override {
     server_->sent.emplace_back(pages.begin(), pages.end());
     Letters letters;
-    letters.requests.emplace_back();
-    letters.requests.back().body = std::to_string(server_->sent.size() - 1);
+    letters.all_needed = server_->peers == 1;
+    for (size_t peer = 0; peer < server_->peers; ++peer) {
+      letters.requests.emplace_back();
+      letters.requests.back().url = "http://am-" + std::to_string(peer) + ":9093/api/v2/alerts";
+      letters.requests.back().body = std::to_string(server_->sent.size() - 1) + " " + std::to_string(peer);
+    }
     return letters;
   }
   Outcome Judge(const Response& response, std::span<const Page> pages) override { return JudgeHttp(response, pages.size()); }

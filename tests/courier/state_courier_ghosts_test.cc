@@ -1,5 +1,7 @@
 // Nothing stays open at a pager that is open nowhere else, whatever died in between.
+#include <filesystem>
 #include <set>
+#include <utility>
 
 #include "tests/courier/state_courier_fixture.h"
 
@@ -173,6 +175,117 @@ TEST_F(StateCourierTest, ASourceNoLongerConfiguredLeavesNoGhost) {
   bench_.Run(minutes(1));
   EXPECT_EQ(pager().Count(Action::kResolve, "z"), 1u);
   EXPECT_EQ(pager().Count(Action::kResolve, "a"), 1u);
+}
+
+// Under the name of a sink there is another vendor now; what was held by the one before is returned.
+PagerServer Replace(Bench* bench, const std::string& kind, PagerServer by = {}) {
+  bench->Crash();
+  bench->kind = kind;
+  return std::exchange(bench->pager, std::move(by));
+}
+
+TEST_F(StateCourierTest, AnotherVendorUnderTheSameNameIsPagedAndAPersonIsToldWhatIsOpenAtTheOldOne) {
+  Begin();
+  for (const char* id : {"a", "b", "over"}) feed().Open(id, bench_.now);
+  bench_.Run(seconds(5));
+  feed().Resolve("over", bench_.now);
+  bench_.Run(seconds(5));
+  Replace(&bench_, "other");
+  feed().Resolve("b", bench_.now += minutes(1));
+  bench_.Start();
+  bench_.Run(minutes(20));
+  EXPECT_EQ(pager().OpenIds(), std::set<std::string>{"a"});
+  EXPECT_EQ(pager().said.size(), 1u) << "of what was paged elsewhere and is over it has nothing to say";
+  const auto told = [&] { return bench_.Status().message().find("2 pages that were sent to scripted") != std::string::npos; };
+  EXPECT_TRUE(told()) << bench_.Status().message();
+  bench_.Restart();
+  bench_.Run(minutes(1));
+  EXPECT_TRUE(told()) << "a restart has closed nothing there";
+  EXPECT_EQ(pager().Count(Action::kOpen), 1u);
+  feed().Resolve("a", bench_.now);
+  bench_.Run(minutes(20));
+  EXPECT_TRUE(pager().open.empty());
+  pager().says = [](const Page&, WallTime) { return Says::kUnauthorized; };
+  feed().Open("c", bench_.now);
+  bench_.Run(minutes(1));
+  bench_.courier().RetryNow(bench_.now);  // for another reason
+  pager().says = [](const Page&, WallTime) { return Says::kTakes; };
+  bench_.Run(minutes(2));
+  EXPECT_TRUE(told());
+  bench_.courier().RetryNow(bench_.now);  // a person's word
+  EXPECT_EQ(bench_.Status().message(), "");
+  bench_.Restart();
+  EXPECT_EQ(bench_.Status().message(), "");
+}
+
+TEST_F(StateCourierTest, AVendorThatIsPutBackIsNotPagedAgainAndIsToldOfTheEnd) {
+  Begin();
+  feed().Open("a", bench_.now);
+  feed().Open("b", bench_.now);
+  bench_.Run(seconds(5));
+  PagerServer first = Replace(&bench_, "other");
+  bench_.Run(minutes(1));
+  ASSERT_EQ(pager().OpenIds(), (std::set<std::string>{"a", "b"}));
+  feed().Resolve("b", bench_.now);
+  bench_.Run(seconds(5));
+  const PagerServer second = Replace(&bench_, "scripted", std::move(first));
+  bench_.Run(minutes(20));
+  EXPECT_EQ(second.OpenIds(), std::set<std::string>{"a"});
+  EXPECT_EQ(pager().OpenIds(), std::set<std::string>{"a"});
+  EXPECT_EQ(pager().Count(Action::kOpen), 2u) << "once each";
+  EXPECT_NE(bench_.Status().message().find("1 page that was sent to other"), std::string::npos) << bench_.Status().message();
+  feed().Resolve("a", bench_.now);
+  bench_.Run(minutes(20));
+  EXPECT_TRUE(pager().open.empty());
+}
+
+TEST_F(StateCourierTest, WhatEndsByItselfAtTheOldVendorNeedsNobody) {
+  pager().capabilities.repeat_open = seconds(60);
+  Begin();
+  feed().Open("a", bench_.now);
+  bench_.Run(seconds(5));
+  Replace(&bench_, "other");
+  bench_.Run(minutes(1));
+  EXPECT_EQ(pager().OpenIds(), std::set<std::string>{"a"});
+  EXPECT_EQ(bench_.Status().message(), "");
+}
+
+TEST_F(StateCourierTest, WhatALedgerHoldsFromBeforeKindsWereWrittenIsOfTheSinkThatIsThere) {
+  Begin();
+  feed().Open("a", bench_.now);
+  bench_.Run(seconds(5));
+  bench_.Crash();
+  {
+    std::vector<std::string> messages;
+    auto ledger = Ledger::Open(bench_.database(), &messages);
+    ASSERT_TRUE(ledger.ok());
+    Entry entry;
+    entry.sink = "oncall";
+    entry.held = *(*ledger)->Held("oncall");
+    ASSERT_EQ(entry.held.size(), 1u);
+    EXPECT_EQ(entry.held.front().kind(), "scripted");
+    entry.held.front().clear_kind();
+    ASSERT_TRUE((*ledger)->Write(entry).ok());
+  }
+  bench_.Start();
+  bench_.Run(minutes(1));
+  EXPECT_EQ(pager().said.size(), 1u);
+  EXPECT_EQ(bench_.Status().message(), "");
+  Replace(&bench_, "other");
+  bench_.Run(minutes(1));
+  EXPECT_EQ(pager().OpenIds(), std::set<std::string>{"a"});
+  EXPECT_NE(bench_.Status().message().find("1 page that was sent to scripted"), std::string::npos) << bench_.Status().message();
+}
+
+TEST_F(StateCourierTest, APagerThatBecomesAChatLeavesItsPagesToAPerson) {
+  Begin();
+  feed().Open("a", bench_.now);
+  bench_.Run(seconds(5));
+  bench_.Crash();
+  Bench chat(false);
+  std::filesystem::copy_file(bench_.database(), chat.database(), std::filesystem::copy_options::overwrite_existing);
+  chat.kind = "chat";
+  EXPECT_NE(chat.Status().message().find("1 page that was sent to scripted"), std::string::npos) << chat.Status().message();
 }
 
 }  // namespace

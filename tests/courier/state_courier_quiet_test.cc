@@ -20,8 +20,31 @@ TEST_F(StateCourierTest, ThePageCapIsKeptAndTold) {
   const std::string text = std::find_if(pager().said.begin(), pager().said.end(), [](const auto& one) { return one.action == Action::kDigest; })->text;
   EXPECT_NE(text.find("25"), std::string::npos) << text;
   EXPECT_EQ(bench_.Status().pages_withheld(), 25u);
+  EXPECT_EQ(Lag(), seconds(0)) << "it was told all that it should be";
   bench_.Run(minutes(45));
   EXPECT_EQ(pager().Count(Action::kOpen), 10u) << "the next hour's";
+}
+
+TEST_F(StateCourierTest, ADigestOfWhatIsOpenWithoutAPageIsAsLoudAsTheWorstOfIt) {
+  bench_.config().mutable_paging()->set_max_pages_per_hour(1);
+  Begin();
+  feed().Open("paged", bench_.now, v1::Incident::CRITICAL);
+  bench_.Run(seconds(5));
+  for (int i = 0; i < 25; ++i) feed().Open(fmt::format("i{:02}", i), bench_.now, i == 24 ? v1::Incident::MAJOR : v1::Incident::MINOR);
+  bench_.Run(seconds(5));
+  const PagerServer::Said& loud = pager().said.back();
+  ASSERT_EQ(loud.action, Action::kDigest);
+  EXPECT_FALSE(loud.quiet) << "25 are open, and nobody is woken";
+  EXPECT_EQ(loud.severity, v1::Incident::MAJOR);
+  EXPECT_NE(loud.text.find("i24 is MAJOR"), std::string::npos) << "the worst is among those that are named: " << loud.text;
+  // One that opens and resolves beside them is told with what is open; alone, when all that is open has been told, it wakes nobody.
+  pager().said.clear();
+  feed().Open("short", bench_.now, v1::Incident::MINOR);
+  bench_.Run(minutes(1));
+  feed().Resolve("short", bench_.now);
+  bench_.Run(minutes(20));
+  ASSERT_EQ(pager().Count(Action::kDigest), 1u);
+  EXPECT_TRUE(pager().said.back().quiet);
 }
 
 TEST_F(StateCourierTest, ACrashDoesNotFreeThePageCap) {
@@ -66,6 +89,7 @@ TEST_F(StateCourierTest, WhatLastsThroughTheHoldDownPages) {
   feed().Open("two", bench_.now, v1::Incident::MINOR, of_one);
   bench_.Run(minutes(4));
   EXPECT_FALSE(pager().OpenIds().contains("two"));
+  EXPECT_EQ(Lag(), seconds(0));
   bench_.Run(minutes(2));
   EXPECT_TRUE(pager().OpenIds().contains("two"));
 }
@@ -92,6 +116,25 @@ TEST_F(StateCourierTest, ARelatedIncidentThatIsWorseHasItsOwnPage) {
   feed().Open("rider", bench_.now, v1::Incident::CRITICAL, [](v1::Incident* incident) { incident->add_related_incident_ids("lead"); });
   bench_.Run(seconds(5));
   EXPECT_EQ(pager().OpenIds(), (std::set<std::string>{"lead", "rider"}));
+}
+
+TEST_F(StateCourierTest, ARelatedIncidentOfASilencedOneHasItsOwnPage) {
+  const auto of_lead = [](v1::Incident* incident) { incident->add_related_incident_ids("lead"); };
+  Begin();
+  feed().Open("lead", bench_.now, v1::Incident::CRITICAL);
+  feed().Open("before", bench_.now, v1::Incident::MAJOR, of_lead);
+  bench_.Run(seconds(5));
+  ASSERT_EQ(pager().OpenIds(), std::set<std::string>{"lead"});
+  Silence("w-lead", hours(1));
+  feed().Open("after", bench_.now, v1::Incident::MAJOR, of_lead);
+  bench_.Run(minutes(30));
+  EXPECT_EQ(pager().OpenIds(), (std::set<std::string>{"after", "before", "lead"})) << "the page of the lead is told nothing meanwhile";
+  bench_.Run(hours(1));
+  EXPECT_EQ(pager().Count(Action::kOpen), 3u);
+  for (const char* id : {"after", "before", "lead"}) feed().Resolve(id, bench_.now);
+  bench_.Run(minutes(30));
+  EXPECT_TRUE(pager().open.empty());
+  EXPECT_EQ(pager().Count(Action::kDigest), 0u);
 }
 
 TEST_F(StateCourierTest, ASilencePagesNobodyAndPagesWhenItExpires) {

@@ -123,11 +123,23 @@ TEST(Exposition, TellsNumbersOfSourcesSinksAndIncidents) {
            "outlier_sink_lag_changes{sink=\"search\",source=\"unix:///run/outlierd/outlierd.sock\"} 10\n",
            "outlier_sink_lag_seconds{sink=\"search\",source=\"unix:///run/outlierd/outlierd.sock\"} 3.25\n",
            "outlier_sink_suspended{sink=\"search\"} 0\n",
+           "outlier_sink_stalled{sink=\"search\"} 0\n",
            "outlier_sink_last_success_timestamp_seconds{sink=\"search\"} 1772359800.5\n",
            "outlier_silences_active 1\n",
        }) {
     EXPECT_THAT(page, HasSubstr(line));
   }
+}
+
+TEST(Exposition, ASinkThatTheRelayCannotWriteDownIsStalledAndNotSuspended) {
+  std::vector<relay::v1::SinkStatus> sinks(1);
+  sinks[0].set_name("pager");
+  sinks[0].set_state(relay::v1::SinkStatus::STALLED);
+  Exposition exposition;
+  exposition.SetSinks(sinks);
+  const std::string page = exposition.Render(kOpenMetrics).body;
+  EXPECT_THAT(page, HasSubstr("outlier_sink_stalled{sink=\"pager\"} 1\n"));
+  EXPECT_THAT(page, HasSubstr("outlier_sink_suspended{sink=\"pager\"} 0\n"));
 }
 
 TEST(Exposition, LabelsAreEscapedAndNoSeriesIsThereTwice) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import socket
 import subprocess
 import threading
 import urllib.parse
@@ -39,6 +40,10 @@ class Answers(http.server.BaseHTTPRequestHandler):
             return self._say(404, {"error": "no such policy"})
         number, policy = self.server.kept[self.path]
         self._say(200, {"_id": self.path.rpartition("/")[2], "_version": number + 1, "_seq_no": number, "_primary_term": 1, "policy": policy})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._say(200, {})
 
     def do_PUT(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -96,6 +101,18 @@ def test_a_key_file_that_is_not_there_fails_the_check_of_any_sink(tmp_path: Path
     told = next(line for line in done.stdout.splitlines() if " one " in line)
     assert done.returncode == 1 and told.startswith("FAILED"), done.stdout + done.stderr
     assert f"{name}: cannot read secret {tmp_path / 'absent'}" in told, told
+
+
+def test_the_check_asks_every_peer_of_an_alertmanager_and_names_the_one_that_fails(policies: Policies, tmp_path: Path) -> None:
+    well = f"http://127.0.0.1:{policies.server_address[1]}"
+    with socket.socket() as taken:  # nobody listens there
+        taken.bind(("127.0.0.1", 0))
+        dead = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        for urls, failed in (([well, well], []), ([well, dead], [dead]), ([dead, well], [dead])):
+            done = Relay(tmp_path / "relay", [], [{"name": "one", "alertmanager": {"urls": urls}}]).run("check")
+            told = next(line for line in done.stdout.splitlines() if " one " in line)
+            assert told.startswith("FAILED" if failed else "ok"), done.stdout + done.stderr
+            assert [url for url in {well, dead} if f"post no alerts to {url}" in told] == failed, told
 
 
 def test_a_sink_that_cannot_be_asked_without_telling_it_something_is_not_said_to_be_reached(tmp_path: Path) -> None:

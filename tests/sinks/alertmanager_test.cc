@@ -110,6 +110,7 @@ TEST_F(AlertmanagerTest, ADigestIsAnAlertOfItsOwnThatEndsByItself) {
   const Json quiet = Alert(DigestPage(true)), loud = Alert(DigestPage(false));
   EXPECT_EQ(quiet["labels"]["severity"], "info");
   EXPECT_EQ(loud["labels"]["severity"], "warning");
+  EXPECT_EQ(Alert(DigestPage(false, v1::Incident::CRITICAL))["labels"]["severity"], "critical") << "as the worst of what was withheld";
   EXPECT_EQ(loud["labels"]["digest"], "digest-1772359800");
   EXPECT_EQ(loud["annotations"]["description"], DigestPage(false).text);
   EXPECT_EQ(loud["endsAt"], "2026-03-01T10:35:00.000Z");
@@ -181,10 +182,13 @@ TEST_F(AlertmanagerTest, AConfigurationThatCannotBeNamesItsKey) {
               }).starts_with("alertmanager.bearer_token_file: "));
 }
 
-TEST_F(AlertmanagerTest, TheCheckPostsNoAlerts) {
-  const std::optional<Preparation> check = sink_->Check();
-  ASSERT_TRUE(check.has_value());
-  EXPECT_EQ(check->request.body, "[]");
+TEST_F(AlertmanagerTest, TheCheckPostsNoAlertsToEveryPeer) {
+  const std::vector<Preparation> checks = sink_->CheckEach();
+  ASSERT_EQ(checks.size(), 2u);
+  EXPECT_EQ(checks[0].request.url, "http://am-1:9093/api/v2/alerts");
+  EXPECT_EQ(checks[1].request.url, "https://am-2.example/alerts/api/v2/alerts");
+  for (const Preparation& check : checks) EXPECT_EQ(check.request.body, "[]");
+  EXPECT_EQ(checks[1].what, "post no alerts to https://am-2.example/alerts/");
   EXPECT_TRUE(sink_->Checked(Answer(200)).ok());
 }
 

@@ -244,7 +244,7 @@ TEST_P(EverySink, NamesEverySecretItSends) {
     sink->base().Prepared(Answer(200, kAnswerToPreparation), Now());
   }
   for (Request& request : Everything(*sink)) requests.push_back(std::move(request));
-  if (const auto check = sink->base().Check()) requests.push_back(check->request);
+  for (const Preparation& check : sink->base().CheckEach()) requests.push_back(check.request);
   const auto steps = sink->base().Setup();
   ASSERT_TRUE(steps.ok()) << steps.status();
   for (const Sink::SetupStep& step : *steps) requests.push_back(step.request);
@@ -370,9 +370,9 @@ TEST_P(EverySink, SaysWhatItInstallsAndChecks) {
     EXPECT_EQ(Fault(step.request), "") << step.what;
     EXPECT_NE(step.what, "");
   }
-  if (const auto check = sink->base().Check()) {
-    EXPECT_EQ(Fault(check->request), "");
-    EXPECT_NE(check->what, "");
+  for (const Preparation& check : sink->base().CheckEach()) {
+    EXPECT_EQ(Fault(check.request), "");
+    EXPECT_NE(check.what, "");
     EXPECT_FALSE(sink->base().Checked(Answer(401)).ok());
     EXPECT_FALSE(sink->base().Checked(Answer(403)).ok());
     EXPECT_FALSE(sink->base().Checked(Broken(Response::Failure::kConnect)).ok());

@@ -108,6 +108,7 @@ TEST_P(AlertsTest, AQuietDigestClosesItselfAndOneOfWithheldPagesStays) {
   EXPECT_EQ(quiet[1].url, Base() + "/digest-1772359800/close?identifierType=alias");
   ASSERT_EQ(loud.size(), 1u);
   EXPECT_EQ(ParseJson(loud[0].body)["priority"], "P3");
+  EXPECT_EQ(ParseJson(Encode(DigestPage(false, v1::Incident::CRITICAL))[0].body)["priority"], "P1") << "as the worst of them";
   EXPECT_EQ(ParseJson(loud[0].body)["description"], DigestPage(false).text);
 }
 

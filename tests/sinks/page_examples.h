@@ -172,12 +172,13 @@ inline Page PageOf(Page::Action action, Finding finding) {
   return page;
 }
 
-inline Page DigestPage(bool quiet) {
+inline Page DigestPage(bool quiet, v1::Incident::Severity worst = v1::Incident::MINOR) {
   Page page;
   page.action = Page::Action::kDigest;
   page.key = "digest-1772359800";
   page.text = "While this sink could not be reached, 3 incidents opened and 2 of them resolved.\n2 pages were withheld.";
   page.digest_quiet = quiet;
+  if (!quiet) page.finding.change.mutable_incident()->set_severity(worst);
   Set(page.finding.change.mutable_time(), 600);
   page.finding.change.mutable_incident()->mutable_source()->set_host_name("db-1");
   page.finding.labels = Opened().labels;

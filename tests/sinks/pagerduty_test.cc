@@ -93,13 +93,15 @@ TEST_F(PagerDutyTest, ARulesetTakesNoChangeEventsSoAQuietDigestIsAnInfoThatIsRes
   EXPECT_EQ(second["dedup_key"], first["dedup_key"]);
 }
 
-TEST_F(PagerDutyTest, WithheldPagesAreAnAlertThatStays) {
+TEST_F(PagerDutyTest, WithheldPagesAreAnAlertThatStaysAsSevereAsTheWorstOfThem) {
   const std::vector<Request> requests = Encode(DigestPage(false));
   ASSERT_EQ(requests.size(), 1u);
   const Json body = ParseJson(requests[0].body);
   EXPECT_EQ(body["event_action"], "trigger");
   EXPECT_EQ(body["payload"]["severity"], "warning");
   EXPECT_EQ(body["dedup_key"], "digest-1772359800");
+  EXPECT_EQ(ParseJson(Encode(DigestPage(false, v1::Incident::MAJOR))[0].body)["payload"]["severity"], "error");
+  EXPECT_EQ(ParseJson(Encode(DigestPage(false, v1::Incident::CRITICAL))[0].body)["payload"]["severity"], "critical");
 }
 
 TEST_F(PagerDutyTest, WhateverANameHoldsLimitsAreKept) {

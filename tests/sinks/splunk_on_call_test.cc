@@ -58,6 +58,7 @@ TEST_F(SplunkOnCallTest, TheKindOfMessageFollowsWhatHappened) {
   EXPECT_EQ(Body(PageOf(A::kResolve, Resolved()))["state_message"], "resolved after 10 min: back to normal");
   EXPECT_EQ(Body(DigestPage(true))["message_type"], "INFO");
   EXPECT_EQ(Body(DigestPage(false))["message_type"], "WARNING");
+  EXPECT_EQ(Body(DigestPage(false, v1::Incident::MAJOR))["message_type"], "CRITICAL") << "as the worst of what was withheld";
   for (const A action : {A::kOpen, A::kUpdate, A::kAcknowledge, A::kResolve}) EXPECT_EQ(Body(PageOf(action, Opened()))["entity_id"], kKey);
 }
 

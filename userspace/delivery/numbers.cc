@@ -30,8 +30,9 @@ constexpr MetricSpec kSpecs[] = {
     {"outlier_sink_expired", true, "", "Items that were too old for the sink."},
     {"outlier_sink_dead_letters", false, "", "Refused items that are held."},
     {"outlier_sink_lag_changes", false, "", "Changes of the source that the sink has not got yet."},
-    {"outlier_sink_lag_seconds", false, "seconds", "Age of the oldest change that the sink has not got yet."},
+    {"outlier_sink_lag_seconds", false, "seconds", "Age of the oldest thing that the sink should have got and has not."},
     {"outlier_sink_suspended", false, "", "1 where a person has to do something before the sink can be delivered to."},
+    {"outlier_sink_stalled", false, "", "1 where the relay cannot write down what it sends, and sends nothing."},
     {"outlier_sink_last_success_timestamp_seconds", false, "seconds", "When the sink took something last."},
     {"outlier_silences_active", false, "", "Silences in force."},
 };

@@ -38,6 +38,7 @@ enum class Metric {
   kSinkLagChanges,
   kSinkLagSeconds,
   kSinkSuspended,
+  kSinkStalled,
   kSinkLastSuccess,
   kSilencesActive,
 };

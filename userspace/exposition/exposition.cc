@@ -121,6 +121,7 @@ void Exposition::WriteSinks(MetricFamilies* families) const {
     families->Add(Metric::kSinkExpired, labels, Of(sink.expired()));
     families->Add(Metric::kSinkDeadLetters, labels, Of(sink.dead_letters()));
     families->Add(Metric::kSinkSuspended, labels, sink.state() == relay::v1::SinkStatus::SUSPENDED ? 1 : 0);
+    families->Add(Metric::kSinkStalled, labels, sink.state() == relay::v1::SinkStatus::STALLED ? 1 : 0);
     if (sink.has_last_success_time()) {
       families->Add(Metric::kSinkLastSuccess, labels,
                     static_cast<double>(sink.last_success_time().seconds()) + sink.last_success_time().nanos() * 1e-9);

@@ -60,12 +60,15 @@ absl::Status ReadSecretsOf(const config::v1::Sink& sink) {
 }
 
 absl::Status AskServer(Sink& sink, Transport& transport, bool* asked) {
-  auto check = sink.Check();
-  *asked = check.has_value();
-  if (!check) return absl::OkStatus();
-  const Response response = transport.Send(check->request);
-  const absl::Status status = sink.Checked(response);
-  return status.ok() ? status : absl::Status(status.code(), fmt::format("cannot {}: {}", check->what, MessageOf(status)));
+  const std::vector<Preparation> checks = sink.CheckEach();
+  *asked = !checks.empty();
+  absl::Status all;
+  for (const Preparation& check : checks) {
+    const absl::Status status = sink.Checked(transport.Send(check.request));
+    if (status.ok()) continue;
+    all = absl::Status(status.code(), fmt::format("{}{}cannot {}: {}", MessageOf(all), all.ok() ? "" : "; ", check.what, MessageOf(status)));
+  }
+  return all;
 }
 
 absl::Status CheckSink(const config::v1::Sink& config, Sink& sink, Transport& transport, WallTime now, bool* asked) {

@@ -132,9 +132,77 @@ WallTime Courier::WakeAt() const {
   return wake == WallTime::max() || wake == WallTime::min() ? wake : Wall(wake);
 }
 
+void Courier::Sign(const StateSink& sink, const std::string& kind, relay::v1::Held* held) {
+  held->set_kind(kind);
+  held->set_forgets(sink.capabilities().repeat_open.count() > 0);
+}
+
+std::map<std::string, relay::v1::Held> Courier::TakeHeld(const StateSink* sink) {
+  std::map<std::string, relay::v1::Held> held;
+  auto rows = context_.ledger->Held(name());
+  Loaded(rows.status());
+  if (!rows.ok()) return held;
+  Entry entry;
+  const auto move = [&](relay::v1::Held* row, const std::string& key) {
+    entry.no_longer_held.push_back(row->incident_key());
+    row->set_incident_key(key);
+    entry.held.push_back(*row);
+  };
+  for (relay::v1::Held& row : *rows) {
+    const std::string key = IncidentKey(row.change().incident());
+    if (sink != nullptr && row.kind() == context_.kind) {
+      if (row.left()) {
+        row.set_left(false);
+        move(&row, key);
+      }
+      held[row.incident_key()] = std::move(row);
+    } else if (sink != nullptr && row.kind().empty()) {
+      Sign(*sink, context_.kind, &row);
+      entry.held.push_back(row);
+      held[row.incident_key()] = std::move(row);
+    } else if (row.resolved()) {
+      if (sink != nullptr) held.try_emplace(row.incident_key(), std::move(row));
+    } else if (row.forgets()) {
+      entry.no_longer_held.push_back(row.incident_key());
+    } else {
+      if (!row.left()) {
+        row.set_left(true);
+        move(&row, fmt::format("left at {}: {}", row.kind(), key));
+      }
+      left_.push_back(std::move(row));
+    }
+  }
+  std::erase_if(entry.no_longer_held, [&](const std::string& key) {  // two may change places
+    return std::any_of(entry.held.begin(), entry.held.end(), [&](const auto& row) { return row.incident_key() == key; });
+  });
+  Write(std::move(entry), latest_);
+  return held;
+}
+
+bool Courier::Left(const std::string& incident_key) const {
+  return std::any_of(left_.begin(), left_.end(), [&](const auto& row) { return IncidentKey(row.change().incident()) == incident_key; });
+}
+
+std::string Courier::LeftWords() const {
+  std::map<std::string, size_t> by_kind;
+  for (const relay::v1::Held& row : left_) ++by_kind[row.kind().empty() ? "a pager" : row.kind()];
+  std::string words;
+  for (const auto& [kind, count] : by_kind) {
+    words += fmt::format("{}{} page{} sent to {}", words.empty() ? "" : ", ", count, count == 1 ? " that was" : "s that were", Printable(kind, 40));
+  }
+  if (words.empty()) return words;
+  return fmt::format("{}, when that was called {}, will be closed there by nobody but you; `outlierctl sinks retry {}` says that it is done", words, name(), name());
+}
+
 void Courier::RetryNow(WallTime wall) {
+  const bool well = retry_.state() == Retry::State::kDelivering && !stalled();  // else it is asked for that
   retry_.TryNow(Axis(wall));
   write_again_ = latest_;
+  if (well && !left_.empty()) {
+    Entry entry;
+    for (const relay::v1::Held& row : std::exchange(left_, {})) entry.no_longer_held.push_back(row.incident_key());
+    Write(std::move(entry), latest_);
+  }
   TryNow();
 }
 
@@ -235,8 +303,8 @@ relay::v1::SinkStatus Courier::Status(WallTime now) const {
     position.set_last_sequence(source.last_sequence);
     position.set_connected(source.connected);
     position.set_message(source.message);
-    if (source.oldest_waiting && *source.oldest_waiting < now) {
-      const auto lag = std::chrono::duration_cast<std::chrono::milliseconds>(now - *source.oldest_waiting);
+    if (const auto oldest = OldestWaiting(i); oldest && *oldest < now) {
+      const auto lag = std::chrono::duration_cast<std::chrono::milliseconds>(now - *oldest);
       position.mutable_lag()->set_seconds(lag.count() / 1000);
       position.mutable_lag()->set_nanos(static_cast<int32_t>(lag.count() % 1000 * 1'000'000));
     }
@@ -250,6 +318,7 @@ relay::v1::SinkStatus Courier::Status(WallTime now) const {
   status.set_samples_lost(counted_.samples_lost);
   status.set_pages_withheld(counted_.withheld);
   FillStatus(&status);
+  if (const std::string left = LeftWords(); !left.empty()) status.set_message(status.message().empty() ? left : status.message() + "; " + left);
   return status;
 }
 

@@ -12,6 +12,7 @@
 //
 // A feed belongs to the source that brought it first, by the ledger: another source that says it is the same feed is not heard.
 #pragma once
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -62,6 +63,8 @@ class Courier {
   virtual bool wants_samples() const { return false; }
   virtual void Resend(std::vector<relay::v1::DeadLetter> letters) = 0;
   void RetryNow(WallTime now);
+  // What a person has to close by hand, for the sink of this name was another; "" = nothing. Until RetryNow while all is well.
+  std::string LeftWords() const;
   relay::v1::SinkStatus Status(WallTime now) const;
 
  protected:
@@ -71,7 +74,7 @@ class Courier {
     uint64_t position = 0;       // committed
     bool written = false;        // that position of this feed stands in the ledger
     uint64_t last_sequence = 0;  // known to exist
-    std::optional<WallTime> oldest_waiting;
+    std::optional<WallTime> oldest_waiting;  // wall time
     bool connected = false;
     bool foreign = false;        // says that it is another's feed
     std::string message = "not connected yet";
@@ -85,6 +88,8 @@ class Courier {
   virtual WallTime WakeOfKind() const = 0;
   virtual void Housekeep(WallTime now) { (void)now; }        // whatever has to be done also while the sink cannot be reached
   virtual void TryNow() {}
+  // Since when what should have been told of this source has not been; wall time.
+  virtual std::optional<WallTime> OldestWaiting(size_t source) const { return sources_[source].oldest_waiting; }
   virtual void FillStatus(relay::v1::SinkStatus* status) const { (void)status; }
 
   // Written now, or kept and tried again before anything else: `entry` is taken either way.
@@ -98,6 +103,11 @@ class Courier {
   WallTime Wall(WallTime now) const { return now - set_back_; }
   WallTime AxisNow() const { return latest_; }
   void Loaded(const absl::Status& status) { loaded_.Update(status); }
+  // What this sink holds, by incident key, as the ledger has it; a stream sink (null) holds nothing. What another kind of sink was told under its name
+  // is left there, for a person, if it does not end by itself; it is this one's again when that kind comes back.
+  std::map<std::string, relay::v1::Held> TakeHeld(const StateSink* sink);
+  static void Sign(const StateSink& sink, const std::string& kind, relay::v1::Held* held);  // whose it is
+  bool Left(const std::string& incident_key) const;
   // Those that are still there and were not asked for already.
   std::vector<relay::v1::DeadLetter> NewLetters(std::vector<relay::v1::DeadLetter> letters);
 
@@ -120,6 +130,7 @@ class Courier {
   WallTime write_again_;
   std::string stalled_because_;
   bool preparing_ = false;
+  std::vector<relay::v1::Held> left_;
 };
 
 std::unique_ptr<Courier> MakeCourier(CourierContext context, AnySink sink);

@@ -89,6 +89,7 @@ absl::Status Relay::AddSink(int i) {
   holds_state_.push_back(sink->state != nullptr);
   auto courier = MakeCourier(std::move(context), *std::move(sink));
   if (!courier->loaded().ok()) return courier->loaded();
+  if (const std::string left = courier->LeftWords(); !left.empty()) options_.warn(fmt::format("sink {}: {}", Printable(config.name(), 80), left));
   std::vector<std::unique_ptr<Transport>> transports;
   for (int k = 0; k < (courier->overlaps() ? 2 : 1); ++k) {
     auto transport = MakeTransport(config.connection(), "outlier-relay/" + options_.version);

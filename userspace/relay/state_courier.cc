@@ -49,12 +49,9 @@ void Slim(v1::Incident* incident, bool much) {
 
 StateCourier::StateCourier(CourierContext given, std::unique_ptr<StateSink> sink)
     : Courier(std::move(given)), sink_(std::move(sink)), caught_up_(context().sources.size()), read_to_(context().sources.size()) {
-  auto held = context().ledger->Held(name());
-  Loaded(held.status());
-  if (!held.ok()) return;
+  if (!loaded().ok()) return;
   for (size_t i = 0; i < read_to_.size(); ++i) read_to_[i] = sources_[i].position;
-  for (relay::v1::Held& one : *held) {
-    const std::string key = one.incident_key();
+  for (auto& [key, one] : TakeHeld(sink_.get())) {
     if (one.resolved()) {
       resolved_.insert(key);
     } else {
@@ -165,6 +162,7 @@ void StateCourier::Forget(const std::string& key) {
   SetLatest(key, &known, {});
   if (known.ready) ready_.erase(*known.ready);
   if (known.due) due_.erase({*known.due, key});
+  SetWaits(key, &known, std::nullopt);
   if (known.capped && !known.capped_told) --capped_untold_;
   capped_.erase(key);
   dirty_.erase(key);
@@ -213,13 +211,13 @@ void StateCourier::TakeChange(const FeedEvent& event, WallTime now) {
 // Resolved before anybody was told. Worth a digest where a person would have been paged.
 void StateCourier::Miss(const std::string& key, const Known& known, WallTime now) {
   const v1::Incident& incident = known.latest.incident();
-  if (!known.admitted || known.refused_at || Rides(key, incident)) return;
+  if (!known.admitted || known.refused_at || Left(key) || Rides(key, incident, now)) return;
   if (context().silences->Covering(incident, TimeOf(incident.opened_time())) || context().silences->Covering(incident, Wall(now))) return;
   if (missed_.size() >= kMostMissed) {
     ++missed_more_;
     return;
   }
-  Missed missed{known.source, known.latest.sequence(), TimeOf(incident.resolved_time()), Printable(incident.summary(), 300), incident.source()};
+  Missed missed{known.source, known.latest.sequence(), TimeOf(incident.resolved_time()), Printable(incident.summary(), 300), incident.source(), DigestAt(now)};
   missed_.push_back(std::move(missed));
 }
 
@@ -363,6 +361,7 @@ void StateCourier::FillStatus(relay::v1::SinkStatus* status) const {
   const auto open = std::count_if(held_.begin(), held_.end(), [](const auto& held) { return !held.second.resolved() && !held.second.uncertain(); });
   status->set_open_there(static_cast<uint32_t>(open));
   status->set_pages_withheld(status->pages_withheld() + counted_only_.counted.withheld);
+  if (!failing_.empty()) status->set_message(status->message().empty() ? failing_ : failing_ + "; " + status->message());
 }
 
 }  // namespace outlier

@@ -6,7 +6,8 @@
 // opening, whatever route and silences say by then; "told" begins before the first request leaves (the ledger has it as uncertain), so that neither
 // a crash nor a lost answer leaves a page that nobody ends.
 // Held back, and counted: pages beyond max_pages_per_hour, and new incidents of a workload whose last one resolved less than hold_down ago, until
-// they have lasted as long themselves or are worse. An incident that is related to one already paged, and no worse, rides on that page.
+// they have lasted as long themselves or are worse. An incident that is related to one already paged, and no worse, rides on that page, unless a silence
+// keeps that page from being told of it.
 // Cursors stand before what a digest still has to tell; all else is read off the open incidents and the ledger after a restart.
 //
 // An incident is looked at when something about it, a related one, a silence, or the hour's cap has changed, or when its time has come: what is open
@@ -44,6 +45,8 @@ class StateCourier : public Courier {
     std::optional<v1::Incident::Severity> refused_at;  // how bad it was when the sink refused it for good
     std::optional<Rank> ready;                 // its place in ready_
     std::optional<WallTime> due;               // its place in due_
+    bool examined = false;                     // since its source had caught up
+    std::optional<WallTime> waits_since;       // its place in waiting_
   };
   struct Plan {
     std::optional<Page::Action> action;
@@ -55,6 +58,7 @@ class StateCourier : public Courier {
     WallTime resolved;
     std::string summary;
     v1::Source host;
+    WallTime waits_since;                      // wall time
   };
   struct Over {                                // told to be over, and said again for a while
     Page page;
@@ -72,6 +76,7 @@ class StateCourier : public Courier {
   WallTime WakeOfKind() const override;
   void Housekeep(WallTime now) override;
   void TryNow() override;
+  std::optional<WallTime> OldestWaiting(size_t source) const override;
   void FillStatus(relay::v1::SinkStatus* status) const override;
 
   // What the sources say.
@@ -101,10 +106,13 @@ class StateCourier : public Courier {
   bool Capped(WallTime now);
   bool HeldDown(const Known& known, WallTime now) const;
   std::vector<std::string> Related(const std::string& key, const v1::Incident& incident) const;
-  bool Rides(const std::string& key, const v1::Incident& incident) const;  // a held incident's page speaks for it
+  bool Rides(const std::string& key, const v1::Incident& incident, WallTime now) const;  // a held incident's page speaks for it
   std::vector<std::string> RidersOf(const std::string& key) const;         // summaries
   Page MakePage(Page::Action action, const std::string& key, const Known& known) const;
   bool DigestDue(WallTime now) const;
+  // When what a digest has to tell from now on should be told; wall time.
+  WallTime DigestAt(WallTime now) const;
+  void SetWaits(const std::string& key, Known* known, std::optional<WallTime> since);
   Page Digest(WallTime now);
   void DigestTold(WallTime now);
   std::vector<Page> Choose(WallTime now);
@@ -114,6 +122,8 @@ class StateCourier : public Courier {
   bool WriteIntents(WallTime now);
   void DropIntents();
   void PutHeld(Entry* entry, const relay::v1::Held& held);
+  // Of one of several servers: what all together said, once each was asked.
+  std::optional<Outcome> OfAll(const Outcome& outcome, const std::string& server);
   void PagesDone(WallTime now);
   void PageRefused(const Page& page, const std::string& reason, WallTime now, Entry* entry);
   void Resolved(const std::string& key, WallTime now, Entry* entry);
@@ -128,6 +138,7 @@ class StateCourier : public Courier {
   std::set<std::string> dirty_;
   std::set<Rank> ready_;
   std::set<std::pair<WallTime, std::string>> due_;
+  std::set<std::tuple<size_t, WallTime, std::string>> waiting_;  // source, since when it should have been told (wall time), key: what is not yet
   std::set<std::string> capped_;
   size_t capped_untold_ = 0;
   uint64_t silences_seen_ = 0;
@@ -146,7 +157,10 @@ class StateCourier : public Courier {
   bool may_have_arrived_ = false;
   std::deque<Request> letters_;                        // of them, still to be sent
   bool all_needed_ = true, any_delivered_ = false;
-  std::string last_reason_;
+  size_t servers_ = 1;                                 // that each get it, where not all are needed
+  std::vector<std::string> failed_;                    // of them, this time, and why
+  std::optional<Outcome> mildest_;                     // of what those said: again rather than suspended rather than refused
+  std::string failing_;                                // whom the last request that was taken did not reach
   size_t alone_ = 0;                                   // pages to send one by one, after a request with several was refused
   int refused_in_a_row_ = 0;
   std::set<std::string> doubted_;                      // refused while it may have been the sink

@@ -65,12 +65,13 @@ std::vector<std::string> StateCourier::Related(const std::string& key, const v1:
   return keys;
 }
 
-bool StateCourier::Rides(const std::string& key, const v1::Incident& incident) const {
+bool StateCourier::Rides(const std::string& key, const v1::Incident& incident, WallTime now) const {
   for (const std::string& other : Related(key, incident)) {
     const auto held = held_.find(other);
     if (other == key || held == held_.end() || held->second.resolved() || held->second.uncertain() || incident.severity() > held->second.severity()) continue;
     const auto lead = known_.find(other);
-    if (lead != known_.end() && lead->second.latest.incident().state() == v1::Incident::OPEN) return true;  // else about to be resolved
+    if (lead == known_.end() || lead->second.latest.incident().state() != v1::Incident::OPEN) continue;  // about to be resolved
+    if (!context().silences->Covering(lead->second.latest.incident(), Wall(now))) return true;           // else its page is told nothing
   }
   return false;
 }
@@ -174,11 +175,35 @@ void StateCourier::Examine(const std::string& key, WallTime now) {
     if (ready) ready_.insert(*ready);
     known.ready = std::move(ready);
   }
+  const bool untold = known.capped && !known.capped_told;
+  if (!plan.action && !untold) {
+    SetWaits(key, &known, std::nullopt);
+  } else {
+    // What is open and was not seen before should have been told when it opened, as before a restart; all else from now on.
+    const bool opens = plan.action == Action::kOpen && !known.examined && known.latest.has_time();
+    const WallTime since = opens ? std::min(TimeOf(known.latest.time()), Wall(now)) : plan.action ? Wall(now) : DigestAt(now);
+    if (!known.waits_since || since < *known.waits_since) SetWaits(key, &known, since);
+  }
+  known.examined = known.examined || caught_up_[known.source];
   if (plan.look_at != known.due) {
     if (known.due) due_.erase({*known.due, key});
     if (plan.look_at) due_.insert({*plan.look_at, key});
     known.due = plan.look_at;
   }
+}
+
+void StateCourier::SetWaits(const std::string& key, Known* known, std::optional<WallTime> since) {
+  if (known->waits_since) waiting_.erase({known->source, *known->waits_since, key});
+  if (since) waiting_.insert({known->source, *since, key});
+  known->waits_since = since;
+}
+
+std::optional<WallTime> StateCourier::OldestWaiting(size_t source) const {
+  std::optional<WallTime> oldest;
+  if (const auto first = waiting_.lower_bound({source, WallTime::min(), ""}); first != waiting_.end() && std::get<0>(*first) == source) oldest = std::get<1>(*first);
+  const auto missed = std::find_if(missed_.begin(), missed_.end(), [&](const Missed& one) { return one.source == source; });
+  if (missed != missed_.end()) oldest = oldest ? std::min(*oldest, missed->waits_since) : missed->waits_since;
+  return oldest;
 }
 
 // What this incident needs now, if anything.
@@ -200,7 +225,7 @@ StateCourier::Plan StateCourier::PlanOpening(const std::string& key, Known* know
     capped_.erase(key);
   };
   const bool refused = known->refused_at && incident.severity() <= *known->refused_at;
-  if (refused || !context().route.Admits(incident) || context().silences->Covering(incident, Wall(now)) || Rides(key, incident)) {
+  if (refused || !context().route.Admits(incident) || context().silences->Covering(incident, Wall(now)) || Rides(key, incident, now)) {
     uncap();
     return {};
   }
@@ -267,10 +292,12 @@ bool StateCourier::DigestDue(WallTime now) const {
   return true;
 }
 
+WallTime StateCourier::DigestAt(WallTime now) const { return Wall(digest_told_ ? std::max(now, *digest_told_ + kDigestGap) : now); }
+
 Page StateCourier::Digest(WallTime now) {
   Page page;
   page.action = Action::kDigest;
-  page.digest_quiet = true;
+  page.digest_quiet = capped_untold_ == 0;
   page.finding.labels = context().labels;
   *page.finding.change.mutable_time() = ToTimestamp(Wall(now));
   std::string identity;
@@ -285,17 +312,21 @@ Page StateCourier::Digest(WallTime now) {
     identity = fmt::format("{}:{}", missed_.front().host.feed_id(), missed_.front().sequence);  // the same after a crash
   }
   if (capped_untold_ > 0) {
-    std::vector<std::string> named;
+    std::vector<const v1::Incident*> open;
     for (const std::string& key : capped_) {
       const Known& known = known_.at(key);
       if (known.capped_told) continue;
-      const v1::Incident& incident = known.latest.incident();
+      open.push_back(&known.latest.incident());
       if (missed_.empty() && identity.empty()) {
-        *page.finding.change.mutable_incident()->mutable_source() = incident.source();
+        *page.finding.change.mutable_incident()->mutable_source() = open.back()->source();
         identity = "open:" + key;
       }
-      named.push_back(fmt::format("{}: {}", Printable(incident.source().host_name(), 200), Printable(incident.summary(), 300)));
-      if (named.size() == kMostNamed) break;
+    }
+    std::stable_sort(open.begin(), open.end(), [](const auto* a, const auto* b) { return a->severity() > b->severity(); });
+    page.finding.change.mutable_incident()->set_severity(open.front()->severity());
+    std::vector<std::string> named;
+    for (size_t i = 0; i < std::min(open.size(), kMostNamed); ++i) {
+      named.push_back(fmt::format("{}: {}", Printable(open[i]->source().host_name(), 200), Printable(open[i]->summary(), 300)));
     }
     if (!page.text.empty()) page.text += "\n";
     const char* are = capped_untold_ == 1 ? "incident is" : "incidents are";
@@ -309,7 +340,11 @@ Page StateCourier::Digest(WallTime now) {
 void StateCourier::DigestTold(WallTime now) {
   missed_.clear();
   missed_more_ = 0;
-  for (const std::string& key : capped_) known_.at(key).capped_told = true;
+  for (const std::string& key : capped_) {
+    Known& known = known_.at(key);
+    known.capped_told = true;
+    if (!known.ready) SetWaits(key, &known, std::nullopt);
+  }
   capped_untold_ = 0;
   digest_told_ = now;
   cursors_moved_ = true;

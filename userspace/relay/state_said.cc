@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "userspace/base/status.h"
 
@@ -21,6 +22,21 @@ bool CannotHaveArrived(const Response& response) {
   return response.failure == Failure::kConnect || response.failure == Failure::kTls || response.failure == Failure::kLocal;
 }
 
+bool Delivered(const Outcome& outcome) {
+  return outcome.kind == Outcome::Kind::kItems && std::all_of(outcome.items.begin(), outcome.items.end(), [](ItemOutcome item) { return item == ItemOutcome::kDelivered; });
+}
+
+bool WantsAgain(const Outcome& outcome) {
+  return outcome.kind == Outcome::Kind::kRetry || std::find(outcome.items.begin(), outcome.items.end(), ItemOutcome::kRetry) != outcome.items.end();
+}
+
+// "http://am-1:9093": which server it was, without what may be secret.
+std::string ServerOf(const std::string& url) {
+  const size_t scheme = url.find("://"), host = scheme == std::string::npos ? 0 : scheme + 3;
+  const size_t end = std::min(url.find_first_of("/?#", host), url.size()), at = url.rfind('@', end);
+  return at == std::string::npos || at < host ? url.substr(0, end) : url.substr(0, host) + url.substr(at + 1, end - at - 1);
+}
+
 }  // namespace
 
 void StateCourier::PutHeld(Entry* entry, const relay::v1::Held& held) {
@@ -29,6 +45,7 @@ void StateCourier::PutHeld(Entry* entry, const relay::v1::Held& held) {
     std::erase_if(one->held, [&](const auto& other) { return other.incident_key() == held.incident_key(); });
   }
   entry->held.push_back(held);
+  Sign(*sink_, context().kind, &entry->held.back());
 }
 
 // Before the first request about an incident leaves, and before its end does to a sink that is told again and again what is open: a restart
@@ -108,7 +125,9 @@ std::shared_ptr<Request> StateCourier::NextOfKind(WallTime now) {
     }
     all_needed_ = letters->all_needed;
     any_delivered_ = false;
-    last_reason_.clear();
+    servers_ = all_needed_ ? 1 : letters->requests.size();
+    failed_.clear();
+    mildest_.reset();
     for (Request& request : letters->requests) letters_.push_back(std::move(request));
   }
   auto request = std::make_shared<Request>(letters_.front());
@@ -116,28 +135,45 @@ std::shared_ptr<Request> StateCourier::NextOfKind(WallTime now) {
   return request;
 }
 
+std::optional<Outcome> StateCourier::OfAll(const Outcome& outcome, const std::string& server) {
+  const auto rank = [](const Outcome& one) { return WantsAgain(one) ? 0 : one.kind == Outcome::Kind::kSuspend ? 1 : 2; };
+  if (Delivered(outcome)) {
+    any_delivered_ = true;
+  } else {
+    const std::string why = outcome.reasons.empty() ? outcome.reason : outcome.reasons.front();
+    failed_.push_back(servers_ == 1 ? why : fmt::format("{}: {}", server, why));
+    if (!mildest_ || rank(outcome) < rank(*mildest_)) mildest_ = outcome;
+  }
+  if (!letters_.empty()) return std::nullopt;
+  failing_.clear();
+  if (!any_delivered_) {
+    mildest_->reason = fmt::format("{}", fmt::join(failed_, "; "));
+    mildest_->reasons.clear();
+    return mildest_;
+  }
+  if (!failed_.empty()) failing_ = fmt::format("{} of {} servers did not take the last post: {}", failed_.size(), servers_, fmt::join(failed_, "; "));
+  counted_only_.counted.retried += failed_.size();
+  return Outcome::Delivered(pages_.size());
+}
+
 void StateCourier::ReceiveOfKind(const Response& response, WallTime now) {
-  const Outcome outcome = sink_->Judge(response, pages_);
+  Outcome outcome = sink_->Judge(response, pages_);
   if (!outcome.warning.empty()) warning_ = outcome.warning;
+  const std::string server = ServerOf(letters_.front().url);
   letters_.pop_front();
-  const auto count = [&](ItemOutcome what) { return std::count(outcome.items.begin(), outcome.items.end(), what); };
-  const auto refused = count(ItemOutcome::kRefused) + count(ItemOutcome::kExpired), again = count(ItemOutcome::kRetry);
-  const bool delivered = outcome.kind == Outcome::Kind::kItems && refused == 0 && again == 0;
-  if (delivered) any_delivered_ = true;
   if (!CannotHaveArrived(response)) may_have_arrived_ = true;
-  if (delivered || (!all_needed_ && outcome.kind != Outcome::Kind::kRefused && (!letters_.empty() || any_delivered_))) {
-    if (!delivered) {
-      last_reason_ = outcome.reason;
-      ++counted_only_.counted.retried;
-    }
+  if (!all_needed_) {
+    auto of_all = OfAll(outcome, server);
+    if (!of_all) return;
+    outcome = *std::move(of_all);
+  }
+  if (Delivered(outcome)) {
     if (!letters_.empty()) return;
-    if (any_delivered_) {
-      retry_.Succeeded(now);
-      refused_in_a_row_ = 0;
-      dirty_.insert(doubted_.begin(), doubted_.end());
-      doubted_.clear();
-      return PagesDone(now);
-    }
+    retry_.Succeeded(now);
+    refused_in_a_row_ = 0;
+    dirty_.insert(doubted_.begin(), doubted_.end());
+    doubted_.clear();
+    return PagesDone(now);
   }
   letters_.clear();
   if (!may_have_arrived_) DropIntents();
@@ -149,7 +185,7 @@ void StateCourier::ReceiveOfKind(const Response& response, WallTime now) {
       break;
     case Outcome::Kind::kSuspend: retry_.Suspended(now, outcome.reason); break;
     case Outcome::Kind::kItems:
-      if (again > 0) {
+      if (WantsAgain(outcome)) {
         counted_only_.counted.retried += pages_.size();
         retry_.Failed(now, outcome.reason, outcome.retry_after);
         break;

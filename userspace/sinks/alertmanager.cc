@@ -57,10 +57,13 @@ class Alertmanager : public StateSink {
   Outcome Judge(const Response& response, std::span<const Page> pages) override { return JudgeService(response, pages.size()); }
 
   // An empty list of alerts: the way, the address and the key are those of the pages.
-  std::optional<Preparation> Check() override {
+  std::vector<Preparation> CheckEach() override {
     absl::StatusOr<Letters> letters = Post("[]");
-    if (!letters.ok()) return std::nullopt;
-    return Preparation{std::move(letters->requests.front()), fmt::format("post no alerts to {}", urls_.front())};
+    std::vector<Preparation> checks;
+    for (size_t i = 0; letters.ok() && i < urls_.size(); ++i) {
+      checks.push_back({std::move(letters->requests[i]), fmt::format("post no alerts to {}", urls_[i])});
+    }
+    return checks;
   }
 
  private:
@@ -93,7 +96,8 @@ class Alertmanager : public StateSink {
     const v1::IncidentChange& change = page.finding.change;
     if (page.action == Page::Action::kDigest) {
       Json labels = Labels(page, "OutlierDigest");
-      labels["severity"] = page.digest_quiet ? "info" : "warning";  // of this one it never changes
+      // Of this one it never changes.
+      labels["severity"] = page.digest_quiet ? "info" : incident.severity() == v1::Incident::CRITICAL ? "critical" : "warning";
       return Json{{"labels", std::move(labels)},
                   {"annotations", Json{{"summary", Headline(page, kMostText)}, {"description", Story(page, kMostStory)}}},
                   {"startsAt", Rfc3339(now)}, {"endsAt", Rfc3339(now + kDigestFor)}};

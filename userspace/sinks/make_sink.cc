@@ -26,6 +26,12 @@ absl::StatusOr<AnySink> MakeSink(const SinkContext& context) {
   }
 }
 
+std::vector<Preparation> Sink::CheckEach() {
+  std::vector<Preparation> checks;
+  if (auto check = Check()) checks.push_back(*std::move(check));
+  return checks;
+}
+
 absl::Status Sink::Checked(const Response& response) {
   const Outcome outcome = response.grpc ? JudgeGrpc(response, 0) : JudgeHttp(response, 0);
   if (outcome.kind == Outcome::Kind::kItems) return absl::OkStatus();

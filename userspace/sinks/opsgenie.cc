@@ -2,8 +2,8 @@
 // has deleted, a responder that does not exist) is seen there only. Updates go to the open alert by its alias, so one that a person
 // has closed stays closed; a repeat opens it again, for the incident is still open.
 //
-// A digest is an alert of its own: P3 where pages were withheld, so that somebody is told and closes it; P5 where it is only worth a line, and
-// closed by the next request, before a notification that waits is sent.
+// A digest is an alert of its own: where pages were withheld of the priority of the worst, so that somebody is told and closes it; P5 where it is
+// only worth a line, and closed by the next request, before a notification that waits is sent.
 //
 // Unverified, for want of an account: the limits of texts other than the message's, 422 with "Key format" for a key that is none, whether a
 // priority that rises notifies anew.
@@ -27,7 +27,7 @@ constexpr size_t kMostTag = 50, kMostTags = 20;
 constexpr size_t kMostDetails = 8'000, kMostDetail = 1'000;  // names and values together; one value
 
 const char* PriorityOf(const Page& page) {
-  if (page.action == Page::Action::kDigest) return page.digest_quiet ? "P5" : "P3";
+  if (page.action == Page::Action::kDigest && page.digest_quiet) return "P5";
   switch (page.finding.incident().severity()) {
     case v1::Incident::CRITICAL: return "P1";
     case v1::Incident::MAJOR: return "P2";

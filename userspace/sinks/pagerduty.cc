@@ -5,8 +5,8 @@
 // open is the service's setting, and one that was acknowledged stays quiet.
 //
 // A quiet digest is a change event: it stands beside the service's incidents and notifies nobody. Keys of rulesets (R...) take none; there it
-// is an alert of severity info that is resolved at once. A digest of pages that were withheld is an alert of its own: it stays until a person
-// has seen it.
+// is an alert of severity info that is resolved at once. A digest of pages that were withheld is an alert of its own, as severe as the worst of
+// them: it stays until a person has seen it.
 #include <fmt/format.h>
 
 #include "userspace/base/status.h"
@@ -101,7 +101,7 @@ class PagerDuty : public StateSink {
   Request Trigger(const Page& page, const std::string& key, WallTime now) const {
     Json payload = {{"summary", Headline(page, kMostSummary)}, {"source", HostWords(page.finding.incident())}};
     if (page.action == Page::Action::kDigest) {
-      payload["severity"] = page.digest_quiet ? "info" : "warning";
+      payload["severity"] = page.digest_quiet ? "info" : SeverityThere(page.finding.incident().severity());
       payload["timestamp"] = Rfc3339(now);
       payload["class"] = "digest";
       payload["custom_details"] = Json{{"digest", Story(page, 10 * kMostText)}};

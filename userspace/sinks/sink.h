@@ -44,6 +44,8 @@ class Sink {
   virtual Outcome Prepared(const Response& response, WallTime now) { (void)response, (void)now; return Outcome::Delivered(0); }
   // A request that changes nothing, for `outlier-relay check`: does the server answer and take our key? Nothing = there is none.
   virtual std::optional<Preparation> Check() { return std::nullopt; }
+  // Where there are several servers that each get everything, one for each.
+  virtual std::vector<Preparation> CheckEach();
   virtual absl::Status Checked(const Response& response);  // default: by JudgeHttp / JudgeGrpc
   // What `outlier-relay setup` installs, in order. Idempotent there.
   struct SetupStep {
@@ -69,6 +71,8 @@ class StreamSink : public Sink {
     bool works_ahead = false;        // a request depends on no answer and no moment: the next may be written while one is under way
     bool knows_repeats = false;      // by ids, and the newer by its sequence: what is sent again or too late changes nothing, so several batches may share
                                      // one commit, and two may be under way
+    bool opens_after_silence = false;  // it is not told of what a silence covers: where it is open when that ends it is told then, as an opening; and an
+                                       // end only where an opening was. Wants is not asked of what is quiet
   };
   virtual Limits limits() const = 0;
   // False for a change that this sink has no use for (an update nobody would read in a chat): it is passed over as if the route had not let it
@@ -98,7 +102,7 @@ struct Page {
   };
   Action action = Action::kOpen;
   std::string key;                 // of this incident there; stable from open to resolve; <= 128 bytes, printable ASCII
-  Finding finding;                 // the newest state; kDigest: change.time and source at most
+  Finding finding;                 // the newest state; kDigest: change.time and source at most, and the worst severity where it is not quiet
   std::vector<std::string> related;  // summaries of incidents that this page speaks for, too
   std::string text;                // kDigest
   bool digest_quiet = false;       // kDigest: worth a line, not a person's sleep
@@ -116,8 +120,9 @@ class StateSink : public Sink {
     size_t pages_per_request = 1;
   };
   virtual Capabilities capabilities() const = 0;
-  // Requests that must all be answered, in order; more than one where there are several servers (`all_needed` false then: one that takes it
-  // is enough for the page to count as delivered, the others get it with the next repeat). Empty = nothing to say for this page here.
+  // Requests that must all be answered, in order; more than one where there are several servers (`all_needed` false then: each gets it whatever the
+  // others say; one that takes it is enough for the page to count as delivered, and it is refused where all refuse it). Empty = nothing to say for
+  // this page here.
   struct Letters {
     std::vector<Request> requests;
     bool all_needed = true;

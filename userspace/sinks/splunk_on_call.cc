@@ -1,7 +1,7 @@
 // Splunk On-Call (VictorOps), its REST endpoint. An incident is one entity_id; the key is part of the path, so the whole address is a secret.
 //
 // CRITICAL opens an incident and pages; WARNING pages where the account says so. A quiet digest is an INFO: a line in the timeline that
-// opens nothing. One about pages that were withheld is a WARNING, closed by a person.
+// opens nothing. One about pages that were withheld is what the worst of them would have been, closed by a person.
 //
 // Known from a client's source and the vendor's glossary of fields; unverified: the bodies of answers, and 429.
 #include <fmt/format.h>
@@ -19,7 +19,9 @@ const char* MessageType(const Page& page) {
   switch (page.action) {
     case Page::Action::kAcknowledge: return "ACKNOWLEDGEMENT";
     case Page::Action::kResolve: return "RECOVERY";
-    case Page::Action::kDigest: return page.digest_quiet ? "INFO" : "WARNING";
+    case Page::Action::kDigest:
+      if (page.digest_quiet) return "INFO";
+      [[fallthrough]];
     default: return page.finding.incident().severity() >= v1::Incident::MAJOR ? "CRITICAL" : "WARNING";
   }
 }

@@ -26,6 +26,7 @@ METRICS = {
     "outlier_sink_lag_changes": {"sink", "source"},
     "outlier_sink_lag_seconds": {"sink", "source"},
     "outlier_sink_suspended": {"sink"},
+    "outlier_sink_stalled": {"sink"},
     "outlier_sink_last_success_timestamp_seconds": {"sink"},
     "outlier_silences_active": set(),
 }
@@ -47,6 +48,8 @@ SPECIAL = {
     ("outlier_false_alarms_per_week", "web-1", "lower"): 0.2,
     ("outlier_incidents_open", "db-1", "critical"): 0,
     ("outlier_sink_suspended", "elasticsearch"): 0,
+    ("outlier_sink_stalled", "elasticsearch"): 0,
+    ("outlier_sink_stalled", "pager"): 0,
 }
 
 

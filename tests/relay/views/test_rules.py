@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import json
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -134,6 +135,28 @@ def test_the_relays_own_page_has_the_metrics_labels_and_words_that_rules_and_das
     assert words["severity"] == set(metrics.VALUES["severity"])
     assert words["pattern"] == set(metrics.VALUES["pattern"])
     assert words["kind"] >= set(metrics.VALUES["kind"])
+
+
+def test_a_pager_that_is_down_falls_behind_for_the_rule_that_tells_of_it(tmp_path: Path) -> None:
+    rule = next(rule for rule in rules() if rule.get("alert") == "OutlierSinkLag")
+    assert "outlier_sink_lag_seconds" in rule["expr"]
+    (tmp_path / "key").write_text("0123456789abcdef0123456789abcdef\n")
+    with socket.socket() as taken:  # nobody listens there
+        taken.bind(("127.0.0.1", 0))
+        source = Source(tmp_path / "source").start()
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        relay = Relay(tmp_path / "relay", [source], [{"name": "pager", "pagerduty": {"url": url, "routing_key_file": str(tmp_path / "key")}}]).start()
+        try:
+            wait_for("the source is read", lambda: 'outlier_sink_lag_seconds{sink="pager"' in relay.get("/metrics")[1], 30)
+            source.append(Incident("down-1", severity="CRITICAL", score=91.0).change("OPENED"))
+
+            def lag() -> float:
+                return max(float(value) for value in re.findall(r'^outlier_sink_lag_seconds\{sink="pager".*\} (\S+)$', relay.get("/metrics")[1], re.MULTILINE))
+
+            wait_for("the pager to be behind", lambda: lag() > 2, 30)
+        finally:
+            relay.stop()
+            source.stop()
 
 
 # ---- on a real Prometheus
