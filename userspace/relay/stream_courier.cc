@@ -57,7 +57,7 @@ v1::IncidentChange Slim(const v1::IncidentChange& change) {
 }  // namespace
 
 StreamCourier::StreamCourier(CourierContext given, std::unique_ptr<StreamSink> sink)
-    : Courier(std::move(given)), sink_(std::move(sink)), gaps_(context().sources.size()), caught_up_(context().sources.size()) {
+    : Courier(std::move(given)), sink_(std::move(sink)), caught_up_(context().sources.size()), gaps_(context().sources.size()) {
   auto followed = context().ledger->Followed(name());
   Loaded(followed.status());
   TakeHeld(nullptr);
@@ -281,7 +281,11 @@ bool StreamCourier::TellsOfQuiet(const std::string& key, bool followed, Finding*
     if (quiet == quiet_.end()) return (followed || unfollowed_some_) && sink_->Wants(*finding);
     // It outlived its silence, and was not heard of between.
     const bool outlived = !finding->silence && context().route.Admits(quiet->second.incident());
-    if (outlived) Enqueue({waiting->source, std::nullopt, now, OpeningOf(quiet->second, finding->change.time()), 0, {}, {}}, now);
+    if (outlived) {
+      Waiting opening{waiting->source, std::nullopt, now, OpeningOf(quiet->second, finding->change.time()), 0, {}, {}};
+      opening.follows.emplace(key, Kept{Slim(quiet->second).SerializeAsString()});
+      Enqueue(std::move(opening), now);
+    }
     quiet_.erase(quiet);
     return outlived && sink_->Wants(*finding);
   }
