@@ -130,7 +130,7 @@ TEST_F(StreamCourierTest, WhatWasOpenInAJournalThatIsGoneIsEnded) {
 
 // Of what a person has sent again, to a sink where what is told to be open stays open.
 TEST_F(StreamCourierTest, ALetterThatSaysThatAnIncidentIsOpenIsNotSentAgainAfterItsEnd) {
-  server().item = [](const Finding& f, WallTime) { return f.change.kind() == v1::IncidentChange::OPENED && f.incident().id() == "a" ? ItemOutcome::kRefused : ItemOutcome::kDelivered; };
+  server().item = [](const Finding& f, WallTime) { return f.change.sequence() == 1 ? ItemOutcome::kRefused : ItemOutcome::kDelivered; };
   feed().Open("a", bench_.now);
   feed().Open("b", bench_.now);
   bench_.Run(seconds(5));
@@ -299,6 +299,39 @@ TEST_F(StreamCourierTest, AfterAJournalIsPutBackNothingNewHasTheIdentityOfWhatWa
   const auto followed = *bench_.ledger().Followed("oncall");
   ASSERT_EQ(followed.size(), 1u) << "only what is open";
   EXPECT_EQ(followed[0].incident_key(), "feed0:a");
+}
+
+// What was read before and after goes in one batch: the cursor is where the journal is now, or what it tells while the relay is away is never read.
+TEST_F(StreamCourierTest, TheCursorGoesBackWithTheJournal) {
+  feed().Open("a", bench_.now);
+  for (int i = 0; i < 7; ++i) feed().Update("a", bench_.now);
+  bench_.Read();
+  feed().Rewind(2);
+  bench_.Run(seconds(5));
+  const auto cursors = *bench_.ledger().Cursors("oncall");
+  ASSERT_EQ(cursors.size(), 1u);
+  EXPECT_EQ(cursors[0].sequence, 2u);
+  EXPECT_EQ(bench_.Status().sources(0).sequence(), 2u);
+  bench_.Crash();
+  feed().Resolve("a", bench_.now);
+  bench_.Start();
+  bench_.Run(seconds(5));
+  EXPECT_EQ(server().taken.back().change.kind(), v1::IncidentChange::RESOLVED);
+  EXPECT_EQ(server().taken.back().change.sequence(), 3u);
+}
+
+TEST_F(StreamCourierTest, ThePlaceThatIsShownGoesBackWithTheJournalThoughABatchOfBeforeIsUnderWay) {
+  feed().Open("a", bench_.now);
+  for (int i = 0; i < 7; ++i) feed().Update("a", bench_.now);
+  bool put_back = false;
+  bench_.on_request = [&] {
+    if (std::exchange(put_back, true)) return;
+    feed().Rewind(2);
+    bench_.Read();
+  };
+  bench_.Run(seconds(5));
+  EXPECT_EQ(bench_.Status().sources(0).sequence(), 2u);
+  EXPECT_EQ(bench_.ledger().Cursors("oncall")->front().sequence, 2u);
 }
 
 TEST_F(StreamCourierTest, OfAJournalThatWasPutBackAndThenIsGoneNothingIsKept) {

@@ -231,7 +231,7 @@ void Courier::Write(Entry entry, WallTime now) {
   for (const Cursor& cursor : entry.cursors) {
     for (size_t i = 0; i < sources_.size(); ++i) {
       if (context_.sources[i] == cursor.source && sources_[i].feed_id == cursor.feed_id) {
-        sources_[i].position = std::max(sources_[i].position, cursor.sequence);
+        sources_[i].position = cursor.sequence;
         sources_[i].written = true;
       }
     }

@@ -22,7 +22,7 @@ constexpr auto kWriteTogether = std::chrono::milliseconds(500);
 void Append(Entry from, Entry* to) {
   for (const Cursor& cursor : from.cursors) {
     const auto same = std::find_if(to->cursors.begin(), to->cursors.end(), [&](const Cursor& one) { return one.source == cursor.source && one.feed_id == cursor.feed_id; });
-    same == to->cursors.end() ? to->cursors.push_back(cursor) : void(same->sequence = std::max(same->sequence, cursor.sequence));
+    same == to->cursors.end() ? to->cursors.push_back(cursor) : void(same->sequence = cursor.sequence);
   }
   const auto append = [](auto* more, auto* all) { std::move(more->begin(), more->end(), std::back_inserter(*all)); };
   append(&from.followed, &to->followed);
@@ -39,10 +39,11 @@ void Append(Entry from, Entry* to) {
 
 size_t StreamCourier::MostItems() const { return std::min<size_t>(sink_->limits().max_items, context().config.delivery().max_items()); }
 
+// In the order of what was said, so that the last one holds: of a journal that was put back it is a lower one.
 void StreamCourier::Rank(const Cursor& cursor) {
   for (Cursor& known : entry_.cursors) {
     if (known.source == cursor.source && known.feed_id == cursor.feed_id) {
-      known.sequence = std::max(known.sequence, cursor.sequence);
+      known.sequence = cursor.sequence;
       return;
     }
   }

@@ -158,8 +158,8 @@ void StreamCourier::TakeRewind(const FeedEvent& event, WallTime now) {
     gone = RewindKey(event.feed_id, known->second);
   }
   rewinds_[event.feed_id] = rewind;
-  Enqueue({event.source, std::nullopt, now, std::nullopt, 0, std::pair(RewindKey(event.feed_id, rewind), Kept{RowOf(event.feed_id, rewind).SerializeAsString()}), std::move(gone)},
-          now);
+  std::pair row(RewindKey(event.feed_id, rewind), Kept{RowOf(event.feed_id, rewind).SerializeAsString()});
+  Enqueue({event.source, std::nullopt, now, std::nullopt, 0, std::move(row), std::move(gone)}, now);
 }
 
 void StreamCourier::EndGone(size_t source, const std::string& feed_id, const std::set<std::string>& open, const std::string& why, const OpenGap& gap,

@@ -2,7 +2,8 @@
 //
 // A change is written twice: `create` in the data stream logs-outlier.change-<namespace>, where its id makes a second delivery a conflict, and `index` in
 // outlier-incidents, the current state of every incident, where the change's sequence is the version, so that late and repeated changes lose. After a
-// rewind of the journal, until its sequence is beyond what it lost, ids are others and the version is the last one lost. A gap is only a record in the stream. Pure but for the buffer of the writer.
+// rewind of the journal, until its sequence is beyond what it lost, ids are others and the version is the last one lost. A gap is only a record in the
+// stream. Pure but for the buffer of the writer.
 #pragma once
 #include <span>
 #include <string>

@@ -326,14 +326,15 @@ class SearchSink : public StreamSink {
     }
     outcome = Outcome::Delivered(0);
     if (forbidden) {
-      outcome.warning = fmt::format("{}{}{} does not tell this key whether it is set up ({}); allow it `monitor`, or see to it that `outlier-relay setup` was run, "
-                                    "else what is written gets guessed mappings",
+      outcome.warning = fmt::format("{}{}{} does not tell this key whether it is set up ({}); allow it `monitor`, or see to it that `outlier-relay setup` "
+                                    "was run, else what is written gets guessed mappings",
                                     warning_of_version_, warning_of_version_.empty() ? "" : "; ", url(), Describe(response));
     } else {
       const absl::StatusOr<std::string> missing = TemplatesMissingIn(response.body);
       if (!missing.ok()) return Outcome::Of(Outcome::Kind::kSuspend, MessageOf(missing.status()));
       if (!missing->empty()) {
-        return Outcome::Of(Outcome::Kind::kSuspend, fmt::format("{} has no index template {} of outlier-relay; `outlier-relay setup` installs what is missing", url(), *missing));
+        return Outcome::Of(Outcome::Kind::kSuspend,
+                           fmt::format("{} has no index template {} of outlier-relay; `outlier-relay setup` installs what is missing", url(), *missing));
       }
     }
     stage_ = Stage::kReady;
