@@ -182,6 +182,85 @@ TEST(CrashModelTest, APagerHoldsWhatIsOpenAndNothingElse) {
   });
 }
 
+// A sink that is not told of what a silence covers, while silences come and go.
+TEST(CrashModelTest, AChatIsToldWhatIsOpenAndNotSilencedAndNoEndAlone) {
+  ForSeeds(60, [](int seed) {
+    Dice dice(seed);
+    Bench bench(false);
+    bench.stream.limits.opens_after_silence = true;
+    if (seed % 2 == 0 || dice.Chance(0.7)) bench.stream.limits.max_items = 1;
+    bench.stream.wants = [](const Finding& finding) {
+      const v1::IncidentChange::Kind kind = finding.change.kind();
+      return (kind == v1::IncidentChange::OPENED && !finding.silence) || kind == v1::IncidentChange::RESOLVED;
+    };
+    // Else what was told just before a crash may be told again, and its end not, where it was silenced anew before that.
+    const bool calm = seed % 2 == 0;
+    Says mood = Says::kTakes;
+    bench.stream.says = [&](const auto&, WallTime) { return mood; };
+    std::string silence;
+    int ids = 0, disturbed = 0;
+    for (int step = 0; step < 150; ++step) {
+      Happen(&bench.feed(), &dice, bench.now, &ids);
+      if (dice.Chance(0.2)) mood = Mood(&dice);
+      if (mood == Says::kLost && calm) mood = Says::kUnavailable;
+      if (mood == Says::kLost) ++disturbed;
+      if (dice.Chance(0.1)) bench.feed().Disconnect();
+      if (dice.Chance(0.1)) bench.feed().up = !bench.feed().up;
+      if (dice.Chance(0.1)) {
+        relay::v1::Silence added;
+        added.set_author("ann");
+        added.set_reason("known");
+        added.mutable_match()->set_workload(dice.Chance(0.3) ? "*" : fmt::format("w-i*{}", dice.Below(10)));
+        *added.mutable_ends() = ToTimestamp(bench.now + seconds(1 + dice.Below(600)));
+        silence = bench.silences().Add(added, bench.now)->id();
+      } else if (dice.Chance(0.05) && !silence.empty()) {
+        (void)bench.silences().Expire(silence, bench.now);
+      }
+      bench.Read(static_cast<size_t>(1 + dice.Below(10)));
+      bench.now += milliseconds(100 + (dice.Chance(0.3) ? 90'000 : 0));
+      const int sends = dice.Below(4);
+      for (int i = 0; i < sends; ++i) {
+        const bool answered = calm || !dice.Chance(0.1);
+        if (!bench.Send(answered)) break;
+        if (answered) continue;
+        ++disturbed;
+        bench.Restart();
+        break;
+      }
+      if (dice.Chance(0.05)) bench.Restart();
+    }
+    mood = Says::kTakes;
+    bench.feed().up = true;
+    bench.Run(hours(1));
+    std::map<std::string, int> opened, ended;
+    for (const auto& one : bench.stream.taken) {
+      if (one.change.kind() == v1::IncidentChange::RESOLVED) {
+        EXPECT_GT(opened[one.incident], 0) << one.incident << ": an end alone";
+        ++ended[one.incident];
+        continue;
+      }
+      EXPECT_FALSE(one.silenced) << one.incident;
+      ++opened[one.incident];
+      EXPECT_LE(opened[one.incident], 1 + disturbed) << one.incident;
+      if (disturbed == 0) { EXPECT_EQ(ended[one.incident], 0) << one.incident << ": opened after its end"; }
+    }
+    for (const auto& [id, incident] : bench.feed().open()) {
+      EXPECT_GT(opened[IncidentKey(incident)], 0) << id << ": nobody was told";
+      EXPECT_EQ(ended[IncidentKey(incident)], 0) << id;
+    }
+    for (const auto& [key, times] : opened) {
+      if (!calm || times == 0) continue;
+      EXPECT_EQ(times, 1) << key;
+      EXPECT_EQ(ended[key] > 0, !bench.feed().open().contains(key.substr(key.find(':') + 1))) << key;
+    }
+    const auto followed = bench.ledger().Followed("oncall");
+    for (const auto& row : *followed) {
+      EXPECT_TRUE(bench.feed().open().contains(row.change().incident().id())) << row.incident_key();
+      EXPECT_FALSE(row.quiet()) << row.incident_key();
+    }
+  });
+}
+
 TEST(CrashModelTest, TheLedgerHoldsOnlyWhatIsNeeded) {
   Bench bench(true);
   bench.config().mutable_paging()->set_max_pages_per_hour(100'000);

@@ -45,6 +45,7 @@ struct StreamServer {
   std::function<ItemOutcome(const Finding&, WallTime)> item;
   std::function<void(Response*)> adorn;
   StreamSink::Limits limits;
+  std::function<bool(const Finding&)> wants;  // none = all
   std::function<absl::Status()> encode_fails;
   std::optional<Outcome> preparation;  // asked for before all else, until it is delivered
   int prepared = 0;
@@ -86,6 +87,7 @@ class ScriptedStream : public StreamSink {
  public:
   explicit ScriptedStream(StreamServer* server) : server_(server) {}
   Limits limits() const override { return server_->limits; }
+  bool Wants(const Finding& finding) const override { return !server_->wants || server_->wants(finding); }
   std::optional<Preparation> Prepare(WallTime) override {
     if (!server_->preparation) return std::nullopt;
     Preparation preparation;

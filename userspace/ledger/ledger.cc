@@ -227,7 +227,7 @@ absl::Status Ledger::WriteLocked(const Entry& entry) {
   }
   keys("DELETE FROM held WHERE sink = ? AND incident_key = ?", entry.no_longer_held);
   if (!entry.followed.empty()) {
-    Statement put(db, "INSERT OR IGNORE INTO followed VALUES (?, ?, ?)");
+    Statement put(db, "INSERT OR REPLACE INTO followed VALUES (?, ?, ?)");
     for (const relay::v1::Followed& followed : entry.followed) {
       put.Bind(0, entry.sink);
       put.Bind(1, followed.incident_key());

@@ -34,7 +34,7 @@ struct Entry {
   std::vector<Cursor> cursors;
   std::vector<relay::v1::Held> held;              // put or replaced
   std::vector<std::string> no_longer_held;        // incident keys
-  std::vector<relay::v1::Followed> followed;      // put, unless there
+  std::vector<relay::v1::Followed> followed;      // put or replaced
   std::vector<std::string> unfollowed;            // incident keys
   std::vector<relay::v1::DeadLetter> refused;     // new dead letters, without id
   std::vector<std::string> buried;                // ids of dead letters that are gone

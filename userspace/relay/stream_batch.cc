@@ -88,8 +88,9 @@ bool StreamCourier::FormBatch(WallTime now) {
         work.findings.push_back(std::move(*next.finding));
       }
     }
-    if (next.follows) begun_.insert(*std::move(next.follows));
-    if (!next.unfollows.empty() && begun_.erase(next.unfollows) == 0) entry_.unfollowed.push_back(std::move(next.unfollows));
+    if (next.follows) begun_.insert_or_assign(std::move(next.follows->first), std::move(next.follows->second));
+    // What was quiet stands in the ledger, though it may have been told with this batch.
+    if (!next.unfollows.empty() && (begun_.erase(next.unfollows) == 0 || limits.opens_after_silence)) entry_.unfollowed.push_back(std::move(next.unfollows));
     if (next.cursor) Rank(*next.cursor);
     waiting_.pop_front();
   }
@@ -246,10 +247,11 @@ void StreamCourier::FinishBatch(WallTime now) {
   word_given_ = false;
   Entry entry;
   std::swap(entry, entry_);
-  for (auto& [key, slim] : begun_) {
+  for (auto& [key, kept] : begun_) {
     relay::v1::Followed& row = entry.followed.emplace_back();
     row.set_incident_key(key);
-    row.mutable_change()->ParseFromString(slim);
+    row.mutable_change()->ParseFromString(kept.change);
+    row.set_quiet(kept.quiet);
   }
   begun_.clear();
   Append(std::move(entry), &finished_);
@@ -271,6 +273,11 @@ void StreamCourier::WriteFinished(WallTime now) {
 }
 
 WallTime StreamCourier::WakeOfKind() const {
+  if (!quiet_.empty() && silences_change_ != WallTime::max()) return std::min(WakeForWaiting(), silences_change_ + (AxisNow() - Wall(AxisNow())));
+  return WakeForWaiting();
+}
+
+WallTime StreamCourier::WakeForWaiting() const {
   if (!work_.empty() || next_ || !resend_.empty() || !samples_.empty() || !sample_requests_.empty()) return WallTime::min();
   if (waiting_.empty()) return WallTime::max();
   if (findings_waiting_ == 0) return idle_since_ + kIdleWrite;

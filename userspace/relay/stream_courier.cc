@@ -12,6 +12,7 @@ constexpr size_t kMostBesideABatch = 8;             // of what a batch may hold,
 constexpr size_t kMostSeen = 100'000;               // of a gap
 constexpr size_t kMostSamples = 4;                  // ticks
 constexpr size_t kMostDetail = 4096;
+constexpr size_t kMostExplained = 1000;             // of those that are quiet
 
 // Enough to say that it is over.
 v1::IncidentChange Slim(const v1::IncidentChange& change) {
@@ -42,12 +43,15 @@ v1::IncidentChange Slim(const v1::IncidentChange& change) {
 }  // namespace
 
 StreamCourier::StreamCourier(CourierContext given, std::unique_ptr<StreamSink> sink)
-    : Courier(std::move(given)), sink_(std::move(sink)), gaps_(context().sources.size()) {
+    : Courier(std::move(given)), sink_(std::move(sink)), caught_up_(context().sources.size()), gaps_(context().sources.size()) {
   auto followed = context().ledger->Followed(name());
   Loaded(followed.status());
   TakeHeld(nullptr);
   if (!loaded().ok()) return;
-  for (const relay::v1::Followed& one : *followed) followed_[one.incident_key()] = one.change().SerializeAsString();
+  for (const relay::v1::Followed& one : *followed) {
+    followed_[one.incident_key()] = one.change().SerializeAsString();
+    if (one.quiet() && sink_->limits().opens_after_silence) quiet_[one.incident_key()] = one.change();
+  }
 }
 
 // For one batch; while one is under way and well, for the next, where that can be made ready; else for its beginning: what one sink may hold of a backlog.
@@ -59,6 +63,8 @@ bool StreamCourier::HasRoom() const {
 void StreamCourier::TakeEvent(FeedEvent event, WallTime now) {
   std::optional<OpenGap>& gap = gaps_[event.source];
   switch (event.kind) {
+    case FeedEvent::Kind::kConnected:
+    case FeedEvent::Kind::kDisconnected: caught_up_[event.source] = false; break;
     case FeedEvent::Kind::kChange: Admit(std::move(event), now); break;
     case FeedEvent::Kind::kGap:
       if (event.gap.reason == "compacted") {
@@ -74,6 +80,7 @@ void StreamCourier::TakeEvent(FeedEvent event, WallTime now) {
     case FeedEvent::Kind::kReplaced:
       EndGone(event.source, event.old_feed_id, {}, "its host began a new journal", gap.value_or(OpenGap{followed_.size() + 1, UINT64_MAX, {}, 0}), now);
       gap.reset();
+      caught_up_[event.source] = false;
       break;
     case FeedEvent::Kind::kCaughtUp: {
       if (gap) {
@@ -93,6 +100,15 @@ void StreamCourier::TakeEvent(FeedEvent event, WallTime now) {
         Enqueue({event.source, Cursor{context().sources[event.source], event.feed_id, std::max(gap->reached, event.sequence)}, now, std::nullopt, 0, {}, {}}, now);
         gap.reset();
       }
+      for (const v1::Incident& incident : event.open) {
+        const auto quiet = quiet_.find(IncidentKey(incident));
+        if (quiet == quiet_.end()) continue;
+        v1::IncidentChange change = quiet->second;
+        *change.mutable_incident() = incident;
+        BeQuiet(quiet->first, change);
+      }
+      caught_up_[event.source] = true;
+      silences_seen_ = 0;
       std::erase_if(event.open, [&](const v1::Incident& incident) { return !context().route.Admits(incident); });
       v1::Source source;
       source.set_feed_id(event.feed_id);
@@ -100,7 +116,6 @@ void StreamCourier::TakeEvent(FeedEvent event, WallTime now) {
       sink_->SetOpen(event.open.empty() ? source : event.open.front().source(), event.open);
       break;
     }
-    default: break;
   }
 }
 
@@ -128,7 +143,7 @@ void StreamCourier::EndGone(size_t source, const std::string& feed_id, const std
     incident.set_summary(incident.summary() + " (" + why + ")");
     finding.silence = context().silences->Covering(incident, Wall(now));
     Waiting waiting{source, std::nullopt, now, std::nullopt, 0, {}, it->first};
-    if (sink_->Wants(finding)) waiting.finding = std::move(finding);
+    if (quiet_.erase(it->first) == 0 && sink_->Wants(finding)) waiting.finding = std::move(finding);
     it = followed_.erase(it);
     Enqueue(std::move(waiting), now);
   }
@@ -167,17 +182,96 @@ void StreamCourier::Admit(FeedEvent event, WallTime now) {
         if (followed_.size() < kMostFollowed) {
           std::string slim = Slim(event.change).SerializeAsString();
           followed_.emplace(key, slim);
-          waiting.follows.emplace(key, std::move(slim));
+          waiting.follows.emplace(key, Kept{std::move(slim)});
         } else {
           unfollowed_some_ = true;
         }
       }
       finding.silence = context().silences->Covering(incident, TimeOf(event.change.time()));
       finding.change = std::move(event.change);
-      if (sink_->Wants(finding)) waiting.finding = std::move(finding);
+      const bool wanted = sink_->limits().opens_after_silence ? TellsOfQuiet(key, follows, &finding, &waiting, now) : sink_->Wants(finding);
+      if (wanted) waiting.finding = std::move(finding);
     }
   }
   Enqueue(std::move(waiting), now);
+}
+
+void StreamCourier::BeQuiet(const std::string& key, const v1::IncidentChange& change) {
+  v1::IncidentChange& latest = quiet_[key];
+  v1::IncidentChange kept = Slim(change);
+  if (quiet_.size() <= kMostExplained) {
+    const v1::Incident& from = change.incident();
+    for (int i = 0; i < std::min(from.contributions_size(), 8); ++i) *kept.mutable_incident()->add_contributions() = from.contributions(i);
+    for (int i = 0; i < std::min(from.suspects_size(), 3); ++i) *kept.mutable_incident()->add_suspects() = from.suspects(i);
+  }
+  latest = std::move(kept);
+}
+
+Finding StreamCourier::OpeningOf(const v1::IncidentChange& latest, const google::protobuf::Timestamp& time) const {
+  Finding finding;
+  finding.labels = context().labels;
+  finding.change = latest;
+  finding.change.set_kind(v1::IncidentChange::OPENED);
+  *finding.change.mutable_time() = time;
+  return finding;
+}
+
+bool StreamCourier::TellsOfQuiet(const std::string& key, bool followed, Finding* finding, Waiting* waiting, WallTime now) {
+  const v1::Incident& incident = finding->incident();
+  const auto quiet = quiet_.find(key);
+  if (incident.state() == v1::Incident::RESOLVED) {
+    if (quiet == quiet_.end()) return (followed || unfollowed_some_) && sink_->Wants(*finding);
+    // It outlived its silence, and was not heard of between.
+    const bool outlived = !finding->silence && context().route.Admits(quiet->second.incident());
+    if (outlived) {
+      Waiting opening{waiting->source, std::nullopt, now, OpeningOf(quiet->second, finding->change.time()), 0, {}, {}};
+      opening.follows.emplace(key, Kept{Slim(quiet->second).SerializeAsString()});
+      Enqueue(std::move(opening), now);
+    }
+    quiet_.erase(quiet);
+    return outlived && sink_->Wants(*finding);
+  }
+  if (followed && quiet == quiet_.end()) return sink_->Wants(*finding);
+  if (!followed && !waiting->follows) return sink_->Wants(*finding);  // there are too many to know
+  if (finding->silence || !context().route.Admits(incident)) {
+    BeQuiet(key, finding->change);
+    if (waiting->follows) waiting->follows->second.quiet = true;
+    return false;
+  }
+  if (quiet != quiet_.end()) {
+    quiet_.erase(quiet);
+    waiting->follows.emplace(key, Kept{followed_.at(key)});
+    finding->change.set_kind(v1::IncidentChange::OPENED);
+  }
+  if (!sink_->Wants(*finding)) finding->change.set_kind(v1::IncidentChange::OPENED);  // its opening was never heard of
+  return true;
+}
+
+// What is open and quiet is told when nothing covers it any more.
+void StreamCourier::Housekeep(WallTime now) {
+  if (quiet_.empty()) return;
+  const uint64_t generation = context().silences->generation();
+  const WallTime wall = Wall(now);
+  if (generation == silences_seen_ && wall < silences_change_ && wall >= silences_looked_) {
+    silences_looked_ = wall;
+    return;
+  }
+  silences_seen_ = generation;
+  silences_looked_ = wall;
+  silences_change_ = context().silences->NextChange(wall);
+  for (auto it = quiet_.begin(); it != quiet_.end();) {
+    const v1::Incident& incident = it->second.incident();
+    size_t source = 0;
+    while (source < sources_.size() && sources_[source].feed_id != incident.source().feed_id()) ++source;
+    if (source == sources_.size() || !caught_up_[source] || !context().route.Admits(incident) || context().silences->Covering(incident, wall)) {
+      ++it;
+      continue;
+    }
+    Waiting waiting{source, std::nullopt, now, OpeningOf(it->second, ToTimestamp(wall)), 0, {}, {}};
+    waiting.follows.emplace(it->first, Kept{followed_.at(it->first)});
+    it = quiet_.erase(it);
+    Enqueue(std::move(waiting), now);
+  }
 }
 
 void StreamCourier::Enqueue(Waiting waiting, WallTime now) {

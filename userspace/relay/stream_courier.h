@@ -10,6 +10,9 @@
 //
 // An incident, once admitted, is followed to its end, whatever its severity becomes. Where its source can no longer tell the end (compacted away while
 // the relay was not there, a new journal), the end is told from what the source says is open, under a sequence that was lost.
+//
+// To a sink that is not told of what a silence covers, the opening of an incident that is still open when its silence ends is told then, as it is by
+// then; and an end only where an opening was.
 #pragma once
 #include <deque>
 #include <map>
@@ -36,13 +39,17 @@ class StreamCourier : public Courier {
   static constexpr size_t kMostWaiting = 20'000;      // findings and places
   static constexpr size_t kMostFollowed = 20'000;  // incidents; of more than that, every end is admitted instead
 
+  struct Kept {
+    std::string change;              // what is kept of it, a serialised IncidentChange
+    bool quiet = false;              // its opening was not told
+  };
   struct Waiting {
     size_t source;
     std::optional<Cursor> cursor;    // once it is dealt with
     WallTime arrived;
     std::optional<Finding> finding;  // none: not for this sink
     size_t bytes;                    // of its message; 0 = not known
-    std::optional<std::pair<std::string, std::string>> follows;  // incident key and what is kept of it: begins when this is dealt with
+    std::optional<std::pair<std::string, Kept>> follows;  // incident key: begins when this is dealt with
     std::string unfollows;           // incident key: ends when this is dealt with
   };
   // Findings that go in one request, and of which dead letters they came, if they did.
@@ -55,7 +62,7 @@ class StreamCourier : public Courier {
   struct NextBatch {
     std::deque<Work> work;
     Entry entry;
-    std::map<std::string, std::string> begun;
+    std::map<std::string, Kept> begun;
     std::vector<std::optional<WallTime>> oldest;  // of its findings, by source
     std::shared_ptr<Request> request;
     WallTime made;
@@ -80,11 +87,18 @@ class StreamCourier : public Courier {
   void ReceiveOfKind(const Response& response, WallTime now) override;
   WallTime WakeOfKind() const override;
   void TryNow() override;
+  void Housekeep(WallTime now) override;
 
   void Admit(FeedEvent event, WallTime now);
+  // Of a sink that opens after a silence: whether it is told of this change, and as what. `followed`: before it.
+  bool TellsOfQuiet(const std::string& key, bool followed, Finding* finding, Waiting* waiting, WallTime now);
+  void BeQuiet(const std::string& key, const v1::IncidentChange& change);
+  // That it is open, as it was last heard of.
+  Finding OpeningOf(const v1::IncidentChange& latest, const google::protobuf::Timestamp& time) const;
   void Enqueue(Waiting waiting, WallTime now);
   // Ends what is followed of this feed and not among `open`, under sequences from `first` to `last` (0 = without end) that were not `seen`.
   void EndGone(size_t source, const std::string& feed_id, const std::set<std::string>& open, const std::string& why, const OpenGap& gap, WallTime now);
+  WallTime WakeForWaiting() const;
   bool FormBatch(WallTime now);
   bool BatchIsDue(WallTime now) const;
   bool FillsABatch() const;
@@ -112,6 +126,10 @@ class StreamCourier : public Courier {
   const std::unique_ptr<StreamSink> sink_;
   std::map<std::string, std::string> followed_;         // incident key -> what is kept of it, a serialised IncidentChange: there may be many
   bool unfollowed_some_ = false;                        // there were more
+  std::map<std::string, v1::IncidentChange> quiet_;     // of followed_, those whose opening was not told, as they are by now
+  std::vector<bool> caught_up_;                         // by source
+  uint64_t silences_seen_ = 0;                          // 0 = look at all that are quiet
+  WallTime silences_looked_, silences_change_;          // wall time
   std::vector<std::optional<OpenGap>> gaps_;            // by source
   std::deque<Waiting> waiting_;
   size_t findings_waiting_ = 0, bytes_waiting_ = 0;
@@ -120,7 +138,7 @@ class StreamCourier : public Courier {
   Entry entry_;                      // what finishing it will write
   Entry finished_;                   // of batches that were dealt with, and are to be written with the next
   WallTime written_;
-  std::map<std::string, std::string> begun_;  // of followed_, those that begin with this batch and do not end with it
+  std::map<std::string, Kept> begun_;  // of followed_, those that begin with this batch and do not end with it
   std::optional<NextBatch> next_;
   std::shared_ptr<Request> ready_;   // of the whole front, made ahead
   std::deque<relay::v1::DeadLetter> resend_;

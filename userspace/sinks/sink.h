@@ -69,6 +69,8 @@ class StreamSink : public Sink {
     bool works_ahead = false;        // a request depends on no answer and no moment: the next may be written while one is under way
     bool knows_repeats = false;      // by ids, and the newer by its sequence: what is sent again or too late changes nothing, so several batches may share
                                      // one commit, and two may be under way
+    bool opens_after_silence = false;  // it is not told of what a silence covers: where it is open when that ends it is told then, as an opening; and an
+                                       // end only where an opening was. Wants is not asked of what is quiet
   };
   virtual Limits limits() const = 0;
   // False for a change that this sink has no use for (an update nobody would read in a chat): it is passed over as if the route had not let it

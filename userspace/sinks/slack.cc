@@ -3,8 +3,8 @@
 // A webhook can only post. A message has no identity: what was posted is never changed, a repeat after a crash shows twice (at most one). So
 // this is a stream sink, and what pagers do does not exist here: no digest after an outage (every opening and resolution of it is posted, each
 // with its own time), no hold-down of what flaps, no cap, no grouping; `paging` means nothing. `route` and silences do: what a silence covers
-// is not posted, but the resolution of what had been posted before the silence is. Updates that do not raise the severity, acknowledgements and
-// feedback are passed over. Slack takes about one message a second; more wait.
+// is not posted until it ends, and then as opened, if it is still open; the resolution of what had been posted is, whatever covers it. Updates that
+// do not raise the severity, acknowledgements and feedback are passed over. Slack takes about one message a second; more wait.
 //
 // Texts are plain: nothing in a name is taken for markup, mention or link.
 #include <algorithm>
@@ -69,15 +69,11 @@ std::string GapWords(const Finding& finding) {
   return fmt::format("{}: {} changes of incidents could not be read ({})", HostWords(finding.incident()), count, Printable(gap.reason, 100));
 }
 
-bool Within(const google::protobuf::Timestamp& time, const relay::v1::Silence& silence) {
-  return time.seconds() >= silence.starts().seconds() && (!silence.has_ends() || time.seconds() < silence.ends().seconds());
-}
-
 class Slack : public StreamSink {
  public:
   explicit Slack(const SinkContext& context) : hook_(context.config.slack().webhook_url_file()), agent_(UserAgent(context)) {}
 
-  Limits limits() const override { return {.max_items = 1, .max_bytes = 64 << 10}; }
+  Limits limits() const override { return {.max_items = 1, .max_bytes = 64 << 10, .opens_after_silence = true}; }
 
   bool Wants(const Finding& finding) const override {
     if (finding.gap) return true;
@@ -85,7 +81,7 @@ class Slack : public StreamSink {
     switch (change.kind()) {
       case v1::IncidentChange::OPENED: return !finding.silence;
       case v1::IncidentChange::UPDATED: return !finding.silence && Escalates(change);
-      case v1::IncidentChange::RESOLVED: return !finding.silence || !Within(change.incident().opened_time(), *finding.silence);
+      case v1::IncidentChange::RESOLVED: return true;  // where its opening was
       default: return false;
     }
   }
