@@ -32,6 +32,16 @@ class Table : public testing::Test {
     std::ostringstream out;
     return std::string(ScoreTable(Write(text), 60, &out).message());
   }
+  absl::StatusCode CodeOf(const std::string& text) {
+    std::ostringstream out;
+    return ScoreTable(Write(text), 60, &out).code();
+  }
+  std::string WarningOf(const std::string& text) {
+    std::ostringstream out;
+    std::string said;
+    EXPECT_TRUE(ScoreTable(Write(text), 60, &out, {.warn = [&](const std::string& warning) { said += warning; }}).ok());
+    return said;
+  }
   static std::string Scores(const std::string& path) {
     std::ostringstream out;
     const absl::Status status = ScoreTable(path, 60, &out);
@@ -116,6 +126,81 @@ TEST_F(Table, EmptyCellsAreMissingNotZero) {
     without += std::to_string(50 + t % 3) + "\n";
   }
   EXPECT_EQ(Scores(Write(with)), Scores(Write(without)));
+}
+
+TEST_F(Table, AnEmptyLineOfASingleColumnIsARowThatMissesItsValue) {
+  EXPECT_EQ(Lines(Scores(Write("a\n1\n\n2"))).size(), 1u + 3);
+  EXPECT_EQ(Lines(Scores(Write("a\r\n\r\n1\r\n\r\n\r\n2\r\n"))).size(), 1u + 5);
+  std::string bare = "a\n", quoted = "a\n";
+  for (int t = 0; t < 300; ++t) {
+    const std::string cell = std::to_string(50 + t % 3);
+    bare += t % 7 == 0 ? "\n" : cell + "\n";
+    quoted += t % 7 == 0 ? "\"\"\n" : cell + "\n";
+  }
+  EXPECT_EQ(Scores(Write(bare)), Scores(Write(quoted)));
+}
+
+TEST_F(Table, AnEmptyLineAtTheEndIsNoRow) {
+  EXPECT_EQ(Lines(Scores(Write("a\n1\n2\n\n"))).size(), 1u + 2);
+  EXPECT_EQ(Lines(Scores(Write("a\n1\n2\n\r\n"))).size(), 1u + 2);
+  EXPECT_EQ(Lines(Scores(Write("a\n1\n2\n\n\n"))).size(), 1u + 3);  // only the last one
+  EXPECT_EQ(Lines(Scores(Write("a\n\n"))).size(), 1u);
+  EXPECT_EQ(Lines(Scores(Write("a,b\n1,2\n\n\n"))).size(), 1u + 1);
+}
+
+TEST_F(Table, LongLinesAndManyLinesAreReadWhole) {
+  // Longer than what is read at once, so that lines lie across its ends.
+  std::string wide = "c0", row = "1";
+  for (int c = 1; c < 30000; ++c) {
+    wide += ",c" + std::to_string(c);
+    row += ",1";
+  }
+  EXPECT_EQ(Lines(Scores(Write(wide + "\n" + row + "\n" + row))).size(), 1u + 2);
+  std::string tall = "a\n";
+  for (int t = 0; t < 50000; ++t) tall += std::to_string(t % 1000) + "\n";
+  EXPECT_EQ(Lines(Scores(Write(tall))).size(), 1u + 50000);
+}
+
+// In code units of two bytes.
+std::string Wide(const std::string& text, bool little, bool mark) {
+  std::string out = !mark ? "" : little ? "\xff\xfe" : "\xfe\xff";
+  for (const char c : text) out += little ? std::string{c, '\0'} : std::string{'\0', c};
+  return out;
+}
+
+TEST_F(Table, TextThatIsNotUtf8IsRefusedWithWhatToDo) {
+  for (const bool little : {true, false}) {
+    for (const bool mark : {true, false}) {
+      const std::string text = Wide("a,b\r\n1,2\r\n3,4\r\n", little, mark);
+      EXPECT_EQ(CodeOf(text), absl::StatusCode::kDataLoss);
+      EXPECT_THAT(ErrorOf(text), testing::AllOf(HasSubstr("t.csv line 1"), HasSubstr("UTF-16"), HasSubstr("iconv")));
+    }
+  }
+  const std::string text("a\n1\n2\0003\n", 9);
+  EXPECT_THAT(ErrorOf(text), testing::AllOf(HasSubstr("line 3"), HasSubstr("NUL")));
+}
+
+TEST_F(Table, LinesThatEndInACarriageReturnAloneAreRefusedWithWhatToDo) {
+  for (const std::string text : {"a,b\r1,2\r3,4\r", "a\r1\r2", "a\n1\r2\r3\r"}) {
+    EXPECT_EQ(CodeOf(text), absl::StatusCode::kDataLoss);
+    EXPECT_THAT(ErrorOf(text), testing::AllOf(HasSubstr("line "), HasSubstr("carriage return"), HasSubstr("tr '\\r' '\\n'")));
+  }
+  std::string long_text = "a\r";
+  while (long_text.size() < (17u << 20)) long_text += "123456\r";
+  EXPECT_THAT(ErrorOf(long_text), HasSubstr("carriage return"));
+}
+
+TEST_F(Table, ALineEndInsideQuotesIsRefusedWhereTheQuoteBegins) {
+  EXPECT_THAT(ErrorOf("a,b\n1,2\n1,\"2\n3\"\n"), testing::AllOf(HasSubstr("line 3"), HasSubstr("column 2"), HasSubstr("line end")));
+}
+
+TEST_F(Table, AHeaderOfNumbersIsScoredWithAWarning) {
+  EXPECT_THAT(WarningOf("1,2.5\n1,2\n"), testing::AllOf(HasSubstr("t.csv line 1"), HasSubstr("number"), HasSubstr("not scored")));
+  EXPECT_THAT(WarningOf("-3e5,,nan\n1,2,3\n"), HasSubstr("line 1"));
+  EXPECT_EQ(WarningOf("timestamp,2\n1,2\n"), "");
+  EXPECT_EQ(WarningOf("a\n1\n"), "");
+  EXPECT_EQ(WarningOf("nan,inf\n1,2\n"), "");
+  EXPECT_EQ(Lines(Scores(Write("1\n2\n3\n"))).size(), 1u + 2);
 }
 
 TEST_F(Table, BadCellsAreNamedByLineAndColumn) {

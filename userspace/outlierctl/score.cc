@@ -31,8 +31,10 @@ void AddScore(CLI::App& app, Context& context) {
       // For a person who waits; over a file or a pipe nobody reads it. Not where the rows themselves run over the terminal.
       const bool watched = isatty(STDERR_FILENO) == 1 && !context.terminal;
       const auto progress = [](int64_t rows) { fmt::print(stderr, "\rrow {}", rows); };
-      const absl::Status status = ScoreTable(options->file, static_cast<double>(*interval) * 1e-9, &context.out,
-                                             watched ? std::function<void(int64_t)>(progress) : nullptr);
+      ScoreListener listener;
+      if (watched) listener.progress = progress;
+      listener.warn = [&context](const std::string& warning) { context.err << "outlierctl: " << warning << "\n"; };
+      const absl::Status status = ScoreTable(options->file, static_cast<double>(*interval) * 1e-9, &context.out, listener);
       if (watched) fmt::print(stderr, "\r\033[K");
       return status;
     };
