@@ -17,6 +17,8 @@ namespace {
 
 using testing::HasSubstr;
 
+const TableScorer::Options kMinutes{.interval_seconds = 60};
+
 class Table : public testing::Test {
  protected:
   Table() {
@@ -30,21 +32,21 @@ class Table : public testing::Test {
   }
   std::string ErrorOf(const std::string& text) {
     std::ostringstream out;
-    return std::string(ScoreTable(Write(text), 60, &out).message());
+    return std::string(ScoreTable(Write(text), kMinutes, &out).message());
   }
   absl::StatusCode CodeOf(const std::string& text) {
     std::ostringstream out;
-    return ScoreTable(Write(text), 60, &out).code();
+    return ScoreTable(Write(text), kMinutes, &out).code();
   }
   std::string WarningOf(const std::string& text) {
     std::ostringstream out;
     std::string said;
-    EXPECT_TRUE(ScoreTable(Write(text), 60, &out, {.warn = [&](const std::string& warning) { said += warning; }}).ok());
+    EXPECT_TRUE(ScoreTable(Write(text), kMinutes, &out, {.warn = [&](const std::string& warning) { said += warning; }}).ok());
     return said;
   }
   static std::string Scores(const std::string& path) {
     std::ostringstream out;
-    const absl::Status status = ScoreTable(path, 60, &out);
+    const absl::Status status = ScoreTable(path, kMinutes, &out);
     EXPECT_TRUE(status.ok()) << status;
     return out.str();
   }
@@ -105,7 +107,7 @@ TEST_F(Table, ACompressedTableThatIsCutShortIsAnErrorNotAnEnd) {
   gzclose(file);
   std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2);
   std::ostringstream out;
-  EXPECT_EQ(ScoreTable(path, 60, &out).code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(ScoreTable(path, kMinutes, &out).code(), absl::StatusCode::kDataLoss);
 }
 
 TEST_F(Table, ProbabilitiesAreNeverZeroWhateverTheTableHolds) {
@@ -212,7 +214,7 @@ TEST_F(Table, BadCellsAreNamedByLineAndColumn) {
   EXPECT_THAT(ErrorOf("a,b\n1,\"2\n"), HasSubstr("quote"));
   EXPECT_THAT(ErrorOf("a\n\x1b[31m\n"), testing::Not(HasSubstr("\x1b")));
   std::ostringstream out;
-  EXPECT_EQ(ScoreTable(folder_ + "/none.csv", 60, &out).code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(ScoreTable(folder_ + "/none.csv", kMinutes, &out).code(), absl::StatusCode::kNotFound);
 }
 
 TEST_F(Table, NamesWithSeparatorsAreQuoted) {

@@ -224,14 +224,14 @@ void ScoreWriter::Write(const TableScorer::Row& row) {
   *out_ << fmt::format("{},{:.6g},{:.2f},{}\n", row_++, row.tail_probability, row.score, Quoted(names));
 }
 
-absl::Status ScoreTable(const std::string& path, double interval_seconds, std::ostream* out, const ScoreListener& listener) {
+absl::Status ScoreTable(const std::string& path, const TableScorer::Options& options, std::ostream* out, const ScoreListener& listener) {
   absl::StatusOr<CsvTable> table = CsvTable::Open(path);
   if (!table.ok()) return table.status();
   if (listener.warn && table->header_is_numbers()) {
     listener.warn(fmt::format("{} line 1: every name in it is a number; it is taken for the header and not scored: put a line with names before it",
                               Printable(path)));
   }
-  TableScorer scorer(table->features(), interval_seconds);
+  TableScorer scorer(table->features(), options);
   ScoreWriter writer(out);
   CsvTable::Row row;
   for (int64_t rows = 1;; ++rows) {

@@ -82,6 +82,6 @@ struct ScoreListener {
 };
 
 // The whole of `outlierctl score FILE`.
-absl::Status ScoreTable(const std::string& path, double interval_seconds, std::ostream* out, const ScoreListener& listener = {});
+absl::Status ScoreTable(const std::string& path, const TableScorer::Options& options, std::ostream* out, const ScoreListener& listener = {});
 
 }  // namespace outlier

@@ -31,11 +31,14 @@ constexpr double kTailShape = 0.25;
 constexpr double kEvidence = 6.0;         // units of the tail one unit of evidence is worth
 constexpr double kHundredth = 0.28 * kEvidence, kExcess = 0.22 * kEvidence;
 
-models::Options OptionsOf(double interval, double half_life_days, double warm_up_rows) {
+// Of columns; of groups, with a shorter memory and a longer warm-up.
+models::Options ModelOptions(const TableScorer::Options& table, double half_life_days, double least_warm_up_rows) {
+  const double interval = table.interval_seconds;
   models::Options options;
   options.tick_seconds = interval;
-  options.half_life_seconds = std::max(half_life_days * kDays, kLeastHalfLifeRows * interval);
-  options.warm_up_seconds = warm_up_rows * interval;
+  options.half_life_seconds = table.half_life_seconds ? *table.half_life_seconds * half_life_days / kHalfLifeDays
+                                                      : std::max(half_life_days * kDays, kLeastHalfLifeRows * interval);
+  options.warm_up_seconds = std::max(table.warm_up_seconds.value_or(kWarmUpRows * interval), least_warm_up_rows * interval);
   options.prior.scale_floor = 1e-9;       // unit unknown
   options.prior.tail_shape = kTailShape;
   return options;
@@ -63,15 +66,15 @@ double Weight(double half_life_rows) { return -std::expm1(-M_LN2 / half_life_row
 
 }  // namespace
 
-TableScorer::TableScorer(std::vector<std::string> columns, double interval_seconds)
+TableScorer::TableScorer(std::vector<std::string> columns, const Options& table)
     : columns_(std::move(columns)), own_(PriorOfEvidence()) {
   const int64_t n = static_cast<int64_t>(columns_.size());
   groups_ = (n + kGroupColumns - 1) / kGroupColumns;
   group_columns_ = groups_ > 0 ? (n + groups_ - 1) / groups_ : 0;  // of equal size, in the table's order
-  const models::Options options = OptionsOf(interval_seconds, kHalfLifeDays, kWarmUpRows);
+  const models::Options options = ModelOptions(table, kHalfLifeDays, 0.0);
   level_ = Make("seasonal_level", options, n);
   step_ = Make("step", options, n);
-  models::Options joint = OptionsOf(interval_seconds, kGroupHalfLifeDays, kGroupWarmUpRows);
+  models::Options joint = ModelOptions(table, kGroupHalfLifeDays, kGroupWarmUpRows);
   joint.width = static_cast<int>(2 * group_columns_);
   joint_ = Make("mahalanobis", joint, groups_);
   for (models::Assessment* a : {&level_scores_, &step_scores_}) a->ResizeToJudge(n);

@@ -9,6 +9,7 @@
 // Nothing depends on later rows. Deterministic; not thread-safe.
 #pragma once
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -28,8 +29,16 @@ class TableScorer {
     std::vector<std::string> features;
   };
 
-  // `interval_seconds` > 0: distance between rows.
-  TableScorer(std::vector<std::string> columns, double interval_seconds);
+  struct Options {
+    double interval_seconds = 60.0;          // distance between rows
+    // Of what a column is like; of how columns go together: a quarter. Absent: 16 days, at least 500 rows, of columns; 4 days, at least 500 rows, of groups.
+    std::optional<double> half_life_seconds = std::nullopt;
+    // No column has a say before this, no group before it and 200 rows. Absent: 60 rows.
+    std::optional<double> warm_up_seconds = std::nullopt;
+  };
+
+  // All seconds > 0.
+  TableScorer(std::vector<std::string> columns, const Options& options);
 
   // `values` and `present` have one entry a column; absent and non-finite values are missing. `learn_only` rows teach like
   // all others; they are scored too.
