@@ -217,6 +217,23 @@ TEST_F(Table, BadCellsAreNamedByLineAndColumn) {
   EXPECT_EQ(ScoreTable(folder_ + "/none.csv", kMinutes, &out).code(), absl::StatusCode::kNotFound);
 }
 
+// Least probability of a fault of 20 spreads in rows 5500 to 5519, with one cell of nonsense in row `glitch`.
+TEST_F(Table, OneCellOfNonsenseDoesNotHideAFaultOfLater) {
+  for (const int glitch : {-1, 0, 2, 500, 5000}) {
+    std::mt19937_64 random(3);
+    std::normal_distribution<double> normal(100, 5);
+    std::string text = "a\n";
+    for (int t = 0; t < 5600; ++t) {
+      const double x = normal(random) + (t >= 5500 && t < 5520 ? 100 : 0);
+      text += std::to_string(t == glitch ? 65535 : x) + "\n";
+    }
+    const std::vector<std::string> lines = Lines(Scores(Write(text)));
+    double least = 1;
+    for (size_t t = 5500; t < 5540; ++t) least = std::min(least, std::stod(lines[t + 1].substr(lines[t + 1].find(',') + 1)));
+    EXPECT_LT(least, 1e-4) << glitch;
+  }
+}
+
 TEST_F(Table, NamesWithSeparatorsAreQuoted) {
   std::string text = "\"a,\"\"x\"\"\"\n";
   std::mt19937_64 random(2);

@@ -22,6 +22,7 @@ constexpr int kTop = 3;
 constexpr double kMeanWeight = 4.0, kJointWeight = 1.5, kBodyWeight = 0.02;
 constexpr double kFastRows = 4.0, kSlowRows = 20.0, kSlowShare = 0.4;  // half-lives: half a row costs .1 VUS-PR
 constexpr int kNamed = 5;
+constexpr double kMostLevel = 50.0, kMostStep = 30.0;  // z: beyond, it says how flat a column was rather than how far it went
 constexpr double kNamesFade = 10.0;       // rows after which a departure counts half
 constexpr double kTailWeight = 200.0;     // rows the prior of the score's tail is worth
 constexpr double kOwnGain = 1e-4;         // least weight of a row
@@ -132,7 +133,7 @@ double TableScorer::Combine() {
     excess += std::max(surprise_(c) - kUsual, 0.0);
     body += std::min(surprise_(c), kUsual);
     sorted_.push_back(surprise_(c));
-    const double z = std::max(std::abs(level_scores_.z(c)), std::abs(step_scores_.z(c)));
+    const double z = std::max(std::min(std::abs(level_scores_.z(c)), kMostLevel), std::min(std::abs(step_scores_.z(c)), kMostStep));
     departure_(c) = std::max(departure_(c), z);
   }
   if (sorted_.empty()) return 0.0;
