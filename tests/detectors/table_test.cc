@@ -234,6 +234,33 @@ TEST_F(Table, OneCellOfNonsenseDoesNotHideAFaultOfLater) {
   }
 }
 
+TEST_F(Table, TheBodyOfPIsNearUniformOnNoiseAndItsTailIsNotTooOften) {
+  for (const int columns : {1, 10}) {
+    constexpr int kRows = 20000, kFirst = 2000;
+    std::mt19937_64 random(4);
+    std::normal_distribution<double> normal;
+    std::string text;
+    for (int c = 0; c < columns; ++c) text += (c > 0 ? ",c" : "c") + std::to_string(c);
+    for (int t = 0; t < kRows; ++t) {
+      for (int c = 0; c < columns; ++c) text += (c > 0 ? "," : "\n") + std::to_string(normal(random));
+    }
+    const std::vector<std::string> lines = Lines(Scores(Write(text)));
+    double half = 0, tenth = 0, hundredth = 0, thousandth = 0;
+    for (int t = kFirst; t < kRows; ++t) {
+      const double p = std::stod(lines[t + 1].substr(lines[t + 1].find(',') + 1)), one = 1.0 / (kRows - kFirst);
+      half += p < 0.5 ? one : 0;
+      tenth += p < 0.1 ? one : 0;
+      hundredth += p < 0.01 ? one : 0;
+      thousandth += p < 0.001 ? one : 0;
+    }
+    EXPECT_NEAR(half, 0.5, 0.08) << columns;
+    EXPECT_GT(tenth, 0.05) << columns;
+    EXPECT_LT(tenth, 0.13) << columns;
+    EXPECT_LT(hundredth, 0.013) << columns;
+    EXPECT_LT(thousandth, 0.001) << columns;
+  }
+}
+
 TEST_F(Table, NamesWithSeparatorsAreQuoted) {
   std::string text = "\"a,\"\"x\"\"\"\n";
   std::mt19937_64 random(2);

@@ -26,11 +26,12 @@ constexpr double kMostLevel = 50.0, kMostStep = 30.0;  // z: beyond, it says how
 constexpr double kNamesFade = 10.0;       // rows after which a departure counts half
 constexpr double kTailWeight = 200.0;     // rows the prior of the score's tail is worth
 constexpr double kOwnGain = 1e-4;         // least weight of a row
-constexpr double kOwnWeight = 0.4;        // of the score's own tail against the prior
+constexpr double kOwnWeight = 0.45;       // of the score's own tail against the prior
+constexpr double kBody = 0.1;             // up to this rare, the prior does not call a row more usual than its own past does
 constexpr double kTailShape = 0.25;
 // Prior of the smoothed evidence of normal rows: passed by 1 in 100, mean excess beyond; alike on tables of 1 to 38 columns.
-constexpr double kEvidence = 6.0;         // units of the tail one unit of evidence is worth
-constexpr double kHundredth = 0.28 * kEvidence, kExcess = 0.22 * kEvidence;
+constexpr double kEvidence = 600.0;       // units of the tail one unit of evidence is worth: so many that its least quantiles are nothing here
+constexpr double kHalf = 0.033 * kEvidence, kTenth = 0.13 * kEvidence, kHundredth = 0.28 * kEvidence, kExcess = 0.22 * kEvidence;
 
 // Of columns; of groups, with a shorter memory and a longer warm-up.
 models::Options ModelOptions(const TableScorer::Options& table, double half_life_days, double least_warm_up_rows) {
@@ -54,8 +55,8 @@ std::unique_ptr<models::Model> Make(std::string_view name, const models::Options
 
 models::Tail PriorOfEvidence() {
   models::Tail tail = models::Tail::Prior(kTailShape);
-  tail.half = 0.2;
-  tail.tenth = 0.8;
+  tail.half = kHalf;
+  tail.tenth = kTenth;
   tail.hundredth = kHundredth;
   tail.excess = kExcess;
   const double sigma = kExcess * (1.0 - kTailShape);
@@ -148,7 +149,8 @@ double TableScorer::Combine() {
 
 double TableScorer::Calibrate(double evidence) {
   const double a = kEvidence * evidence;
-  const double own = own_.Probability(a, kTailShape), expected = PriorOfEvidence().Probability(a, kTailShape);
+  const double own = own_.Probability(a, kTailShape);
+  const double expected = std::min(PriorOfEvidence().Probability(a, kTailShape), std::max(own, kBody));
   rows_ += 1.0;
   own_.Learn(a, std::max(kOwnGain, 1.0 / (rows_ + kTailWeight)));
   return std::max(std::exp(kOwnWeight * std::log(own) + (1.0 - kOwnWeight) * std::log(expected)), models::kLeastProbability);

@@ -5,7 +5,8 @@
 //   log1p(4 m) + log1p(t - 2) + 1.5 log1p(g - 2) + 0.02 b,
 // m: mean over columns of the decades (-log10 p) beyond 2, t: mean of the three largest decades, g: the largest of the groups',
 // b: mean of the decades up to 2, which only orders unremarkable rows. It is smoothed twice, half-lives 4 and 20 rows, and
-// becomes a tail probability by the score's own tail, most of which stays the prior: one threshold has to suit all tables.
+// becomes a tail probability: log p is 45 % that of the score's own tail and 55 % that of its prior, because one threshold has to suit all tables;
+// but the prior counts at most as the own tail down to .1, so the body of p is near uniform however quiet a table is.
 // Nothing depends on later rows. Deterministic; not thread-safe.
 #pragma once
 #include <memory>
