@@ -28,7 +28,7 @@ struct SeenPeak {
   }
 
  private:
-  static constexpr float kFades = 60.0f, kConfirms = 5.0f;  // ticks: from 2 to 20 and from 20 to 240 all labelled tables agree
+  static constexpr float kFades = 60.0f, kConfirms = 5.0f;  // ticks; on labelled tables half of it or twice changes next to nothing
   static constexpr float kFree = 10.0f;                     // spreads
   static constexpr float kAnother = 2.0f;                   // times the peak: less is the same one
   static constexpr float kYoung = 15.0f;                    // sizes
