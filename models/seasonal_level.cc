@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "models/lane_model.h"
+#include "models/seen_peak.h"
 
 OUTLIER_LANES_BEGIN
 namespace seasonal_level {
@@ -25,6 +26,7 @@ struct alignas(sizeof(Lanes)) Block {
   Lanes learned;                      // values; beyond 2^24 no weight depends on it
   Lanes spread, plain_spread, near_spread;  // of the residual with and without profile; of the short memory
   Lanes below, above;                 // how far the seen range reaches from the level
+  SeenPeak peak;                      // of the residual without profile, on either side
   LaneTail tail, near_tail;
   Lanes season;                       // the profile of this hour: put in its place there when the hour has passed
 };
@@ -32,7 +34,7 @@ struct alignas(sizeof(Lanes)) Block {
 class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
  public:
   explicit SeasonalLevel(const Options& options)
-      : LaneModel(LaneTable<Block>("seasonal_level", 2)),
+      : LaneModel(LaneTable<Block>("seasonal_level", 3)),
         floor_(Max(AllLanes(static_cast<float>(options.prior.scale_floor)), kLeastScale)),
         shape_(options.prior.tail_shape),
         warm_up_(WarmUp(options)),
@@ -58,7 +60,8 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
  private:
   friend LaneModel;
   struct View {
-    Lanes error;       // of the long memory without its profile
+    Lanes error, profiled, near_error;  // of the long memory without its profile, with it; of the short memory
+    Lanes floor;       // of a scale that teaches for long: without what is not believed yet
     Lanes whole, of_hour;  // hours since first seen; ticks of this hour of the day so far, on all days
     LaneMask seasonal; // it is used
     Innovation with, without, chosen, near;
@@ -72,16 +75,19 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
     v.of_hour = (days + (hours - v.whole)) * ticks_an_hour_;
     v.seasonal = (hours > static_cast<float>(kHours)) & (b.spread < kProfileGate * b.plain_spread);
     v.error = (x - b.level).Narrow();
-    const Lanes floor = Max(kRangeShare * (b.below + b.above), floor_);
-    v.with = Innovation::Of(v.error - b.season, b.spread, floor);
+    v.profiled = v.error - b.season;
+    v.near_error = (x - b.near_level).Narrow();
+    v.floor = Max(kRangeShare * (b.below + b.above), floor_);
+    const Lanes floor = Max(kRangeShare * b.peak.Fading(), v.floor);
+    v.with = Innovation::Of(v.profiled, b.spread, floor);
     v.without = Innovation::Of(v.error, b.plain_spread, floor);
-    v.near = Innovation::Of((x - b.near_level).Narrow(), b.near_spread, floor);
+    v.near = Innovation::Of(v.near_error, b.near_spread, floor);
     v.chosen.scale = v.seasonal ? v.with.scale : v.without.scale;
     v.chosen.z = v.seasonal ? v.with.z : v.without.z;
     return v;
   }
 
-  OUTLIER_INLINE LaneMask Ready(const Block& b) const { return b.learned >= warm_up_; }
+  OUTLIER_INLINE LaneMask Ready(const Block& b) const { return (b.learned >= warm_up_) & Knows(b); }
   OUTLIER_INLINE Lanes Z(const Block&, const View& v) const { return CopySign(Min(Abs(v.chosen.z), Abs(v.near.z)), v.chosen.z); }
   OUTLIER_INLINE Rarity RarityOf(const Block& b, const View& v) const {
     const Lanes a = Abs(v.chosen.z), near_a = Abs(v.near.z);
@@ -99,7 +105,7 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
                     b.near_tail.At(lane).Probability(std::abs(v.near.z[lane]), shape_));
   }
 
-  OUTLIER_INLINE LaneMask Knows(const Block& b) const { return b.learned > 0.0f; }
+  OUTLIER_INLINE LaneMask Knows(const Block& b) const { return b.learned >= kFirst; }
 
   OUTLIER_INLINE void Learn(const WideLanes&, const View& v, Block* b, Seldom* profile) const {
     const Lanes tail_gain = gain_.OfTail(b->learned);
@@ -112,11 +118,15 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
     const Lanes moved = gain * v.chosen.Winsorised(), error = v.error - moved;
     b->level = b->level + WideLanes::Of(moved);
     b->near_level = b->near_level + WideLanes::Of(near_gain * v.near.Winsorised());
-    b->spread = v.with.Spread(gain);
-    b->plain_spread = v.without.Spread(gain);
+    // Not by the scale of the judgement: the long memory would keep what a peak that fades taught it.
+    b->spread = Innovation::Of(v.profiled, b->spread, v.floor).Spread(gain);
+    b->plain_spread = Innovation::Of(v.error, b->plain_spread, v.floor).Spread(gain);
     b->near_spread = v.near.Spread(near_gain);
-    b->below = Max(Max((b->below + moved) * range_keeps_, -error), kLeastScale);
-    b->above = Max(Max((b->above - moved) * range_keeps_, error), kLeastScale);
+    const Lanes below = (b->below + moved) * range_keeps_, above = (b->above - moved) * range_keeps_;
+    const Lanes reach = b->peak.Reach(b->plain_spread, b->learned);
+    b->below = Max(Max(below, Min(-error, reach)), kLeastScale);
+    b->above = Max(Max(above, Min(error, reach)), kLeastScale);
+    b->peak.Learn(Abs(error), (-error > below) | (error > above), range_keeps_);
     b->learned += 1.0f;
     b->ticks = b->ticks + WideLanes::Of(AllLanes(1.0f));
     const LaneMask passed = Whole((b->ticks * hours_a_tick_).Narrow()) != Whole(v.whole);
@@ -127,14 +137,25 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
     }
   }
 
+  // The level begins at the median of three values: the first may be a glitch.
   void Begin(int lane, double x, Block* b) const {
-    b->level.Set(lane, x);
-    b->near_level.Set(lane, x);
-    b->ticks.Set(lane, 1.0);
-    b->learned[lane] = 1.0f;
-    const Tail prior = Tail::Prior(shape_);
-    b->tail.Begin(lane, prior);
-    b->near_tail.Begin(lane, prior);
+    const double first = b->level.at(lane), second = b->near_level.at(lane);
+    b->ticks.Set(lane, b->ticks.at(lane) + 1.0);
+    b->learned[lane] += 1.0f;
+    if (b->learned[lane] == 1.0f) {
+      b->level.Set(lane, x);
+      const Tail prior = Tail::Prior(shape_);
+      b->tail.Begin(lane, prior);
+      b->near_tail.Begin(lane, prior);
+    }
+    if (b->learned[lane] < kFirst) b->near_level.Set(lane, x);
+    if (b->learned[lane] < kFirst) return;
+    const auto [least, most] = std::minmax({first, second, x});
+    const double median = std::max(std::min(first, second), std::min(std::max(first, second), x));
+    b->level.Set(lane, median);
+    b->near_level.Set(lane, median);
+    b->below[lane] = b->above[lane] = static_cast<float>(std::min(most - median, median - least));
+    b->peak.size[lane] = static_cast<float>(std::max(most - median, median - least));
   }
 
   void Miss(int lane, Block* b, Seldom* profile) const {
@@ -152,6 +173,8 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
     b->season[lane] = (*profile)[HourOfDay(Hours(lane, *b))][lane];
   }
   static int HourOfDay(float hours) { return static_cast<int>(std::fmod(hours, static_cast<float>(kHours))); }
+
+  static constexpr float kFirst = 3.0f;  // values
 
   // Rounded up, so that no multiple of 24 hours falls into the day before.
   static constexpr float kDaysAnHour = 0.0416666679f;

@@ -10,10 +10,11 @@
 // z: the smaller size of the two, in the direction of the long one; within +-1000.
 //
 // Scale >= max(prior.scale_floor, 2 % of the seen range, which forgets slowly): where a series lies flat between
-// bursts, the next one is at most 50 scales away. prior.relative_floor, cold_seconds and relearn_seconds do not matter here.
+// bursts, the next one is at most 50 scales away. One value alone widens that range for 60 ticks only (models/seen_peak.h), and the level begins at the
+// median of three, so that no glitch hides what comes later. prior.relative_floor, cold_seconds and relearn_seconds do not matter here.
 // The day is counted in ticks since a series was first seen, those of Skip included. expected: of the long memory; lower, upper: the union of both
-// intervals. width 1; x any finite number, beyond 1e33 as 1e33; ready after warm_up_seconds. Levels are doubles; scales, range and
-// tails are single precision and remember at most some 1e5 values. O(1), 188 bytes a series, four series at once (models/lane_model.h).
+// intervals. width 1; x any finite number, beyond 1e33 as 1e33; ready after warm_up_seconds and three values. Levels are doubles; scales, range and
+// tails are single precision and remember at most some 1e5 values. O(1), 196 bytes a series, four series at once (models/lane_model.h).
 #pragma once
 #include <memory>
 

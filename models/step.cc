@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "models/lane_model.h"
+#include "models/seen_peak.h"
 
 OUTLIER_LANES_BEGIN
 namespace step {
@@ -18,13 +19,14 @@ struct alignas(sizeof(Lanes)) Block {
   Lanes has;      // 1: `previous` is of the tick before
   Lanes learned;  // differences; beyond 2^24 no weight depends on it
   Lanes spread, largest;
+  SeenPeak peak;  // of the differences
   LaneTail tail;
 };
 
 class Change final : public LaneModel<Change, Block> {
  public:
   explicit Change(const Options& options)
-      : LaneModel(LaneTable<Block>("step", 2)),
+      : LaneModel(LaneTable<Block>("step", 3)),
         floor_(Max(AllLanes(static_cast<float>(options.prior.scale_floor)), kLeastScale)),
         shape_(options.prior.tail_shape),
         warm_up_(WarmUp(options)),
@@ -35,12 +37,13 @@ class Change final : public LaneModel<Change, Block> {
   friend LaneModel;
   struct View {
     Lanes difference;
+    Lanes floor;  // of a scale that teaches: without what is not believed yet
     Innovation innovation;
   };
 
   OUTLIER_INLINE View See(const Block& b, const WideLanes& x) const {
-    const Lanes difference = (x - b.previous).Narrow();
-    return {difference, Innovation::Of(difference, b.spread, Max(kLargestShare * b.largest, floor_))};
+    const Lanes difference = (x - b.previous).Narrow(), floor = Max(kLargestShare * b.largest, floor_);
+    return {difference, floor, Innovation::Of(difference, b.spread, Max(kLargestShare * b.peak.Fading(), floor))};
   }
 
   OUTLIER_INLINE LaneMask Ready(const Block& b) const { return b.learned >= warm_up_; }
@@ -62,8 +65,10 @@ class Change final : public LaneModel<Change, Block> {
 
   OUTLIER_INLINE void Learn(const WideLanes& x, const View& v, Block* b, Seldom*) const {
     b->tail.Learn(Abs(v.innovation.z), gain_.OfTail(b->learned));
-    b->spread = v.innovation.Spread(Max(gain_.OfYoung(b->learned), gain_.least()));
-    b->largest = Max(Max(b->largest * largest_keeps_, Abs(v.difference)), kLeastScale);
+    b->spread = Innovation::Of(v.difference, b->spread, v.floor).Spread(Max(gain_.OfYoung(b->learned), gain_.least()));
+    const Lanes size = Abs(v.difference), largest = b->largest * largest_keeps_;
+    b->largest = Max(Max(largest, Min(size, b->peak.Reach(b->spread, b->learned))), kLeastScale);
+    b->peak.Learn(size, size > largest, largest_keeps_);
     b->learned += 1.0f;
     b->previous = x;
   }

@@ -17,6 +17,8 @@ namespace {
 
 using testing::HasSubstr;
 
+const TableScorer::Options kMinutes{.interval_seconds = 60};
+
 class Table : public testing::Test {
  protected:
   Table() {
@@ -30,11 +32,21 @@ class Table : public testing::Test {
   }
   std::string ErrorOf(const std::string& text) {
     std::ostringstream out;
-    return std::string(ScoreTable(Write(text), 60, &out).message());
+    return std::string(ScoreTable(Write(text), kMinutes, &out).message());
+  }
+  absl::StatusCode CodeOf(const std::string& text) {
+    std::ostringstream out;
+    return ScoreTable(Write(text), kMinutes, &out).code();
+  }
+  std::string WarningOf(const std::string& text) {
+    std::ostringstream out;
+    std::string said;
+    EXPECT_TRUE(ScoreTable(Write(text), kMinutes, &out, {.warn = [&](const std::string& warning) { said += warning; }}).ok());
+    return said;
   }
   static std::string Scores(const std::string& path) {
     std::ostringstream out;
-    const absl::Status status = ScoreTable(path, 60, &out);
+    const absl::Status status = ScoreTable(path, kMinutes, &out);
     EXPECT_TRUE(status.ok()) << status;
     return out.str();
   }
@@ -95,7 +107,7 @@ TEST_F(Table, ACompressedTableThatIsCutShortIsAnErrorNotAnEnd) {
   gzclose(file);
   std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2);
   std::ostringstream out;
-  EXPECT_EQ(ScoreTable(path, 60, &out).code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(ScoreTable(path, kMinutes, &out).code(), absl::StatusCode::kDataLoss);
 }
 
 TEST_F(Table, ProbabilitiesAreNeverZeroWhateverTheTableHolds) {
@@ -118,6 +130,81 @@ TEST_F(Table, EmptyCellsAreMissingNotZero) {
   EXPECT_EQ(Scores(Write(with)), Scores(Write(without)));
 }
 
+TEST_F(Table, AnEmptyLineOfASingleColumnIsARowThatMissesItsValue) {
+  EXPECT_EQ(Lines(Scores(Write("a\n1\n\n2"))).size(), 1u + 3);
+  EXPECT_EQ(Lines(Scores(Write("a\r\n\r\n1\r\n\r\n\r\n2\r\n"))).size(), 1u + 5);
+  std::string bare = "a\n", quoted = "a\n";
+  for (int t = 0; t < 300; ++t) {
+    const std::string cell = std::to_string(50 + t % 3);
+    bare += t % 7 == 0 ? "\n" : cell + "\n";
+    quoted += t % 7 == 0 ? "\"\"\n" : cell + "\n";
+  }
+  EXPECT_EQ(Scores(Write(bare)), Scores(Write(quoted)));
+}
+
+TEST_F(Table, AnEmptyLineAtTheEndIsNoRow) {
+  EXPECT_EQ(Lines(Scores(Write("a\n1\n2\n\n"))).size(), 1u + 2);
+  EXPECT_EQ(Lines(Scores(Write("a\n1\n2\n\r\n"))).size(), 1u + 2);
+  EXPECT_EQ(Lines(Scores(Write("a\n1\n2\n\n\n"))).size(), 1u + 3);  // only the last one
+  EXPECT_EQ(Lines(Scores(Write("a\n\n"))).size(), 1u);
+  EXPECT_EQ(Lines(Scores(Write("a,b\n1,2\n\n\n"))).size(), 1u + 1);
+}
+
+TEST_F(Table, LongLinesAndManyLinesAreReadWhole) {
+  // Longer than what is read at once, so that lines lie across its ends.
+  std::string wide = "c0", row = "1";
+  for (int c = 1; c < 30000; ++c) {
+    wide += ",c" + std::to_string(c);
+    row += ",1";
+  }
+  EXPECT_EQ(Lines(Scores(Write(wide + "\n" + row + "\n" + row))).size(), 1u + 2);
+  std::string tall = "a\n";
+  for (int t = 0; t < 50000; ++t) tall += std::to_string(t % 1000) + "\n";
+  EXPECT_EQ(Lines(Scores(Write(tall))).size(), 1u + 50000);
+}
+
+// In code units of two bytes.
+std::string Wide(const std::string& text, bool little, bool mark) {
+  std::string out = !mark ? "" : little ? "\xff\xfe" : "\xfe\xff";
+  for (const char c : text) out += little ? std::string{c, '\0'} : std::string{'\0', c};
+  return out;
+}
+
+TEST_F(Table, TextThatIsNotUtf8IsRefusedWithWhatToDo) {
+  for (const bool little : {true, false}) {
+    for (const bool mark : {true, false}) {
+      const std::string text = Wide("a,b\r\n1,2\r\n3,4\r\n", little, mark);
+      EXPECT_EQ(CodeOf(text), absl::StatusCode::kDataLoss);
+      EXPECT_THAT(ErrorOf(text), testing::AllOf(HasSubstr("t.csv line 1"), HasSubstr("UTF-16"), HasSubstr("iconv")));
+    }
+  }
+  const std::string text("a\n1\n2\0003\n", 9);
+  EXPECT_THAT(ErrorOf(text), testing::AllOf(HasSubstr("line 3"), HasSubstr("NUL")));
+}
+
+TEST_F(Table, LinesThatEndInACarriageReturnAloneAreRefusedWithWhatToDo) {
+  for (const std::string text : {"a,b\r1,2\r3,4\r", "a\r1\r2", "a\n1\r2\r3\r"}) {
+    EXPECT_EQ(CodeOf(text), absl::StatusCode::kDataLoss);
+    EXPECT_THAT(ErrorOf(text), testing::AllOf(HasSubstr("line "), HasSubstr("carriage return"), HasSubstr("tr '\\r' '\\n'")));
+  }
+  std::string long_text = "a\r";
+  while (long_text.size() < (17u << 20)) long_text += "123456\r";
+  EXPECT_THAT(ErrorOf(long_text), HasSubstr("carriage return"));
+}
+
+TEST_F(Table, ALineEndInsideQuotesIsRefusedWhereTheQuoteBegins) {
+  EXPECT_THAT(ErrorOf("a,b\n1,2\n1,\"2\n3\"\n"), testing::AllOf(HasSubstr("line 3"), HasSubstr("column 2"), HasSubstr("line end")));
+}
+
+TEST_F(Table, AHeaderOfNumbersIsScoredWithAWarning) {
+  EXPECT_THAT(WarningOf("1,2.5\n1,2\n"), testing::AllOf(HasSubstr("t.csv line 1"), HasSubstr("number"), HasSubstr("not scored")));
+  EXPECT_THAT(WarningOf("-3e5,,nan\n1,2,3\n"), HasSubstr("line 1"));
+  EXPECT_EQ(WarningOf("timestamp,2\n1,2\n"), "");
+  EXPECT_EQ(WarningOf("a\n1\n"), "");
+  EXPECT_EQ(WarningOf("nan,inf\n1,2\n"), "");
+  EXPECT_EQ(Lines(Scores(Write("1\n2\n3\n"))).size(), 1u + 2);
+}
+
 TEST_F(Table, BadCellsAreNamedByLineAndColumn) {
   EXPECT_THAT(ErrorOf("a,b\n1,2\n3,many\n"), testing::AllOf(HasSubstr("line 3"), HasSubstr("column 2"), HasSubstr("many")));
   EXPECT_THAT(ErrorOf("a,b\n1,2\n3\n"), testing::AllOf(HasSubstr("line 3"), HasSubstr("1 cells")));
@@ -127,7 +214,51 @@ TEST_F(Table, BadCellsAreNamedByLineAndColumn) {
   EXPECT_THAT(ErrorOf("a,b\n1,\"2\n"), HasSubstr("quote"));
   EXPECT_THAT(ErrorOf("a\n\x1b[31m\n"), testing::Not(HasSubstr("\x1b")));
   std::ostringstream out;
-  EXPECT_EQ(ScoreTable(folder_ + "/none.csv", 60, &out).code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(ScoreTable(folder_ + "/none.csv", kMinutes, &out).code(), absl::StatusCode::kNotFound);
+}
+
+// Least probability of a fault of 20 spreads in rows 5500 to 5519, with one cell of nonsense in row `glitch`.
+TEST_F(Table, OneCellOfNonsenseDoesNotHideAFaultOfLater) {
+  for (const int glitch : {-1, 0, 2, 500, 5000}) {
+    std::mt19937_64 random(3);
+    std::normal_distribution<double> normal(100, 5);
+    std::string text = "a\n";
+    for (int t = 0; t < 5600; ++t) {
+      const double x = normal(random) + (t >= 5500 && t < 5520 ? 100 : 0);
+      text += std::to_string(t == glitch ? 65535 : x) + "\n";
+    }
+    const std::vector<std::string> lines = Lines(Scores(Write(text)));
+    double least = 1;
+    for (size_t t = 5500; t < 5540; ++t) least = std::min(least, std::stod(lines[t + 1].substr(lines[t + 1].find(',') + 1)));
+    EXPECT_LT(least, 1e-4) << glitch;
+  }
+}
+
+TEST_F(Table, TheBodyOfPIsNearUniformOnNoiseAndItsTailIsNotTooOften) {
+  for (const int columns : {1, 10}) {
+    constexpr int kRows = 20000, kFirst = 2000;
+    std::mt19937_64 random(4);
+    std::normal_distribution<double> normal;
+    std::string text;
+    for (int c = 0; c < columns; ++c) text += (c > 0 ? ",c" : "c") + std::to_string(c);
+    for (int t = 0; t < kRows; ++t) {
+      for (int c = 0; c < columns; ++c) text += (c > 0 ? "," : "\n") + std::to_string(normal(random));
+    }
+    const std::vector<std::string> lines = Lines(Scores(Write(text)));
+    double half = 0, tenth = 0, hundredth = 0, thousandth = 0;
+    for (int t = kFirst; t < kRows; ++t) {
+      const double p = std::stod(lines[t + 1].substr(lines[t + 1].find(',') + 1)), one = 1.0 / (kRows - kFirst);
+      half += p < 0.5 ? one : 0;
+      tenth += p < 0.1 ? one : 0;
+      hundredth += p < 0.01 ? one : 0;
+      thousandth += p < 0.001 ? one : 0;
+    }
+    EXPECT_NEAR(half, 0.5, 0.08) << columns;
+    EXPECT_GT(tenth, 0.05) << columns;
+    EXPECT_LT(tenth, 0.13) << columns;
+    EXPECT_LT(hundredth, 0.013) << columns;
+    EXPECT_LT(thousandth, 0.001) << columns;
+  }
 }
 
 TEST_F(Table, NamesWithSeparatorsAreQuoted) {

@@ -193,14 +193,56 @@ TEST(SeasonalLevel, TellsAShiftWhileItIsNewAndAcceptsItWithinADay) {
   EXPECT_LT(told, 10);
 }
 
-TEST(SeasonalLevel, NothingInsideTheSeenRangeIsFurtherThanFiftyScales) {
+TEST(SeasonalLevel, NothingInsideTheRangeSeenTwiceIsFurtherThanFiftyScales) {
   Watch watch("seasonal_level", Hosts());
   for (int t = 0; t < 2000; ++t) watch.Tick(0);
   EXPECT_EQ(watch.Tick(100).z, 1000);
+  EXPECT_LE(watch.Tick(100).z, 51);  // the rest of the burst is measured by its beginning
+  for (int t = 0; t < 200; ++t) watch.Tick(0);
+  EXPECT_GT(watch.Tick(100).z, 300) << "a burst of two ticks is not believed for long";
   for (int t = 0; t < 200; ++t) watch.Tick(0);
   const Verdict again = watch.Tick(100);
   EXPECT_LE(again.z, 51);  // the range has forgotten a little
   EXPECT_GT(again.z, 20);
+}
+
+// One value of 10,000 spreads in row `at`, then in row 1400 one of 40.
+double AfterAGlitch(const char* family, int at, int rows = 1) {
+  std::mt19937_64 random(10);
+  std::normal_distribution<double> normal;
+  Watch watch(family, Hosts());
+  for (int t = 0; t < 1400; ++t) watch.Tick(t >= at && t < at + rows ? 1e4 : normal(random));
+  return watch.Ask(40).p;
+}
+
+TEST(SeasonalLevel, OneGlitchDoesNotHideALaterFault) {
+  for (const int at : {0, 1, 2, 3, 14, 30, 100, 700, 1300}) EXPECT_LT(AfterAGlitch("seasonal_level", at), 1e-5) << at;
+  EXPECT_LT(AfterAGlitch("seasonal_level", 700, 2), 1e-2);  // the short memory has learned some of it
+}
+
+TEST(Step, OneGlitchDoesNotHideALaterFault) {
+  for (const int at : {0, 1, 2, 3, 14, 30, 100, 700, 1300}) EXPECT_LT(AfterAGlitch("step", at), 1e-5) << at;
+  EXPECT_LT(AfterAGlitch("step", 700, 4), 1e-5);
+}
+
+TEST(SeasonalLevel, AGlitchThatStaysOrComesBackIsBelieved) {
+  std::mt19937_64 random(11);
+  std::normal_distribution<double> normal;
+  for (const int period : {40, 300}) {
+    Watch watch("seasonal_level", Hosts()), steps("step", Hosts());
+    for (int t = 0; t < 3000; ++t) {
+      const double x = normal(random) + (t % period == period - 1 ? 1000 : 0);
+      watch.Tick(x);
+      steps.Tick(x);
+    }
+    EXPECT_LE(watch.Ask(1000).z, 51) << period;
+    EXPECT_LE(steps.Ask(1000).z, 34) << period;
+  }
+  Watch watch("seasonal_level", Hosts());
+  for (int t = 0; t < 1000; ++t) watch.Tick(0);  // without any spread, so the range alone makes the scale
+  for (int t = 0; t < 100; ++t) watch.Tick(100 + normal(random));
+  for (int t = 0; t < 200; ++t) watch.Tick(0);
+  EXPECT_LE(watch.Ask(100).z, 51);
 }
 
 TEST(Step, MindsASuddenChangeOfAWanderingLevelAndNoTickAfterAGap) {

@@ -27,7 +27,11 @@ class Score : public ::testing::Test {
  protected:
   FakeFeed feed_;  // for its folder: scoring asks no daemon
   std::string path_ = feed_.folder() + "/table.csv";
-  Outcome Run() { return RunCtl("unix:///nonexistent/sock", {"score", path_, "--interval", "60s"}); }
+  Outcome Run(const std::vector<std::string>& more = {}) {
+    std::vector<std::string> arguments = {"score", path_, "--interval", "60s"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return RunCtl("unix:///nonexistent/sock", arguments);
+  }
 };
 
 TEST_F(Score, EveryRowHasAProbabilityAndAJumpNamesItsColumn) {
@@ -60,6 +64,56 @@ TEST_F(Score, ABadCellIsWrongUsageWithItsLine) {
   EXPECT_THAT(outcome.err, HasSubstr("3"));
   path_ += ".none";
   EXPECT_EQ(Run().status, 1);
+}
+
+TEST_F(Score, SetsOfDetectionChangeWhatIsLearned) {
+  std::ofstream(path_) << Table();
+  const std::string plain = Run().out;
+  for (const std::string set : {"detection.half_life=1h", "detection.half_life=1d", "detection.warm_up=5h", "detection={half_life: 1h}"}) {
+    const Outcome outcome = Run({"--set", set});
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_EQ(outcome.err, "");
+    EXPECT_NE(outcome.out, plain) << set;
+    EXPECT_EQ(outcome.lines().size(), 501u);
+  }
+  EXPECT_EQ(Run({"--set", "detection.half_life=16d"}).out, plain);
+  EXPECT_EQ(Run({"--set", "detection.warm_up=1h", "--log-level", "debug"}).out, plain);
+  const Outcome late = Run({"--set", "detection.warm_up=7h"});  // 420 rows
+  for (int row = 0; row < 420; ++row) EXPECT_THAT(late.lines()[row + 1], testing::StartsWith(std::to_string(row) + ",1,")) << row;
+  EXPECT_NE(Run({"--set", "detection.half_life=1h", "--set", "detection.half_life=2h"}).out, Run({"--set", "detection.half_life=1h"}).out);
+}
+
+TEST_F(Score, AWrongSetIsWrongUsageWithItsPlace) {
+  std::ofstream(path_) << Table();
+  for (const std::string set : {"detection.half_live=1h", "detection.half_life=soon", "detection.half_life=1s", "nothing", "score.rows=3"}) {
+    const Outcome outcome = Run({"--set", set});
+    EXPECT_EQ(outcome.status, 2) << set;
+    EXPECT_EQ(outcome.out, "") << set;
+    EXPECT_THAT(outcome.err, testing::AllOf(HasSubstr("--set"), HasSubstr(set.substr(0, set.find('='))))) << set;
+  }
+}
+
+TEST_F(Score, ASetThatATableHasNoUseForSaysSo) {
+  std::ofstream(path_) << Table();
+  const Outcome outcome = Run({"--set", "budgets.memory=64MiB"});
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_EQ(outcome.out, Run().out);
+  EXPECT_THAT(outcome.err, testing::AllOf(HasSubstr("budgets.memory"), HasSubstr("no effect"), HasSubstr("detection.half_life")));
+  EXPECT_THAT(RunCtl("", {"score", "--help"}).out, testing::AllOf(HasSubstr("detection.half_life"), HasSubstr("detection.warm_up")));
+}
+
+TEST_F(Score, WhatIsNoTableIsStatusOneWithWhatToDo) {
+  std::ofstream(path_, std::ios::binary) << std::string("\xff\xfe" "a\0\n\0" "1\0\n\0", 10);
+  const Outcome wide = Run();
+  EXPECT_EQ(wide.status, 1);
+  EXPECT_EQ(wide.out, "");
+  EXPECT_THAT(wide.err, HasSubstr("iconv"));
+  std::ofstream(path_) << "a\r1\r2\r";
+  EXPECT_EQ(Run().status, 1);
+  std::ofstream(path_) << "1,2\n3,4\n";
+  const Outcome nameless = Run();
+  EXPECT_EQ(nameless.status, 0);
+  EXPECT_THAT(nameless.err, HasSubstr("line 1"));
 }
 
 }  // namespace

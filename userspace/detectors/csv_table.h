@@ -15,7 +15,8 @@ struct gzFile_s;
 namespace outlier {
 
 // Columns named timestamp, label, is_test (in any case) are reserved; every other one is a feature. Cells may be quoted;
-// an empty cell (also NaN, in any case) is a missing value. Not thread-safe.
+// an empty cell (also NaN, in any case) is a missing value. An empty line is the missing value of a table's only column, but no row where it
+// ends the file or where there are more columns. Text is UTF-8, lines end in LF or CRLF, no cell holds a line end. Not thread-safe.
 class CsvTable {
  public:
   struct Row {
@@ -33,9 +34,11 @@ class CsvTable {
 
   const std::vector<std::string>& features() const { return features_; }
   bool has_is_test() const { return is_test_ >= 0; }
+  // Whether the header reads like a row of values, and there is perhaps none.
+  bool header_is_numbers() const { return header_is_numbers_; }
 
   // The next row into `row`; false at the end. INVALID_ARGUMENT names line and column number of a bad cell; DATA_LOSS: the
-  // compressed file is damaged.
+  // compressed file is damaged, or the file is no such text.
   absl::StatusOr<bool> Next(Row* row);
 
  private:
@@ -43,15 +46,21 @@ class CsvTable {
     void operator()(gzFile_s* file) const;
   };
   CsvTable() = default;
+  absl::StatusOr<bool> Fill();
   absl::StatusOr<bool> ReadLine();
+  absl::StatusOr<bool> ReadRow();
   absl::Status Split();
   absl::Status At(int column, const std::string& what) const;
+  absl::Status NoSuchText(const std::string& what) const;
 
   std::string path_, line_text_;
+  std::vector<char> bytes_;  // of the file; those from `next_` to `end_` are not read yet
+  size_t next_ = 0, end_ = 0;
   std::unique_ptr<gzFile_s, Closer> file_;
   std::vector<std::string> features_, cells_;
   std::vector<int> feature_of_column_;  // -1 = reserved
   int is_test_ = -1, label_ = -1, timestamp_ = -1;
+  bool header_is_numbers_ = false;
   int64_t line_ = 0;
 };
 
@@ -66,8 +75,13 @@ class ScoreWriter {
   int64_t row_ = 0;
 };
 
-// The whole of `outlierctl score FILE`. `progress`, where given, hears the number of rows done now and then.
-absl::Status ScoreTable(const std::string& path, double interval_seconds, std::ostream* out,
-                        const std::function<void(int64_t rows)>& progress = nullptr);
+// Each where given.
+struct ScoreListener {
+  std::function<void(int64_t rows)> progress = nullptr;               // rows done, now and then
+  std::function<void(const std::string& warning)> warn = nullptr;     // what may be a mistake of the table; one line
+};
+
+// The whole of `outlierctl score FILE`.
+absl::Status ScoreTable(const std::string& path, const TableScorer::Options& options, std::ostream* out, const ScoreListener& listener = {});
 
 }  // namespace outlier

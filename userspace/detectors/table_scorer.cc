@@ -22,20 +22,25 @@ constexpr int kTop = 3;
 constexpr double kMeanWeight = 4.0, kJointWeight = 1.5, kBodyWeight = 0.02;
 constexpr double kFastRows = 4.0, kSlowRows = 20.0, kSlowShare = 0.4;  // half-lives: half a row costs .1 VUS-PR
 constexpr int kNamed = 5;
+constexpr double kMostLevel = 50.0, kMostStep = 30.0;  // z: beyond, it says how flat a column was rather than how far it went
 constexpr double kNamesFade = 10.0;       // rows after which a departure counts half
 constexpr double kTailWeight = 200.0;     // rows the prior of the score's tail is worth
 constexpr double kOwnGain = 1e-4;         // least weight of a row
-constexpr double kOwnWeight = 0.4;        // of the score's own tail against the prior
+constexpr double kOwnWeight = 0.45;       // of the score's own tail against the prior
+constexpr double kBody = 0.1;             // up to this rare, the prior does not call a row more usual than its own past does
 constexpr double kTailShape = 0.25;
 // Prior of the smoothed evidence of normal rows: passed by 1 in 100, mean excess beyond; alike on tables of 1 to 38 columns.
-constexpr double kEvidence = 6.0;         // units of the tail one unit of evidence is worth
-constexpr double kHundredth = 0.28 * kEvidence, kExcess = 0.22 * kEvidence;
+constexpr double kEvidence = 600.0;       // units of the tail one unit of evidence is worth: so many that its least quantiles are nothing here
+constexpr double kHalf = 0.033 * kEvidence, kTenth = 0.13 * kEvidence, kHundredth = 0.28 * kEvidence, kExcess = 0.22 * kEvidence;
 
-models::Options OptionsOf(double interval, double half_life_days, double warm_up_rows) {
+// Of columns; of groups, with a shorter memory and a longer warm-up.
+models::Options ModelOptions(const TableScorer::Options& table, double half_life_days, double least_warm_up_rows) {
+  const double interval = table.interval_seconds;
   models::Options options;
   options.tick_seconds = interval;
-  options.half_life_seconds = std::max(half_life_days * kDays, kLeastHalfLifeRows * interval);
-  options.warm_up_seconds = warm_up_rows * interval;
+  options.half_life_seconds = table.half_life_seconds ? *table.half_life_seconds * half_life_days / kHalfLifeDays
+                                                      : std::max(half_life_days * kDays, kLeastHalfLifeRows * interval);
+  options.warm_up_seconds = std::max(table.warm_up_seconds.value_or(kWarmUpRows * interval), least_warm_up_rows * interval);
   options.prior.scale_floor = 1e-9;       // unit unknown
   options.prior.tail_shape = kTailShape;
   return options;
@@ -50,8 +55,8 @@ std::unique_ptr<models::Model> Make(std::string_view name, const models::Options
 
 models::Tail PriorOfEvidence() {
   models::Tail tail = models::Tail::Prior(kTailShape);
-  tail.half = 0.2;
-  tail.tenth = 0.8;
+  tail.half = kHalf;
+  tail.tenth = kTenth;
   tail.hundredth = kHundredth;
   tail.excess = kExcess;
   const double sigma = kExcess * (1.0 - kTailShape);
@@ -63,15 +68,15 @@ double Weight(double half_life_rows) { return -std::expm1(-M_LN2 / half_life_row
 
 }  // namespace
 
-TableScorer::TableScorer(std::vector<std::string> columns, double interval_seconds)
+TableScorer::TableScorer(std::vector<std::string> columns, const Options& table)
     : columns_(std::move(columns)), own_(PriorOfEvidence()) {
   const int64_t n = static_cast<int64_t>(columns_.size());
   groups_ = (n + kGroupColumns - 1) / kGroupColumns;
   group_columns_ = groups_ > 0 ? (n + groups_ - 1) / groups_ : 0;  // of equal size, in the table's order
-  const models::Options options = OptionsOf(interval_seconds, kHalfLifeDays, kWarmUpRows);
+  const models::Options options = ModelOptions(table, kHalfLifeDays, 0.0);
   level_ = Make("seasonal_level", options, n);
   step_ = Make("step", options, n);
-  models::Options joint = OptionsOf(interval_seconds, kGroupHalfLifeDays, kGroupWarmUpRows);
+  models::Options joint = ModelOptions(table, kGroupHalfLifeDays, kGroupWarmUpRows);
   joint.width = static_cast<int>(2 * group_columns_);
   joint_ = Make("mahalanobis", joint, groups_);
   for (models::Assessment* a : {&level_scores_, &step_scores_}) a->ResizeToJudge(n);
@@ -129,7 +134,7 @@ double TableScorer::Combine() {
     excess += std::max(surprise_(c) - kUsual, 0.0);
     body += std::min(surprise_(c), kUsual);
     sorted_.push_back(surprise_(c));
-    const double z = std::max(std::abs(level_scores_.z(c)), std::abs(step_scores_.z(c)));
+    const double z = std::max(std::min(std::abs(level_scores_.z(c)), kMostLevel), std::min(std::abs(step_scores_.z(c)), kMostStep));
     departure_(c) = std::max(departure_(c), z);
   }
   if (sorted_.empty()) return 0.0;
@@ -144,7 +149,8 @@ double TableScorer::Combine() {
 
 double TableScorer::Calibrate(double evidence) {
   const double a = kEvidence * evidence;
-  const double own = own_.Probability(a, kTailShape), expected = PriorOfEvidence().Probability(a, kTailShape);
+  const double own = own_.Probability(a, kTailShape);
+  const double expected = std::min(PriorOfEvidence().Probability(a, kTailShape), std::max(own, kBody));
   rows_ += 1.0;
   own_.Learn(a, std::max(kOwnGain, 1.0 / (rows_ + kTailWeight)));
   return std::max(std::exp(kOwnWeight * std::log(own) + (1.0 - kOwnWeight) * std::log(expected)), models::kLeastProbability);

@@ -5,10 +5,12 @@
 //   log1p(4 m) + log1p(t - 2) + 1.5 log1p(g - 2) + 0.02 b,
 // m: mean over columns of the decades (-log10 p) beyond 2, t: mean of the three largest decades, g: the largest of the groups',
 // b: mean of the decades up to 2, which only orders unremarkable rows. It is smoothed twice, half-lives 4 and 20 rows, and
-// becomes a tail probability by the score's own tail, most of which stays the prior: one threshold has to suit all tables.
+// becomes a tail probability: log p is 45 % that of the score's own tail and 55 % that of its prior, because one threshold has to suit all tables;
+// but the prior counts at most as the own tail down to .1, so the body of p is near uniform however quiet a table is.
 // Nothing depends on later rows. Deterministic; not thread-safe.
 #pragma once
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -28,8 +30,16 @@ class TableScorer {
     std::vector<std::string> features;
   };
 
-  // `interval_seconds` > 0: distance between rows.
-  TableScorer(std::vector<std::string> columns, double interval_seconds);
+  struct Options {
+    double interval_seconds = 60.0;          // distance between rows
+    // Of what a column is like; of how columns go together: a quarter. Absent: 16 days, at least 500 rows, of columns; 4 days, at least 500 rows, of groups.
+    std::optional<double> half_life_seconds = std::nullopt;
+    // No column has a say before this, no group before it and 200 rows. Absent: 60 rows.
+    std::optional<double> warm_up_seconds = std::nullopt;
+  };
+
+  // All seconds > 0.
+  TableScorer(std::vector<std::string> columns, const Options& options);
 
   // `values` and `present` have one entry a column; absent and non-finite values are missing. `learn_only` rows teach like
   // all others; they are scored too.
