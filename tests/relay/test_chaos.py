@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -91,6 +92,31 @@ def test_elasticsearch_killed_in_mid_bulk_comes_back_and_holds_everything_once(
     elasticsearch.rest.post(f"/logs-outlier.change-{unique}/_refresh").expect(200)
     count = elasticsearch.rest.get(f"/logs-outlier.change-{unique}/_count").expect(200).json()["count"]
     assert count == last
+
+
+def test_a_stream_that_rolls_over_under_a_relay_that_dies_loses_nothing(
+    source: Source, relays: list[Relay], tmp_path: Path, elasticsearch: Elasticsearch, unique: str
+) -> None:
+    relay = Relay(tmp_path / "relay", [source], [search_sink(elasticsearch, tmp_path, unique)])
+    relays.append(relay)
+    assert relay.run("setup", "search").returncode == 0
+    relay.start()
+    stream, last = f"logs-outlier.change-{unique}", 0
+    for _ in range(3):
+        before, last = last, source.say("burst 1000")
+        wait_for("some of it is there", lambda: int(relay.sink("search")["sources"][0]["sequence"]) > before, interval=0.01)
+        relay.stop(signal.SIGKILL)
+        elasticsearch.rest.post(f"/{stream}/_rollover").expect(200)
+        relay.start()
+    relay.wait_until_delivered("search", last, timeout=120)
+    assert relay.sink("search")["dead_letters"] == "0"
+    elasticsearch.rest.post(f"/{stream}/_refresh").expect(200)
+    unlike = {"size": 0, "track_total_hits": True, "aggs": {"ids": {"terms": {"field": "event.id", "size": 20000}}}}
+    found = elasticsearch.rest.post(f"/{stream}/_search", unlike).expect(200).json()
+    assert len(found["aggregations"]["ids"]["buckets"]) == last
+    # What was sent again after a death is a duplicate where the stream has rolled over between: readers count by event.id.
+    assert last <= found["hits"]["total"]["value"] < 2 * last
+    assert len(elasticsearch.rest.get(f"/{stream}/_mapping").expect(200).json()) == 4
 
 
 def test_a_read_only_index_suspends_the_sink_and_holds_its_cursor_until_the_block_is_lifted(

@@ -1,6 +1,6 @@
 """The stand-in is faithful: the vendors' own published clients, and Alertmanager, speak to it and find what they expect.
 
-Dynatrace, Instana and New Relic's Event API publish no client that could be pointed here, and neither does Splunk On-Call for its REST
+Dynatrace and Instana publish no client that could be pointed here, and neither does Splunk On-Call for its REST
 endpoint: for the last Alertmanager is the only witness, for the others there is none but the contract.
 """
 
@@ -80,6 +80,15 @@ def test_pagerdutys_client_triggers_acknowledges_resolves_and_tells_changes(secu
     assert {violation["text"].split()[0] for violation in secure.violations()} == {"payload.severity"}
     assert secure.state("pagerduty")["keys"][secure.key("pagerduty")]["pages"] == ["feed:1", "feed:throttled"]
     assert [seen["status"] for seen in secure.requests("pagerduty")] == [202, 202, 202, 202, 400, 429, 202]
+
+
+def test_new_relics_client_sends_events(secure: Saas, authority: Authority) -> None:  # noqa: F811
+    told = senders.run_python(
+        "new_relic_sender.py", port=secure.ports["new_relic"], ca=str(authority.ca), key=secure.key("new_relic"), account="1234567", now_ms=int(time.time() * 1000))  # fmt: skip
+    assert told == {"one": 200, "batch": 200, "type": 200, "wrong key": 403}
+    assert {seen["headers"]["content-encoding"] for seen in secure.requests("new_relic")} == {"gzip"}
+    assert [event["incident"] for event in secure.state("new_relic")["events"]] == ["feed:1", "feed:2", "feed:3"]
+    assert len(secure.violations()) == len(secure.state("new_relic")["integration_errors"]) == 1, "the type that is none is taken, and dropped later"
 
 
 def test_slacks_client_posts_text_and_blocks_and_hears_what_is_wrong(saas: Saas) -> None:  # noqa: F811
