@@ -2,7 +2,10 @@
 #include "userspace/config/relay_config.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "userspace/config/yaml_place.h"
@@ -20,6 +23,24 @@ TEST(RelayConfig, WithoutAWordReadsTheLocalDaemon) {
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->sources(0), "unix:///run/outlierd/outlierd.sock");
   EXPECT_EQ(config->http().listen(), "127.0.0.1:9464");
+}
+
+TEST(RelayConfigDeathTest, AnOrdinaryUserWithADaemonOfHisOwnReadsThat) {
+  if (getuid() != 0) GTEST_SKIP() << "has to become an ordinary user";
+  if (access("/run/outlierd/outlierd.sock", F_OK) == 0) GTEST_SKIP() << "an outlierd of the system runs here";
+  const std::string runtime = testing::TempDir() + "/runtime." + std::to_string(getpid());
+  std::filesystem::create_directories(runtime + "/outlierd");
+  std::ofstream(runtime + "/outlierd/outlierd.sock") << "";
+  for (const std::string& path : {runtime, runtime + "/outlierd", runtime + "/outlierd/outlierd.sock"}) chmod(path.c_str(), 0777);
+  const auto source = [&] {
+    if (setuid(65534) != 0 || setenv("XDG_RUNTIME_DIR", runtime.c_str(), 1) != 0) return std::string("cannot become nobody");
+    const auto config = ParseRelayConfig("", "relay.yaml");
+    return config.ok() ? config->sources(0) : std::string(config.status().message());
+  };
+  EXPECT_EXIT({ _exit(source() == "unix://" + runtime + "/outlierd/outlierd.sock" ? 0 : 1); }, testing::ExitedWithCode(0), "");
+  std::filesystem::remove_all(runtime + "/outlierd");
+  EXPECT_EXIT({ _exit(source() == "unix:///run/outlierd/outlierd.sock" ? 0 : 1); }, testing::ExitedWithCode(0), "");
+  std::filesystem::remove_all(runtime);
 }
 
 TEST(RelayConfig, ErrorsNameFileLineAndColumn) {
