@@ -86,6 +86,48 @@ Strongest After(int seconds, const std::function<void(FeatureTick*, int)>& fault
   return StrongestOf(scores);
 }
 
+// Half an hour as ever, then six minutes of `fault`: what the detector of this feature and channel says of them in the end.
+DetectorScores AfterMinutes(Column feature, Channel channel, const std::function<void(FeatureTick*)>& fault) {
+  auto detectors = Detectors::Make(Settings(), kSpecs);
+  Service service(1);
+  ScoreTick scores;
+  for (int t = 0; t < 2160; ++t) {
+    FeatureTick tick = service.Tick();
+    if (t >= 1800) fault(&tick);
+    detectors->ScoreAndUpdate(tick, &scores);
+  }
+  for (const DetectorScores& d : scores.detectors) {
+    if (d.feature == feature && d.channel == channel) return d;
+  }
+  return {};
+}
+
+TEST(Detectors, AThirdOfTheCallsSlowerForMinutesMovesTheMeanOfMinutesWhichIsToldInSeconds) {
+  const DetectorScores slow = AfterMinutes(kDuration, Channel::kHeld, [](FeatureTick* tick) {
+    for (int b = 15; b < 18; ++b) {
+      const float moved = std::round(tick->durations[0](b, 0) / 3);
+      tick->durations[0](b, 0) -= moved;
+      tick->durations[0](b + 6, 0) += moved;
+    }
+  });
+  EXPECT_GT(slow.z(0), 7);
+  EXPECT_NEAR(slow.expected(0), 100e-6, 30e-6);
+  const DetectorScores healthy = AfterMinutes(kDuration, Channel::kHeld, [](FeatureTick*) {});
+  EXPECT_LT(std::abs(healthy.z(0)), 3);
+}
+
+TEST(Detectors, AFewFailuresThatGoOnAreUnusualByTheMinuteInNumberAndShareAndThoseOfMoreCallsInNumberOnly) {
+  const auto fail = [](FeatureTick* tick) { tick->values(0, kErrors) = 2; };
+  EXPECT_GT(AfterMinutes(kErrors, Channel::kHeld, fail).z(0), 7);
+  EXPECT_GT(AfterMinutes(kErrors, Channel::kHeldShare, fail).z(0), 7);
+  const auto busy = [](FeatureTick* tick) {
+    tick->values(0, kErrors) = 2;
+    tick->values(0, kCalls) = 100'000;
+  };
+  EXPECT_GT(AfterMinutes(kErrors, Channel::kHeld, busy).z(0), 7);
+  EXPECT_LT(AfterMinutes(kErrors, Channel::kHeldShare, busy).z(0), 7);
+}
+
 // The two detectors of failed calls, the count's and that of its share, after a minute of one failure in fifty.
 std::pair<double, double> OfFailures(double failures, double calls) {
   auto detectors = Detectors::Make(Settings(), kSpecs);

@@ -104,6 +104,7 @@ SignalPrior OfKind(const FeatureSpec& spec, std::string_view model) {
       if (model == "held_level") {
         out.transform = {Law::kLog, kNanosecond};
         out.prior.scale_floor = 0.025;  // minutes that are slower by a fortieth are nothing, by a fifth seven of that
+        out.prior.relative_floor = 0.0;  // it is a logarithm
         return out;
       }
       return out;  // the model works on whole histograms in octaves, see models/histogram_shape.h
