@@ -49,6 +49,14 @@ def pager_sink(saas: Saas, folder: Path) -> Json:  # noqa: F811
     }
 
 
+def searching(relays: list[Relay], source: Source, folder: Path, server: Elasticsearch, namespace: str) -> Relay:
+    """A relay to this server alone, which is set up, started."""
+    relay = Relay(folder / "relay", [source], [search_sink(server, folder, namespace)])
+    relays.append(relay)
+    assert relay.run("setup", "search").returncode == 0
+    return relay.start()
+
+
 def webhook_sink(saas: Saas, folder: Path) -> Json:  # noqa: F811
     return {
         "name": "hook",
@@ -77,10 +85,7 @@ def test_nothing_is_lost_and_nobody_paged_twice_when_the_relay_is_killed_again_a
 def test_elasticsearch_killed_in_mid_bulk_comes_back_and_holds_everything_once(
     source: Source, relays: list[Relay], tmp_path: Path, pool: Pool, elasticsearch: Elasticsearch, unique: str
 ) -> None:
-    relay = Relay(tmp_path / "relay", [source], [search_sink(elasticsearch, tmp_path, unique)])
-    relays.append(relay)
-    assert relay.run("setup", "search").returncode == 0
-    relay.start()
+    relay = searching(relays, source, tmp_path, elasticsearch, unique)
     last = source.say("burst 2000")
     wait_for("some delivered", lambda: int(relay.sink("search")["delivered"]) > 0, interval=0.01)
     elasticsearch.kill()
@@ -97,10 +102,7 @@ def test_elasticsearch_killed_in_mid_bulk_comes_back_and_holds_everything_once(
 def test_a_stream_that_rolls_over_under_a_relay_that_dies_loses_nothing(
     source: Source, relays: list[Relay], tmp_path: Path, elasticsearch: Elasticsearch, unique: str
 ) -> None:
-    relay = Relay(tmp_path / "relay", [source], [search_sink(elasticsearch, tmp_path, unique)])
-    relays.append(relay)
-    assert relay.run("setup", "search").returncode == 0
-    relay.start()
+    relay = searching(relays, source, tmp_path, elasticsearch, unique)
     stream, last = f"logs-outlier.change-{unique}", 0
     for _ in range(3):
         before, last = last, source.say("burst 1000")
@@ -122,10 +124,7 @@ def test_a_stream_that_rolls_over_under_a_relay_that_dies_loses_nothing(
 def test_a_read_only_index_suspends_the_sink_and_holds_its_cursor_until_the_block_is_lifted(
     source: Source, relays: list[Relay], tmp_path: Path, elasticsearch: Elasticsearch, unique: str
 ) -> None:
-    relay = Relay(tmp_path / "relay", [source], [search_sink(elasticsearch, tmp_path, unique)])
-    relays.append(relay)
-    assert relay.run("setup", "search").returncode == 0
-    relay.start()
+    relay = searching(relays, source, tmp_path, elasticsearch, unique)
     relay.wait_until_delivered("search", source.append(Incident("first").change("OPENED")))
     stream = f"logs-outlier.change-{unique}"
     elasticsearch.rest.request("PUT", f"/{stream}/_settings", {"index.blocks.read_only_allow_delete": True}).expect(200)
@@ -183,10 +182,7 @@ def test_a_source_that_lost_its_state_leaves_no_ghost_page_and_a_gap_on_record(
 def test_a_journal_compacted_past_the_cursor_is_told_as_a_gap(
     source: Source, relays: list[Relay], tmp_path: Path, elasticsearch: Elasticsearch, unique: str
 ) -> None:
-    relay = Relay(tmp_path / "relay", [source], [search_sink(elasticsearch, tmp_path, unique)])
-    relays.append(relay)
-    assert relay.run("setup", "search").returncode == 0
-    relay.start()
+    relay = searching(relays, source, tmp_path, elasticsearch, unique)
     held = Incident("still open")
     relay.wait_until_delivered("search", source.append(held.change("OPENED")))
     relay.stop()

@@ -24,4 +24,10 @@ Folders FoldersOfUser() {
           runtime != nullptr && *runtime == '/' ? std::string(runtime) + "/outlierd" : fmt::format("/tmp/outlierd-{}", geteuid())};
 }
 
+std::string LocalFeedAddress() {
+  const std::string system = "/run/outlierd/outlierd.sock", own = FoldersOfUser().run + "/outlierd.sock";
+  const auto usable = [](const std::string& path) { return access(path.c_str(), R_OK | W_OK) == 0; };
+  return "unix://" + (!usable(system) && usable(own) ? own : system);
+}
+
 }  // namespace outlier

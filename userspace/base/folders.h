@@ -12,4 +12,7 @@ struct Folders {
 
 Folders FoldersOfUser();
 
+// Of the outlierd that is meant where nobody says which: the system's; where this user may not, or none is there, and one of the user's own is, that one.
+std::string LocalFeedAddress();
+
 }  // namespace outlier

@@ -40,7 +40,7 @@ constexpr Comment kComments[] = {
     {"feed", "\nThe journal of incidents, which subscribers resume from."},
     {"feed.retain", "Resolved incidents older than this leave the journal."},
     {"privacy", "\nWhat is kept of what may be secret."},
-    {"privacy.arguments", "Of command lines the path of an interpreter's script is kept, which names the workload, or with none nothing; full keeps no more yet."},
+    {"privacy.arguments", "Of command lines the path of an interpreter's script is kept, which names the workload, or with none nothing; full keeps no more than redacted."},
     {"workloads",
      "\nRules for some workloads; the first match wins. Globs; an absent one matches everything. For example\n"
      "  - match: { executable: \"/usr/bin/backup*\", name: \"*\", unit: \"*\", user: \"*\" }\n"

@@ -1,7 +1,5 @@
 #include "userspace/config/relay_config.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <set>
 
@@ -18,11 +16,6 @@
 namespace outlier {
 namespace {
 
-// That of the system's outlierd; where this user may not, or none is there, and one of the user's own is, that one's.
-std::string LocalFeed() {
-  const std::string system = "/run/outlierd/outlierd.sock", own = FoldersOfUser().run + "/outlierd.sock";
-  return "unix://" + (access(system.c_str(), R_OK | W_OK) != 0 && access(own.c_str(), R_OK | W_OK) == 0 ? own : system);
-}
 
 // Names are keys of the ledger, labels of metrics and words of the command line.
 bool IsName(std::string_view name) {
@@ -74,7 +67,7 @@ absl::StatusOr<config::v1::Relay> ParseRelayConfig(std::string_view yaml, std::s
   for (const std::string& set : sets) {
     if (absl::Status status = ReadAssignment(set, {}, &relay); !status.ok()) return status;
   }
-  if (relay.sources().empty()) relay.add_sources(LocalFeed());
+  if (relay.sources().empty()) relay.add_sources(LocalFeedAddress());
   if (absl::Status status = CheckNames(relay); !status.ok()) return IsSet(status, sets) ? status : WithPlace(status, *root, name);
   return relay;
 }

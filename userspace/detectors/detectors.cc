@@ -35,7 +35,7 @@ std::unique_ptr<models::Model> MakeModel(std::string_view name, const models::Op
   return nullptr;  // a line of detectors.def names no model: the conformance test fails
 }
 
-// Of the calls of each slot, as Transform::kLog has it with a knee of a nanosecond. What stands where there were none does not matter.
+// Of the calls of each slot, on the scale that durations are watched on. What stands where there were none does not matter.
 void MeanLogarithm(const Eigen::ArrayXXf& counts, Eigen::ArrayXd* out) {
   static const Eigen::Matrix<float, 2, kDurationBuckets> kSums = [] {
     Eigen::Matrix<float, 2, kDurationBuckets> sums;
@@ -43,7 +43,7 @@ void MeanLogarithm(const Eigen::ArrayXXf& counts, Eigen::ArrayXd* out) {
       const double lower = models::histogram_shape::BucketLowerSeconds(std::max(b, 1)), upper = models::histogram_shape::BucketLowerSeconds(b + 1);
       const double middle = b == 0 ? lower / std::sqrt(2.0) : std::sqrt(lower * upper);
       sums(0, b) = 1.0f;
-      sums(1, b) = static_cast<float>(std::log1p(middle / 1e-9));
+      sums(1, b) = static_cast<float>(kLogOfDuration.Forward(middle, 1.0));
     }
     return sums;
   }();
@@ -186,35 +186,27 @@ void Detectors::Run(Watch& watch, const FeatureTick& tick, DetectorScores* out) 
     return;
   }
   out->idle = false;
-  if (watch.kind == FeatureKind::kDuration && watch.channel != Channel::kShape) {
-    transformed_feature_ = -1;
-    MeanLogarithm(tick.durations[watch.syscall_class], &transformed_);
-    watch.model->Step(Eigen::Map<const Eigen::ArrayXXd>(transformed_.data(), 1, slots()), present, &assessment_);
-    Judge(watch, seconds, out);
-    return;
-  }
-  if (watch.kind == FeatureKind::kDuration) {
+  if (watch.channel == Channel::kShape) {
     watch.model->StepCounts(tick.durations[watch.syscall_class], present, &assessment_);
     Judge(watch, seconds, out);
     return;
   }
-  if (watch.channel == Channel::kHeldShare) {
-    transformed_feature_ = -1;
-    transformed_ = tick.values.col(watch.feature) / (tick.values.col(watch.of) + 1.0);
-    watch.model->Step(Eigen::Map<const Eigen::ArrayXXd>(transformed_.data(), 1, slots()), present, &assessment_);
-    Judge(watch, seconds, out);
-    return;
-  }
-  if (watch.of >= 0) {
+  if (watch.channel == Channel::kShare) {
     shares_.row(0) = tick.values.col(watch.feature).transpose() * seconds;
     shares_.row(1) = tick.values.col(watch.of).transpose() * seconds;
     watch.model->Step(shares_, present, &assessment_);
     Judge(watch, seconds, out);
     return;
   }
-  // The models of one feature follow one another and mostly see it on the same scale. Where nobody has it, what stands there does not matter.
   const Transform& transform = watch.prior.transform;
-  if (!nobody && (watch.feature != transformed_feature_ || transform != transformed_by_)) {
+  if (watch.kind == FeatureKind::kDuration) {
+    MeanLogarithm(tick.durations[watch.syscall_class], &transformed_);
+    transformed_feature_ = -1;
+  } else if (watch.channel == Channel::kHeldShare) {  // a call a second more is believed, and was well: of none, none failed
+    transformed_ = tick.values.col(watch.feature) / (tick.values.col(watch.of) + 1.0);
+    transformed_feature_ = -1;
+    // The models of one feature follow one another and mostly see it on the same scale. Where nobody has it, what stands there does not matter.
+  } else if (!nobody && (watch.feature != transformed_feature_ || transform != transformed_by_)) {
     transform.Forward(tick.values.col(watch.feature), seconds, &transformed_);
     transformed_feature_ = watch.feature;
     transformed_by_ = transform;

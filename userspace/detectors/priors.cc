@@ -10,7 +10,6 @@ namespace {
 
 using Law = Transform::Law;
 
-constexpr double kNanosecond = 1e-9;  // far below every bucket: ln(1 + x / ns) is as good as the logarithm
 
 SignalPrior Utilization(std::string_view signal) {
   SignalPrior out;
@@ -102,7 +101,7 @@ SignalPrior OfKind(const FeatureSpec& spec, std::string_view model) {
       return out;
     case FeatureKind::kDuration:
       if (model == "held_level") {
-        out.transform = {Law::kLog, kNanosecond};
+        out.transform = kLogOfDuration;
         out.prior.scale_floor = 0.025;  // minutes that are slower by a fortieth are nothing, by a fifth seven of that
         out.prior.relative_floor = 0.0;  // it is a logarithm
         return out;

@@ -30,6 +30,9 @@ struct SignalPrior {
   double warm_up_share = 1.0;  // of detection.warm_up; 0 for kernel facts, which matter from the first moment
 };
 
+// Of seconds. A nanosecond is far below every bucket: ln(1 + x / ns) is as good as the logarithm.
+inline constexpr Transform kLogOfDuration{Transform::Law::kLog, 1e-9};
+
 // The prior for a model watching this feature. Scale floors are natural units: a departure of one floor is not worth a
 // word on any host, so that z of different features can be compared.
 SignalPrior PriorOf(const FeatureSpec& spec, std::string_view model);

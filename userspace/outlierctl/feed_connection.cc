@@ -9,16 +9,10 @@
 
 #include <fmt/format.h>
 
+#include "userspace/base/folders.h"
+
 namespace outlier::ctl {
 namespace {
-
-constexpr const char* kSystemSocket = "/run/outlierd/outlierd.sock";
-
-std::string UserSocket() {
-  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-  if (runtime != nullptr && *runtime == '/') return fmt::format("{}/outlierd/outlierd.sock", runtime);
-  return fmt::format("/tmp/outlierd-{}/outlierd.sock", getuid());
-}
 
 // "unix:///run/x" and "unix:/run/x" to "/run/x"; empty for other addresses.
 std::string SocketPath(const std::string& address) {
@@ -38,17 +32,11 @@ absl::Status WhyUnreachable(const std::string& path) {
   return absl::OkStatus();
 }
 
-// It may be behind a folder that this user may not look into.
-bool IsThere(const char* path) { return access(path, F_OK) == 0 || errno == EACCES; }
-
 }  // namespace
 
 std::string DefaultAddress() {
   if (const char* address = std::getenv("OUTLIER_ADDRESS"); address != nullptr && *address != '\0') return address;
-  if (getuid() == 0 || access(kSystemSocket, R_OK | W_OK) == 0) return std::string("unix://") + kSystemSocket;
-  // Where no daemon of the user's own is, that of the system is meant, whose refusal says what to ask for.
-  const std::string own = UserSocket();
-  return "unix://" + (!IsThere(own.c_str()) && IsThere(kSystemSocket) ? kSystemSocket : own);
+  return LocalFeedAddress();
 }
 
 absl::StatusOr<FeedConnection> FeedConnection::Open(const std::string& address) {

@@ -168,8 +168,10 @@ void Pipeline::Observe(uint64_t boot_time_ns, int64_t wall_time_ns, TickInput* i
   input->wall_time_ns = wall_time_ns;
   input->epoch = epoch_;
   input->boot_id = options_.source.boot_id();
+  bool keeps_no_arguments = false;
   {
     const std::lock_guard lock(mutex_);
+    keeps_no_arguments = options_.config.privacy().arguments() == "none";
     input->tick = LastTick() + 1;
     input->commands = std::exchange(own_commands_, {});
     for (const std::shared_ptr<Waiting>& waiting : waiting_) {
@@ -198,7 +200,7 @@ void Pipeline::Observe(uint64_t boot_time_ns, int64_t wall_time_ns, TickInput* i
   identities_.LookUp(*input, &answers);
   for (IdentityObservation& answer : answers) input->identities.push_back(std::move(answer));
   cgroups_.Describe(&input->identities);
-  if (keeps_no_arguments_) {
+  if (keeps_no_arguments) {
     for (IdentityObservation& seen : input->identities) seen.script.clear();  // before anything is recorded
   }
   identities_.AppendLosses(&input->losses);
@@ -300,7 +302,6 @@ void Pipeline::SaveAll() { Snapshot(); }
 void Pipeline::Reload(const config::v1::Config& config) {
   const std::lock_guard lock(mutex_);
   options_.config = config;
-  keeps_no_arguments_ = config.privacy().arguments() == "none";
   Command command;
   command.kind = Command::Kind::kReload;
   command.config = config.SerializeAsString();

@@ -63,8 +63,7 @@ class Pipeline : public LiveView {
   absl::StatusOr<v1::IncidentChange> Submit(Command command, absl::Duration timeout) override;
 
  private:
-  explicit Pipeline(Options options)
-      : options_(std::move(options)), paths_(options_.state_dir), keeps_no_arguments_(options_.config.privacy().arguments() == "none") {}
+  explicit Pipeline(Options options) : options_(std::move(options)), paths_(options_.state_dir) {}
   absl::Status Start();
   absl::StatusOr<std::unique_ptr<Journal>> OpenJournal(std::vector<std::string>* messages);
   void Observe(uint64_t boot_time_ns, int64_t wall_time_ns, TickInput* input);
@@ -112,7 +111,6 @@ class Pipeline : public LiveView {
   std::vector<std::string> degradations_;   // since the start
   std::map<std::string, std::string> troubles_;  // now, by topic
 
-  std::atomic<bool> keeps_no_arguments_;
   std::atomic<int64_t> last_wall_time_ns_ = 0;
   uint64_t epoch_ = 0;
   bool first_of_epoch_ = true;

@@ -108,12 +108,11 @@ IdentityCgroup::Names IdentityCgroup::LookUp(const std::string& id) const {
     if (next && !next->container.empty()) found = std::move(next);
     return found.has_value();
   };
-  for (const char* runtime : {"/run/containerd", "/run/k3s/containerd"}) {
-    for (const char* space : {"k8s.io", "default"}) {
-      if (settled(OfBundle(root_ + runtime + "/io.containerd.runtime.v2.task/" + space + "/" + id + "/config.json"))) break;
-    }
-  }
-  (void)(found || settled(OfDocker(root_ + "/var/lib/docker/containers/" + id + "/config.v2.json")) ||
+  const auto of_containerd = [&](const char* state, const char* space) {
+    return settled(OfBundle(root_ + state + "/io.containerd.runtime.v2.task/" + space + "/" + id + "/config.json"));
+  };
+  (void)(of_containerd("/run/containerd", "k8s.io") || of_containerd("/run/k3s/containerd", "k8s.io") || of_containerd("/run/containerd", "default") ||
+         settled(OfDocker(root_ + "/var/lib/docker/containers/" + id + "/config.v2.json")) ||
          settled(OfBundle(root_ + "/var/lib/containers/storage/overlay-containers/" + id + "/userdata/config.json")) ||
          settled(OfStorage(root_ + "/var/lib/containers/storage/overlay-containers/containers.json", id)) ||
          settled(OfKubeletsLinks(root_ + "/var/log/containers", id)));
