@@ -211,6 +211,32 @@ TEST_F(WorkloadsTest, ThreeFailuresWithinAMinuteAreACrashLoop) {
   EXPECT_EQ(causes[3], v1::Restart::CRASH_LOOP);
 }
 
+TEST_F(WorkloadsTest, AServiceThatComesUpAndCrashesEachTenMinutesIsACrashLoopWithinTheHourAndAFailingTimerIsNone) {
+  for (const uint64_t up_seconds : {590, 2}) {
+    const int first = up_seconds > 60 ? 50 : 150;
+    const std::string name = up_seconds > 60 ? "service" : "timer";
+    Living(first, Now(), 1);
+    Identify(first, "/usr/bin/" + name);
+    Tick();
+    std::vector<RestartFact> seen;
+    for (int pid = first + 1; pid <= first + 7; ++pid) {
+      input_.boot_time_ns += up_seconds * kSecond;
+      End(pid - 1, 1 << 8, Now());
+      input_.boot_time_ns += (600 - up_seconds) * kSecond;
+      Living(pid, Now() + 1, 1);
+      Identify(pid, "/usr/bin/" + name, /*exec=*/true);
+      for (const RestartFact& fact : Tick().restarts) seen.push_back(fact);
+    }
+    ASSERT_EQ(seen.size(), 7u) << name;
+    for (size_t n = 0; n < seen.size(); ++n) {
+      const bool loop = name == "service" && n >= 5;
+      EXPECT_EQ(seen[n].cause, loop ? v1::Restart::CRASH_LOOP : v1::Restart::CRASH) << name << " " << n;
+      EXPECT_EQ(seen[n].told, name == "service") << name << " " << n;
+    }
+    EXPECT_EQ(seen.back().detail, name == "service" ? "failed and was restarted 6 times within an hour" : "");
+  }
+}
+
 TEST_F(WorkloadsTest, AContainerThatIsMadeAnewAtEveryRestartCrashLoops) {
   Tick();
   std::vector<RestartFact> told;

@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 
 #include <fmt/format.h>
@@ -14,8 +15,15 @@ namespace {
 
 constexpr uint64_t kSecond = 1'000'000'000;
 constexpr uint64_t kHour = 3600 * kSecond;
-constexpr uint32_t kLoopInMinute = 3;       // one failure may be chance, three a minute are a loop
-constexpr uint32_t kLoopInTenMinutes = 5;   // supervisors that back off
+// So many failures that were restarted within so long are a loop: one may be chance. The longest is asked of what had come up only:
+// what fails at once each few minutes is a failing timer, whose every run is short.
+struct Scan {
+  uint32_t failures;
+  uint64_t span_ns;
+  bool came_up;
+  const char* within;
+};
+constexpr std::array<Scan, 3> kLoops = {{{3, 60 * kSecond, false, "a minute"}, {5, 600 * kSecond, false, "10 min"}, {6, kHour, true, "an hour"}}};
 constexpr uint32_t kScheduledAfter = 3;     // orderly ends in a row that make the next one expected
 
 bool DumpsCore(int signal) {
@@ -119,12 +127,12 @@ std::optional<RestartFact> RestartTracker::OnMainStart(ProcessKey key, int32_t p
     return fact;
   }
   failures_.push_back(time_ns);
-  const uint32_t in_minute = CountSince(&failures_, time_ns, 60 * kSecond);
-  const uint32_t in_ten = CountSince(&failures_, time_ns, 600 * kSecond);
-  if (in_minute >= kLoopInMinute || in_ten >= kLoopInTenMinutes) {
+  const auto loop = std::find_if(kLoops.begin(), kLoops.end(), [&](const Scan& scan) {
+    return (was_long || !scan.came_up) && CountSince(&failures_, time_ns, scan.span_ns) >= scan.failures;
+  });
+  if (loop != kLoops.end()) {
     fact.cause = v1::Restart::CRASH_LOOP;
-    fact.detail = in_minute >= kLoopInMinute ? fmt::format("failed and was restarted {} times within a minute", in_minute)
-                                             : fmt::format("failed and was restarted {} times within 10 min", in_ten);
+    fact.detail = fmt::format("failed and was restarted {} times within {}", CountSince(&failures_, time_ns, loop->span_ns), loop->within);
     fact.told = true;
   } else {
     fact.cause = ending == Ending::kKilled ? v1::Restart::KILLED : v1::Restart::CRASH;

@@ -4,7 +4,7 @@
 // a hundred shells is not a service that fails. (A container or unit says by itself that it is one thing; there, parents
 // are not compared.) Causes, first match wins: OUT_OF_MEMORY (the
 // OOM killer chose it), ROLLOUT (the executable changed), CRASH_LOOP (three failures that were restarted within 1 min,
-// or five within 10), CRASH (a core-dumping signal or a non-zero status), KILLED (SIGKILL or status 137 without the OOM killer),
+// five within 10, or six within an hour the last of which had come up), CRASH (a core-dumping signal or a non-zero status), KILLED (SIGKILL or status 137 without the OOM killer),
 // SCHEDULED (it ended in order, as it did three times before), EXITED (it ended in order).
 #pragma once
 #include <cstdint>
