@@ -13,7 +13,7 @@
 namespace outlier::models::held_level {
 namespace {
 
-constexpr int kClocks = 2, kMinute = 0, kSlow = 1, kMostHeld = 6, kHours = 24;
+constexpr int kClocks = 2, kMinute = 0, kSlow = 1, kMostHeld = 6, kHours = 24, kWeekBins = 14;
 constexpr std::array<double, kClocks> kBinSeconds = {60.0, 600.0};
 constexpr std::array<int, kClocks> kHeld = {5, 6};     // bins
 constexpr double kDay = 86400.0;
@@ -23,6 +23,7 @@ constexpr double kWinsor = 1.5, kConsistency = 0.7784;    // E min(z^2, 1.5^2) o
 constexpr uint32_t kLeastBins = 8;
 constexpr double kYouth = 4.0;                            // scale times 1 + kYouth / bins
 constexpr double kProfileHalfLife = 7 * kDay, kProfileGate = 0.9, kMostProfile = 1e37;
+constexpr double kWeekHalfLife = 28 * kDay, kWeekDays = 7, kWeeksOfSupport = 2;
 constexpr double kCentralZ = 2.5758293035489004;
 
 // All that a tick touches between two bins.
@@ -54,18 +55,22 @@ struct Clock {
   float z[kMostHeld];          // of the last bins, newest first
   uint32_t bins, unused;       // closed ones
 };
-struct Past {
+struct Days {
   Clock clocks[kClocks];
   double slow_sum;             // of the means of minutes, in the slow clock's bin under way
   uint32_t slow_parts, unused;
   double plain_level, plain_variance, seasonal_variance;  // of the minute's residual without and with the profile
   float profile[kHours];
 };
+struct Past : Days {
+  double weekly_variance;      // of the minute's residual with the profile of the day and what the week adds to it
+  float week[kWeekBins];
+};
 static_assert(sizeof(Open) == 24 && sizeof(Clock) == 4 * 8 + kMostHeld * 4 + 8, "no padding: the bytes are saved");
-static_assert(sizeof(Past) == kClocks * sizeof(Clock) + 2 * 8 + 3 * 8 + kHours * 4, "no padding: the bytes are saved");
+static_assert(sizeof(Days) == kClocks * sizeof(Clock) + 2 * 8 + 3 * 8 + kHours * 4 && sizeof(Past) == sizeof(Days) + 8 + kWeekBins * 4, "no padding: the bytes are saved");
 
 bool IsFinite(const Open& o) { return std::isfinite(o.sum) && std::isfinite(o.held); }
-bool IsFinite(const Past& p) {
+bool IsFinite(const Days& p) {
   bool finite = true;
   for (const double v : {p.slow_sum, p.plain_level, p.plain_variance, p.seasonal_variance}) finite &= std::isfinite(v);
   for (const float v : p.profile) finite &= std::isfinite(v);
@@ -76,7 +81,13 @@ bool IsFinite(const Past& p) {
   return finite;
 }
 
-// Version 1 kept both in one record.
+bool IsFinite(const Past& p) {
+  bool finite = IsFinite(static_cast<const Days&>(p)) && std::isfinite(p.weekly_variance);
+  for (const float v : p.week) finite &= std::isfinite(v);
+  return finite;
+}
+
+// Version 1 kept both in one record; version 2 knew no week (its past was of version 1).
 struct OldRecord {
   double expected, width, probability;
   float held;
@@ -106,7 +117,7 @@ double ClippedZ(double error, double scale) { return std::clamp(error / scale, -
 class HeldLevel final : public SeriesModel<HeldLevel, TwoPartModel<Open, OpenBlock, Past>> {
  public:
   explicit HeldLevel(const Options& options)
-      : SeriesModel(BlockTable<Open, OpenBlock>("held_level", 2), RecordTable<Past>("held_level.past", 1)),
+      : SeriesModel(BlockTable<Open, OpenBlock>("held_level", 2), RecordTable<Past>("held_level.past", 2)),
         prior_(options.prior),
         warm_up_(static_cast<uint32_t>(std::clamp(std::ceil(options.warm_up_seconds / options.tick_seconds), 0.0, 4e9))),
         hours_a_tick_(options.tick_seconds / kDay * kHours) {
@@ -119,6 +130,7 @@ class HeldLevel final : public SeriesModel<HeldLevel, TwoPartModel<Open, OpenBlo
       if (k != kMinute) continue;
       day_bins_ = kDay / bin_seconds;
       profile_gain_ = -std::expm1(-M_LN2 * kHours * bin_seconds / kProfileHalfLife);
+      week_gain_ = -std::expm1(-M_LN2 * kWeekBins * bin_seconds / kWeekHalfLife);
     }
   }
   void Skip(int64_t ticks) override {
@@ -128,20 +140,8 @@ class HeldLevel final : public SeriesModel<HeldLevel, TwoPartModel<Open, OpenBlo
       open_.Put(i, o);
     }
   }
-  // Also what version 1 saved, in one record.
-  bool Load(std::string_view bytes) override {
-    if (TwoPartModel::Load(bytes)) return true;
-    RecordTable<OldRecord> old("held_level", 1);
-    if (!old.Load(&bytes) || !bytes.empty()) return false;
-    Resize(0);
-    Resize(old.series());
-    for (int64_t i = 0; i < old.series(); ++i) {
-      Open o;
-      Take(*old.at(i), &o, past_.at(i));
-      open_.Put(i, o);
-    }
-    return true;
-  }
+  // Also what older versions saved.
+  bool Load(std::string_view bytes) override { return TwoPartModel::Load(bytes) || LoadWithoutWeek(bytes) || LoadOldRecords(bytes); }
 
  private:
   friend SeriesModel;
@@ -196,22 +196,34 @@ class HeldLevel final : public SeriesModel<HeldLevel, TwoPartModel<Open, OpenBlo
     return true;
   }
 
-  // The profile at this moment: between the hours' middles, by their weights.
-  struct Season {
+  // Between the middles of two bins of a cycle, by their weights.
+  struct Between {
     int before, after;
-    double weight;      // of `after`
-    double value, used; // 0 where the profile is not used
+    double weight;  // of `after`
+    double Of(const float* bins) const { return (1.0 - weight) * bins[before] + weight * bins[after]; }
+    template <int kBins>
+    static Between At(double bins) {
+      const double whole = std::floor(bins - 0.5 + kBins);
+      const int before = static_cast<int>(std::fmod(whole, kBins));
+      return {before, (before + 1) % kBins, bins - 0.5 + kBins - whole};
+    }
+  };
+  // What the hour of the day and the day of the week add at this moment.
+  struct Season {
+    Between hour, part;   // of the day; of the week
+    double daily, weekly; // weekly: beyond the daily
+    double used;          // of both, what is believed
   };
   Season At(uint32_t age, const Past& p) const {
-    const double hours = age * hours_a_tick_ - 0.5 + kHours;
-    const double whole = std::floor(hours);
+    const double hours = age * hours_a_tick_;
     Season s;
-    s.before = static_cast<int>(std::fmod(whole, kHours));
-    s.after = (s.before + 1) % kHours;
-    s.weight = hours - whole;
-    s.value = (1.0 - s.weight) * p.profile[s.before] + s.weight * p.profile[s.after];
-    const bool used = age * hours_a_tick_ > kHours && p.seasonal_variance < kProfileGate * p.plain_variance;
-    s.used = used ? s.value : 0.0;
+    s.hour = Between::At<kHours>(hours);
+    s.part = Between::At<kWeekBins>(hours * (kWeekBins / (kWeekDays * kHours)));
+    s.daily = s.hour.Of(p.profile);
+    s.weekly = s.part.Of(p.week);
+    const bool daily = hours > kHours && p.seasonal_variance < kProfileGate * p.plain_variance;
+    const bool weekly = hours > kWeeksOfSupport * kWeekDays * kHours && p.weekly_variance < kProfileGate * (daily ? p.seasonal_variance : p.plain_variance);
+    s.used = weekly ? s.daily + s.weekly : daily ? s.daily : 0.0;
     return s;
   }
 
@@ -272,21 +284,51 @@ class HeldLevel final : public SeriesModel<HeldLevel, TwoPartModel<Open, OpenBlo
     ++c.bins;
   }
 
-  // Each of the two hours takes its share of the error (least mean squares; Widrow & Hoff 1960).
+  // Each of the two bins takes its share of the error (least mean squares; Widrow & Hoff 1960).
+  static void Teach(const Between& between, double step, float* bins) {
+    for (const auto& [bin, share] : {std::pair{between.before, 1.0 - between.weight}, std::pair{between.after, between.weight}}) {
+      bins[bin] = static_cast<float>(std::clamp(bins[bin] + 2.0 * share * step, -kMostProfile, kMostProfile));
+    }
+  }
   void LearnProfile(double mean, const Season& season, double gain, uint32_t age, Past* p) const {
     const Clock& minute = p->clocks[kMinute];
     const double scale = Scale(p->plain_variance, minute), plain = std::clamp(mean - p->plain_level, -kWinsor * scale, kWinsor * scale);
-    const double error = plain - season.value;
-    // Visits of an hour so far, in bins: a first day fills it, later ones refine it.
+    const double error = plain - season.daily, rest = error - season.weekly;
+    // Visits of a bin so far: a first day, a first week fills it, later ones refine it.
     const double days = age * hours_a_tick_ / kHours;
-    const double weight = std::max(profile_gain_, kHours / ((1.0 + days) * day_bins_));
-    for (const auto& [hour, share] : {std::pair{season.before, 1.0 - season.weight}, std::pair{season.after, season.weight}}) {
-      const double moved = p->profile[hour] + 2.0 * weight * share * error;
-      p->profile[hour] = static_cast<float>(std::clamp(moved, -kMostProfile, kMostProfile));
-    }
+    Teach(season.hour, std::max(profile_gain_, kHours / ((1.0 + days) * day_bins_)) * error, p->profile);
+    Teach(season.part, std::max(week_gain_, kWeekBins / ((1.0 + days / kWeekDays) * kWeekDays * day_bins_)) * rest, p->week);
+    p->weekly_variance += gain * (rest * rest / kConsistency - p->weekly_variance);
     p->seasonal_variance += gain * (error * error / kConsistency - p->seasonal_variance);
     p->plain_variance += gain * (plain * plain / kConsistency - p->plain_variance);
     p->plain_level += gain * plain;
+  }
+
+  bool LoadWithoutWeek(std::string_view bytes) {
+    BlockTable<Open, OpenBlock> open = open_;
+    RecordTable<Days> old("held_level.past", 1);
+    if (!open.Load(&bytes) || !old.Load(&bytes) || !bytes.empty() || open.series() != old.series()) return false;
+    open_ = std::move(open);
+    past_.Resize(0);
+    past_.Resize(old.series());
+    for (int64_t i = 0; i < old.series(); ++i) {
+      static_cast<Days&>(*past_.at(i)) = *old.at(i);
+      past_.at(i)->weekly_variance = old.at(i)->seasonal_variance;
+    }
+    return true;
+  }
+
+  bool LoadOldRecords(std::string_view bytes) {
+    RecordTable<OldRecord> old("held_level", 1);
+    if (!old.Load(&bytes) || !bytes.empty()) return false;
+    Resize(0);
+    Resize(old.series());
+    for (int64_t i = 0; i < old.series(); ++i) {
+      Open o;
+      Take(*old.at(i), &o, past_.at(i));
+      open_.Put(i, o);
+    }
+    return true;
   }
 
   static void Take(const OldRecord& r, Open* o, Past* p) {
@@ -301,13 +343,13 @@ class HeldLevel final : public SeriesModel<HeldLevel, TwoPartModel<Open, OpenBlo
     p->slow_parts = r.clocks[kSlow].parts;
     p->plain_level = r.plain_level;
     p->plain_variance = r.plain_variance;
-    p->seasonal_variance = r.seasonal_variance;
+    p->seasonal_variance = p->weekly_variance = r.seasonal_variance;
     std::copy(std::begin(r.profile), std::end(r.profile), p->profile);
   }
 
   Prior prior_;
   uint32_t warm_up_;
-  double hours_a_tick_, day_bins_ = 0.0, profile_gain_ = 0.0;
+  double hours_a_tick_, day_bins_ = 0.0, profile_gain_ = 0.0, week_gain_ = 0.0;
   std::array<uint32_t, kClocks> parts_{};          // in a bin
   std::array<double, kClocks> gain_{}, near_gain_{};
 };

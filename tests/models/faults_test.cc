@@ -157,6 +157,33 @@ TEST_P(DailyProfile, KeepsItsHoursThroughAGapThatItIsToldOf) { EXPECT_LT(WorstAf
 
 INSTANTIATE_TEST_SUITE_P(Families, DailyProfile, testing::Values("held_level", "seasonal_level"));
 
+// Work from nine to five, at weekends none: a Monday is what a Tuesday is not, until the week is known.
+TEST(HeldLevel, KnowsMondaysAfterTwoWeeks) {
+  constexpr int kDay = 1440, kWeek = 7 * kDay, kWeeks = 6, kSeeds = 8;
+  Options options = WarmUp45(0.05);
+  options.tick_seconds = 60;
+  double second = 0, later = 0;  // the worst |z| of Mondays, on average
+  for (int seed = 0; seed < kSeeds; ++seed) {
+    Watch watch("held_level", options);
+    Noise noise(seed);
+    double wanders = 0;
+    for (int week = 0; week < kWeeks; ++week) {
+      double worst = 0;
+      for (int t = 0; t < kWeek; ++t) {
+        wanders = 0.95 * wanders + 0.05 * noise();
+        const int first_seen = 60 * 3 * seed, minute = (t + first_seen) % kDay, day = (t + first_seen) / kDay % 7;
+        const bool works = day < 5 && minute >= 9 * 60 && minute < 17 * 60;
+        const double z = std::abs(watch.Tick(4 + (works ? 1.5 : 0) + wanders + 0.05 * noise()).z);
+        if (day == 0) worst = std::max(worst, z);
+      }
+      if (week == 1) second += worst / kSeeds;
+      if (week >= 3) later += worst / (kSeeds * (kWeeks - 3));
+    }
+  }
+  EXPECT_GT(second, 3.5);
+  EXPECT_LT(later, 0.8 * second);
+}
+
 class HeldRecord : public testing::Test {
  protected:
   static constexpr int kMinute = 6, kHour = 60 * kMinute, kDay = 24 * kHour;  // ticks of 10 s
