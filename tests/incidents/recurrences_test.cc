@@ -571,18 +571,18 @@ class FirstsOfKnownWorkloads : public RecurrencesTest {
     now.up[static_cast<size_t>(layer) * kEvidenceGroups] = up;
     return now;
   }
-  void AllDepart(EvidenceLayer layer, double mean, bool up = true) {
+  void AllDepart(EvidenceLayer layer, double mean, bool up = true, double age_seconds = 2 * 86400) {
     recurrences_ = {};
     recurrences_.Resize(kMany + 1);
     for (size_t slot = 0; slot <= kMany; ++slot) recurrences_.Forget(slot, now_ns_);
-    Calm(2 * 86400);
+    Calm(age_seconds);
     for (size_t slot = 1; slot <= kMany; ++slot) {
       const double mark = -mean * std::log((kMany - static_cast<double>(slot) + 0.5) / kMany);
       Tick(In(layer, 0.351 * std::exp(mark), up), 1, slot);
       for (int s = 0; s < 20; ++s) Tick({}, 1, slot);
     }
   }
-  double OfTheNext(EvidenceLayer layer) { return recurrences_.PerWeek(0, In(layer, 0.9), counts_, now_ns_); }
+  double OfTheNext(EvidenceLayer layer, bool up = true) { return recurrences_.PerWeek(0, In(layer, 0.9, up), counts_, now_ns_); }
 };
 
 TEST_F(FirstsOfKnownWorkloads, WhereTheyGoFurtherTheNextHasToGoFurther) {
@@ -615,6 +615,28 @@ TEST_F(FirstsOfKnownWorkloads, SayNothingOfTheOtherDirection) {
     AllDepart(layer, 0.2, false);
     EXPECT_NEAR(OfTheNext(layer), before, 0.5 * before);
   }
+}
+
+// How near to nothing levels come on this host shows in its first day; what new workloads begin with does not say what known ones begin with.
+TEST_F(FirstsOfKnownWorkloads, FallAsTheyDidWhenTheyWereNewAndRiseOtherwise) {
+  constexpr double kAnHourAndMore = 4000, kMinutes = 600;
+  const auto next = [&](double mean, bool up, double age_seconds) {
+    AllDepart(EvidenceLayer::kSudden, mean, up, age_seconds);
+    Calm(2 * 86400);
+    return OfTheNext(EvidenceLayer::kSudden, up);
+  };
+  EXPECT_GT(next(0.2, false, kAnHourAndMore), 10 * next(0.05, false, kAnHourAndMore));
+  EXPECT_NEAR(next(0.2, true, kAnHourAndMore), next(0.05, true, kAnHourAndMore), 1e-9) << "rises";
+  EXPECT_NEAR(next(0.2, false, kMinutes), next(0.05, false, kMinutes), 1e-9) << "the end of a start";
+}
+
+TEST_F(FirstsOfKnownWorkloads, NewOnesFallAsOthersDid) {
+  constexpr double kAnHourAndMore = 4000;
+  agree_ = false;  // so that it does not say what new ones do
+  AllDepart(EvidenceLayer::kSudden, 0.05, false, kAnHourAndMore);
+  const double calm = OfTheNext(EvidenceLayer::kSudden, false);
+  AllDepart(EvidenceLayer::kSudden, 0.4, false, kAnHourAndMore);
+  EXPECT_GT(OfTheNext(EvidenceLayer::kSudden, false), 3 * calm);
 }
 
 TEST_F(RecurrencesTest, WhatWasRareAsIssuedDoesNotMakeTheHostBelievedToWander) {

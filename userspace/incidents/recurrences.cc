@@ -23,6 +23,7 @@ constexpr double kPriorWeight = 3.0;       // excursions
 constexpr uint64_t kSlowNs = 3600ull * 1'000'000'000;  // as long the slow clocks may speak of what has ended
 constexpr double kFirstsWeight = 1.0;      // of the prior of the marks of first ones: the first few say how strong they come on this host
 constexpr uint64_t kSameMomentNs = 15ull * 1'000'000'000;  // what begins together: as long as evidence takes to hold
+constexpr uint64_t kSettledNs = 3600ull * 1'000'000'000;  // age from which what falls is no end of a start
 constexpr double kHeard = 0.25;            // of a first one that began within the warm-up
 constexpr double kCause = 1.0;             // a week: what is rarer is no everyday departure, whatever the budget
 constexpr double kKinds = 6.0;             // groups, sudden and held, in which a workload departs in practice
@@ -36,8 +37,9 @@ constexpr double kMostCorrection = 10.0;
 constexpr double kMargin = 0.5;            // a promise is a bound: what may come half as often on average keeps it
 
 uint8_t IndexOf(const EvidenceKind& kind) { return static_cast<uint8_t>(2 * kind.group + (kind.up ? 1 : 0)); }
+bool Rises(uint8_t index) { return index % 2 != 0; }
 // Layer and direction.
-size_t WayOf(uint8_t index) { return static_cast<size_t>(index / 2 / kEvidenceGroups * 2 + index % 2); }
+size_t WayOf(uint8_t index) { return static_cast<size_t>(index / 2 / kEvidenceGroups * 2 + (Rises(index) ? 1 : 0)); }
 double Mark(double strength) { return std::log(strength / kLeastStrength); }
 double Faded(double value, uint64_t from_ns, uint64_t to_ns) {
   return value * std::exp2(-static_cast<double>(to_ns - std::min(from_ns, to_ns)) / (kMemoryWeeks * kNsPerWeek));
@@ -164,10 +166,14 @@ bool Recurrences::BeganWithAnother(size_t slot, uint64_t since_ns) const {
   });
 }
 
-// What a known workload did for the first time. What was rare may be true trouble: it came, and of how far it went no more is believed than that it
-// was rare.
+// What a workload did for the first time that is known, or fell for the first time: where levels wander, how near to nothing they come shows within
+// the first day, and the work of new ones ends in no other way than that of known ones. What was rare may be true trouble: it came, and of how
+// far it went no more is believed than that it was rare.
 void Recurrences::LearnFirst(const OfSlot& slot, const Excursions& kind) {
-  const bool rare = slot.rarest <= kCause;
+  const bool fell = !Rises(kind.index) && slot.born_ns + kSettledNs <= kind.since_ns;
+  if (!slot.Known(kind.since_ns) && !fell) return;
+  const bool issued = slot.Known(kind.since_ns) || slot.rarest > 0.0;
+  const bool rare = issued && slot.rarest <= kCause;
   const size_t way = WayOf(kind.index);
   const double believed = rare ? std::min(kind.peak, kPriorSpread * std::log(Exceeds(slot, kind.since_ns) / kCause)) : kind.peak;
   auto& firsts = known_firsts_[way];
@@ -190,7 +196,7 @@ void Recurrences::End(size_t slot, Excursions* kind) {
   kind->strongest = std::max(kind->strongest - kFades * weeks, 0.0);
   const int bin = BinOf(kind->peak, kRepeatBins);
   if (kind->number > 0.0) repeats_[bin] += 1.0;
-  if (kind->ended_ns == 0 && slots_[slot].Known(kind->since_ns)) LearnFirst(slots_[slot], *kind);
+  if (kind->ended_ns == 0) LearnFirst(slots_[slot], *kind);
   if (kind->peak > kind->strongest + kAlike) kind->peers = 0.0;
   if (kind->peak > kind->strongest - kAlike) kind->peers += 1.0;
   kind->strongest = std::max(kind->strongest, kind->peak);
@@ -307,8 +313,9 @@ double Recurrences::Exceeds(const OfSlot& slot, uint64_t now_ns) const { return 
 double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, bool taken, uint64_t now_ns, double correction) const {
   const double watched = slot.Weeks(now_ns), exceeds = correction * Exceeds(slot, now_ns);
   const bool known = slot.Known(now_ns);
-  const double unseen = exceeds * std::exp(-mark / (known ? Spread(index) : kPriorSpread));
-  const double first = std::max(unseen, known ? SeenOnHost(known_firsts_[WayOf(index)], kFineWidth, mark) : 0.0);
+  const bool by_host = known || !Rises(index);
+  const double unseen = exceeds * std::exp(-mark / (by_host ? Spread(index) : kPriorSpread));
+  const double first = std::max(unseen, by_host ? SeenOnHost(known_firsts_[WayOf(index)], kFineWidth, mark) : 0.0);
   const Excursions* kind = Find(slot, index);
   const double as_new = known ? 0.0 : New(slot, SortOf(index / 2 % kEvidenceGroups, taken), mark);
   const double lasting = correction * Lasting(slot, index, now_ns);

@@ -9,7 +9,8 @@
 //    1975): exp(-(y - m)/s) / T, with m = 0 here. Any of the host's workloads and kinds could be the one that brings it (union
 //    bound): times workloads and kinds. Of a known workload s is at least the mean mark of what known workloads of this host did for the first
 //    time in that direction, suddenly, or in that layer of evidence, shrunk to the prior: levels that wander do so further here than there, and
-//    those that fall to nothing further than those that rise. What was rare as issued (R <= 1), and may be true trouble, is left out. And it
+//    those that fall to nothing further than those that rise. Falls of workloads that are not known, but an hour old, count as well, and they are judged by
+//    them, too: the lower end of a level is that of its kind, whatever it will do next. What was rare as issued (R <= 1), and may be true trouble, is left out. And it
 //    is at least as common as those firsts were, with as strong a mark; what is stronger than all but a few of them falls off from these few
 //    by their mean excess. Of what was rare no more is believed here than that.
 //  - beyond(y): the same of one that did, m being its strongest mark and s the spread of its marks, shrunk to the prior's.
