@@ -3,7 +3,8 @@
 // Save writes one series after the other: the format knows nothing of blocks. Restores give equal bits.
 //
 // Block: a struct of WideLanes, `Block::kWide` of them, then Lanes; all zero when fresh. Lanes without a series stay zero. Apart from
-// the blocks lie `Block::kSeldom` more Lanes each, which most ticks leave alone: so the blocks stream.
+// the blocks lie `Block::kSeldom` more Lanes each, which most ticks leave alone: so the blocks stream. The last `Block::kBits` of them are bits, any
+// of which mean something.
 #pragma once
 #include <array>
 #include <cmath>
@@ -84,10 +85,10 @@ class LaneTable {
         finite &= bytes == sizeof(double) ? std::isfinite(Number<double>(rest)) : std::isfinite(Number<float>(rest));
         rest.remove_prefix(bytes);
       });
-      for (Lanes& lanes : loaded.seldom(i)) {
+      for (size_t k = 0; k < Block::kSeldom; ++k) {
         const float value = Number<float>(rest);
-        finite &= std::isfinite(value);
-        lanes[i % kLanes] = value;
+        finite &= k + Block::kBits >= Block::kSeldom || std::isfinite(value);
+        loaded.seldom(i)[k][i % kLanes] = value;
         rest.remove_prefix(sizeof value);
       }
     }

@@ -16,7 +16,7 @@ using namespace baseline_law;
 constexpr float kNoted = 1e-6f;  // the least weight that single precision does not lose: a held excursion's may be less
 
 struct alignas(sizeof(Lanes)) Block {
-  static constexpr int kWide = 1, kSeldom = 0;
+  static constexpr int kWide = 1, kSeldom = 0, kBits = 0;
   WideLanes level;
   Lanes age;               // values; beyond 2^24 no weight depends on it
   Lanes spread, magnitude; // long-run mean of |x|

@@ -14,7 +14,7 @@ constexpr float kLargestShare = 0.03f;   // least scale as a share of the larges
 constexpr float kLargestForgets = 0.3f;  // times the rate of the scale
 
 struct alignas(sizeof(Lanes)) Block {
-  static constexpr int kWide = 1, kSeldom = 0;
+  static constexpr int kWide = 1, kSeldom = 0, kBits = 0;
   WideLanes previous;
   Lanes has;      // 1: `previous` is of the tick before
   Lanes learned;  // differences; beyond 2^24 no weight depends on it
