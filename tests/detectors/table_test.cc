@@ -261,6 +261,33 @@ TEST_F(Table, TheBodyOfPIsNearUniformOnNoiseAndItsTailIsNotTooOften) {
   }
 }
 
+// A month of hours, log-normal and with a memory: what comes each other day is not one in a hundred rows.
+TEST(TableScorerTest, OfFewRowsOfARestlessColumnHardlyMoreThanTwiceAsManyAreCalledRareAsAre) {
+  constexpr int kColumns = 40, kRows = 720, kFirst = 240;
+  double rare = 0, very_rare = 0;
+  for (int seed = 0; seed < kColumns; ++seed) {
+    std::mt19937_64 random(seed);
+    std::normal_distribution<double> normal;
+    TableScorer::Options options;
+    options.interval_seconds = 3600;
+    TableScorer scorer({"rate"}, options);
+    double level = 0;
+    for (int t = 0; t < kRows; ++t) {
+      level = 0.8 * level + 0.3 * normal(random);
+      const double value = std::exp(level + 0.5 * normal(random));
+      const bool present = true;
+      const double p = scorer.Score({&value, 1}, {&present, 1}, false).tail_probability;
+      if (t < kFirst) continue;
+      rare += p < 0.01 ? 1 : 0;
+      very_rare += p < 1e-4 ? 1 : 0;
+    }
+  }
+  constexpr double kScored = kColumns * (kRows - kFirst);
+  EXPECT_LT(rare / kScored, 0.025);
+  EXPECT_GT(rare / kScored, 0.001);
+  EXPECT_LT(very_rare / kScored, 5e-4);
+}
+
 TEST_F(Table, NamesWithSeparatorsAreQuoted) {
   std::string text = "\"a,\"\"x\"\"\"\n";
   std::mt19937_64 random(2);

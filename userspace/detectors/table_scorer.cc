@@ -28,6 +28,8 @@ constexpr double kTailWeight = 200.0;     // rows the prior of the score's tail 
 constexpr double kOwnGain = 1e-4;         // least weight of a row
 constexpr double kOwnWeight = 0.45;       // of the score's own tail against the prior
 constexpr double kBody = 0.1;             // up to this rare, the prior does not call a row more usual than its own past does
+constexpr double kOwnShare = 0.2, kEveryday = 0.01;  // nor is a row rarer than this share of what its past says, where that is everyday
+constexpr double kYouth = 250.0;          // rows: columns known for so many go twice as far by chance as the prior's
 constexpr double kTailShape = 0.25;
 // Prior of the smoothed evidence of normal rows: passed by 1 in 100, mean excess beyond; alike on tables of 1 to 38 columns.
 constexpr double kEvidence = 600.0;       // units of the tail one unit of evidence is worth: so many that its least quantiles are nothing here
@@ -76,6 +78,7 @@ TableScorer::TableScorer(std::vector<std::string> columns, const Options& table)
   const models::Options options = ModelOptions(table, kHalfLifeDays, 0.0);
   level_ = Make("seasonal_level", options, n);
   step_ = Make("step", options, n);
+  rows_kept_ = options.half_life_seconds / options.tick_seconds / M_LN2;
   models::Options joint = ModelOptions(table, kGroupHalfLifeDays, kGroupWarmUpRows);
   joint.width = static_cast<int>(2 * group_columns_);
   joint_ = Make("mahalanobis", joint, groups_);
@@ -150,10 +153,12 @@ double TableScorer::Combine() {
 double TableScorer::Calibrate(double evidence) {
   const double a = kEvidence * evidence;
   const double own = own_.Probability(a, kTailShape);
-  const double expected = std::min(PriorOfEvidence().Probability(a, kTailShape), std::max(own, kBody));
+  const double known = std::min(rows_, rows_kept_), aged = a * known / (known + kYouth);
+  const double expected = std::min(PriorOfEvidence().Probability(aged, kTailShape), std::max(own, kBody));
   rows_ += 1.0;
   own_.Learn(a, std::max(kOwnGain, 1.0 / (rows_ + kTailWeight)));
-  return std::max(std::exp(kOwnWeight * std::log(own) + (1.0 - kOwnWeight) * std::log(expected)), models::kLeastProbability);
+  const double mixed = std::exp(kOwnWeight * std::log(own) + (1.0 - kOwnWeight) * std::log(expected));
+  return std::max({mixed, std::min(kOwnShare * own, kEveryday), models::kLeastProbability});
 }
 
 std::vector<std::string> TableScorer::MostSurprising() {
