@@ -175,13 +175,14 @@ class LaneModel : public TableModel<LaneTable<Block>> {
   }
   template <class View>
   [[gnu::noinline]] void LearnSome(const View& view, const Input& in, LaneMask taught, Block* block, Seldom* seldom) {
-    const Block before = *block;
-    const Seldom seldom_before = *seldom;
-    if (Any(taught)) family().Learn(in.x, view, block, seldom);  // what it does to the other lanes is undone
+    if (Any(taught)) {
+      const Block before = *block;
+      const Seldom seldom_before = *seldom;
+      family().Learn(in.x, view, block, seldom);
+      LaneTable<Block>::Undo(~taught, before, seldom_before, block, seldom);
+    }
     for (int lane = 0; lane < kLanes; ++lane) {
       if (taught[lane] != 0) continue;
-      LaneTable<Block>::CopyLane(before, lane, block);
-      for (size_t k = 0; k < Block::kSeldom; ++k) (*seldom)[k][lane] = seldom_before[k][lane];
       if (in.present[lane] != 0) {
         family().Begin(lane, in.x.at(lane), block);
       } else {

@@ -56,6 +56,18 @@ class LaneTable {
   int64_t bytes_per_series() const { return kFields * sizeof(float); }
 
   static void CopyLane(const Block& from, int lane, Block* to) { CopyLane(from, lane, to, lane); }
+  // These lanes are again as they were.
+  static void Undo(LaneMask lanes, const Block& before, const Seldom& seldom_before, Block* block, Seldom* seldom) {
+    const auto* wide_before = reinterpret_cast<const WideLanes*>(&before);
+    auto* wide = reinterpret_cast<WideLanes*>(block);
+    for (size_t k = 0; k < Block::kWide; ++k) {
+      for (int lane = 0; lane < kLanes; ++lane) wide[k].Set(lane, (lanes[lane] != 0 ? wide_before : wide)[k].at(lane));
+    }
+    const auto* narrow_before = reinterpret_cast<const Lanes*>(Bytes(&before) + kWideBytes);
+    auto* narrow = reinterpret_cast<Lanes*>(Bytes(block) + kWideBytes);
+    for (size_t k = 0; k < kNarrow; ++k) narrow[k] = lanes ? narrow_before[k] : narrow[k];
+    for (size_t k = 0; k < Block::kSeldom; ++k) (*seldom)[k] = lanes ? seldom_before[k] : (*seldom)[k];
+  }
   static void CopyLane(const Block& from, int lane, Block* to, int to_lane) {
     Visit(lane, [&](size_t at, size_t bytes) { std::memcpy(Bytes(to) + at + (to_lane - lane) * static_cast<ptrdiff_t>(bytes), Bytes(&from) + at, bytes); });
   }

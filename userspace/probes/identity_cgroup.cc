@@ -45,27 +45,23 @@ const Json& Member(const Json& json, const char* key) {
   return found != json.end() ? *found : kNone;
 }
 
-struct Found {
-  std::string container, pod, pod_namespace;
-};
-
 // Annotations of an OCI bundle, by containerd and by CRI-O.
-std::optional<Found> OfBundle(const std::string& path) {
+std::optional<ContainerNames> OfBundle(const std::string& path) {
   const auto json = ReadJson(path);
   if (!json) return std::nullopt;
   const Json& notes = Member(*json, "annotations");
-  Found found{Text(notes, "io.kubernetes.cri.container-name"), Text(notes, "io.kubernetes.cri.sandbox-name"), Text(notes, "io.kubernetes.cri.sandbox-namespace")};
+  ContainerNames found{Text(notes, "io.kubernetes.cri.container-name"), Text(notes, "io.kubernetes.cri.sandbox-name"), Text(notes, "io.kubernetes.cri.sandbox-namespace")};
   if (found.pod.empty()) found = {Text(notes, "io.kubernetes.container.name"), Text(notes, "io.kubernetes.pod.name"), Text(notes, "io.kubernetes.pod.namespace")};
   if (found.container.empty() && !found.pod.empty()) found.container = "pause";  // the sandbox itself
   if (found.container.empty()) found.container = Text(notes, "nerdctl/name");
   return found;
 }
 
-std::optional<Found> OfDocker(const std::string& path) {
+std::optional<ContainerNames> OfDocker(const std::string& path) {
   const auto json = ReadJson(path);
   if (!json) return std::nullopt;
   const Json& labels = Member(Member(*json, "Config"), "Labels");
-  Found found{Text(labels, "io.kubernetes.container.name"), Text(labels, "io.kubernetes.pod.name"), Text(labels, "io.kubernetes.pod.namespace")};
+  ContainerNames found{Text(labels, "io.kubernetes.container.name"), Text(labels, "io.kubernetes.pod.name"), Text(labels, "io.kubernetes.pod.namespace")};
   if (found.pod.empty()) {
     found.container = Text(*json, "Name");
     if (found.container.starts_with('/')) found.container.erase(0, 1);
@@ -73,19 +69,19 @@ std::optional<Found> OfDocker(const std::string& path) {
   return found;
 }
 
-std::optional<Found> OfStorage(const std::string& path, const std::string& id) {
+std::optional<ContainerNames> OfStorage(const std::string& path, const std::string& id) {
   const auto json = ReadJson(path);
   if (!json || !json->is_array()) return std::nullopt;
   for (const Json& container : *json) {
     if (Text(container, "id") != id) continue;
     const Json& names = Member(container, "names");
-    if (names.is_array() && !names.empty() && names[0].is_string()) return Found{names[0].get<std::string>(), "", ""};
+    if (names.is_array() && !names.empty() && names[0].is_string()) return ContainerNames{names[0].get<std::string>(), "", ""};
   }
   return std::nullopt;
 }
 
 // <pod>_<namespace>_<container>-<id>.log
-std::optional<Found> OfKubeletsLinks(const std::string& folder, const std::string& id) {
+std::optional<ContainerNames> OfKubeletsLinks(const std::string& folder, const std::string& id) {
   const std::unique_ptr<DIR, int (*)(DIR*)> links(opendir(folder.c_str()), closedir);
   if (links == nullptr) return std::nullopt;
   const std::string end = "-" + id + ".log";
@@ -95,16 +91,16 @@ std::optional<Found> OfKubeletsLinks(const std::string& folder, const std::strin
     const std::string_view stem = name.substr(0, name.size() - end.size());
     const size_t first = stem.find('_'), second = first == std::string_view::npos ? first : stem.find('_', first + 1);
     if (second == std::string_view::npos) continue;
-    return Found{std::string(stem.substr(second + 1)), std::string(stem.substr(0, first)), std::string(stem.substr(first + 1, second - first - 1))};
+    return ContainerNames{std::string(stem.substr(second + 1)), std::string(stem.substr(0, first)), std::string(stem.substr(first + 1, second - first - 1))};
   }
   return std::nullopt;
 }
 
 }  // namespace
 
-IdentityCgroup::Names IdentityCgroup::LookUp(const std::string& id) const {
-  std::optional<Found> found;
-  const auto settled = [&](std::optional<Found> next) {
+ContainerNames IdentityCgroup::LookUp(const std::string& id) const {
+  std::optional<ContainerNames> found;
+  const auto settled = [&](std::optional<ContainerNames> next) {
     if (next && !next->container.empty()) found = std::move(next);
     return found.has_value();
   };
@@ -118,17 +114,17 @@ IdentityCgroup::Names IdentityCgroup::LookUp(const std::string& id) const {
          settled(OfKubeletsLinks(root_ + "/var/log/containers", id)));
   if (!found) return {};
   for (std::string* name : {&found->container, &found->pod, &found->pod_namespace}) name->resize(std::min(name->size(), kLongestName));
-  return {found->container, found->pod, found->pod_namespace, 0};
+  return *found;
 }
 
-IdentityCgroup::Names& IdentityCgroup::NamesOf(const std::string& id) {
-  if (names_.size() >= kMostNames && !names_.contains(id)) names_.clear();
-  Names& names = names_[id];
-  if (names.known() || names.asked >= kMostAsked) return names;
-  const int asked = names.asked + 1;
-  names = LookUp(id);
-  names.asked = asked;
-  return names;
+const ContainerNames& IdentityCgroup::NamesOf(const std::string& id) {
+  if (answers_.size() >= kMostNames && !answers_.contains(id)) answers_.clear();
+  Answer& answer = answers_[id];
+  if (answer.names.container.empty() && answer.asked < kMostAsked) {
+    answer.names = LookUp(id);
+    ++answer.asked;
+  }
+  return answer.names;
 }
 
 // The least of a cgroup and those above it; 0 = there is none.
@@ -155,7 +151,7 @@ void IdentityCgroup::Describe(std::vector<IdentityObservation>* seen) {
     one.memory_limit_bytes = limit->second;
     const ContainerPath container = ContainerOf(one.cgroup_path);
     if (container.id.size() != 64 || !IsHex(container.id)) continue;  // lxc has no other name
-    const Names& names = NamesOf(container.id);
+    const ContainerNames& names = NamesOf(container.id);
     one.container_name = names.container;
     one.pod = names.pod;
     one.pod_namespace = names.pod_namespace;

@@ -17,6 +17,11 @@
 
 namespace outlier {
 
+// As its runtime or Kubernetes calls it; "" = nobody said.
+struct ContainerNames {
+  std::string container, pod, pod_namespace;
+};
+
 class IdentityCgroup {
  public:
   // `root` stands before every path.
@@ -26,17 +31,16 @@ class IdentityCgroup {
   void Describe(std::vector<IdentityObservation>* seen);
 
  private:
-  struct Names {
-    std::string container, pod, pod_namespace;
-    int asked = 0;
-    bool known() const { return !container.empty(); }
+  struct Answer {
+    ContainerNames names;
+    int asked = 0;  // times
   };
-  Names& NamesOf(const std::string& id);
-  Names LookUp(const std::string& id) const;
+  const ContainerNames& NamesOf(const std::string& id);
+  ContainerNames LookUp(const std::string& id) const;
   uint64_t MemoryLimitOf(std::string path) const;
 
   const std::string root_;
-  std::map<std::string, Names> names_;  // by container id
+  std::map<std::string, Answer> answers_;  // by container id
 };
 
 }  // namespace outlier
