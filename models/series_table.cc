@@ -23,7 +23,7 @@ bool SeriesTable::Load(std::string_view* in) {
   StateShape shape{family_, version_, static_cast<uint32_t>(cells_.cols()), 0};
   if (!TakeHeader(&rest, sizeof(double), &shape)) return false;
   Eigen::ArrayXXd cells(static_cast<int64_t>(shape.series), cells_.cols());
-  std::memcpy(cells.data(), rest.data(), cells.size() * sizeof(double));
+  if (cells.size() > 0) std::memcpy(cells.data(), rest.data(), cells.size() * sizeof(double));
   if (!cells.isFinite().all()) return false;
   rest.remove_prefix(cells.size() * sizeof(double));
   cells_ = cells;
