@@ -253,7 +253,7 @@ class Recurrences {
   uint64_t warm_up_ns_ = 60'000'000'000;
   double workloads_ = 1;
   double seconds_ = 0;
-  // Of what known workloads did for the first time, by layer of evidence and direction (twice the layer, plus 1 where up), fading.
+  // Of what known workloads did for the first time, and how new ones fell, by layer of evidence and direction (twice the layer, plus 1 where up), fading.
   std::array<Seen, 2 * kEvidenceLayers> seen_{};  // but for what was rare
   std::array<std::array<double, kFineBins>, 2 * kEvidenceLayers> known_firsts_{};
   static constexpr std::array<double, 3> kLevels = {1.0, 10.0, 100.0};
