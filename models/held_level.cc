@@ -13,7 +13,7 @@
 namespace outlier::models::held_level {
 namespace {
 
-constexpr int kClocks = 2, kMinute = 0, kSlow = 1, kMostHeld = 6, kHours = 24, kWeekBins = 14;
+constexpr int kClocks = 2, kMinute = 0, kSlow = 1, kMostHeld = 6, kHours = 24, kHalfDays = 14;
 constexpr std::array<double, kClocks> kBinSeconds = {60.0, 600.0};
 constexpr std::array<int, kClocks> kHeld = {5, 6};     // bins
 constexpr double kDay = 86400.0;
@@ -55,6 +55,7 @@ struct Clock {
   float z[kMostHeld];          // of the last bins, newest first
   uint32_t bins, unused;       // closed ones
 };
+// Without the week: what version 1 of the past was.
 struct Days {
   Clock clocks[kClocks];
   double slow_sum;             // of the means of minutes, in the slow clock's bin under way
@@ -64,10 +65,10 @@ struct Days {
 };
 struct Past : Days {
   double weekly_variance;      // of the minute's residual with the profile of the day and what the week adds to it
-  float week[kWeekBins];
+  float week[kHalfDays];
 };
 static_assert(sizeof(Open) == 24 && sizeof(Clock) == 4 * 8 + kMostHeld * 4 + 8, "no padding: the bytes are saved");
-static_assert(sizeof(Days) == kClocks * sizeof(Clock) + 2 * 8 + 3 * 8 + kHours * 4 && sizeof(Past) == sizeof(Days) + 8 + kWeekBins * 4, "no padding: the bytes are saved");
+static_assert(sizeof(Days) == kClocks * sizeof(Clock) + 2 * 8 + 3 * 8 + kHours * 4 && sizeof(Past) == sizeof(Days) + 8 + kHalfDays * 4, "no padding: the bytes are saved");
 
 bool IsFinite(const Open& o) { return std::isfinite(o.sum) && std::isfinite(o.held); }
 bool IsFinite(const Days& p) {
@@ -130,7 +131,7 @@ class HeldLevel final : public SeriesModel<HeldLevel, TwoPartModel<Open, OpenBlo
       if (k != kMinute) continue;
       day_bins_ = kDay / bin_seconds;
       profile_gain_ = -std::expm1(-M_LN2 * kHours * bin_seconds / kProfileHalfLife);
-      week_gain_ = -std::expm1(-M_LN2 * kWeekBins * bin_seconds / kWeekHalfLife);
+      week_gain_ = -std::expm1(-M_LN2 * kHalfDays * bin_seconds / kWeekHalfLife);
     }
   }
   void Skip(int64_t ticks) override {
@@ -218,7 +219,7 @@ class HeldLevel final : public SeriesModel<HeldLevel, TwoPartModel<Open, OpenBlo
     const double hours = age * hours_a_tick_;
     Season s;
     s.hour = Between::At<kHours>(hours);
-    s.part = Between::At<kWeekBins>(hours * (kWeekBins / (kWeekDays * kHours)));
+    s.part = Between::At<kHalfDays>(hours * (kHalfDays / (kWeekDays * kHours)));
     s.daily = s.hour.Of(p.profile);
     s.weekly = s.part.Of(p.week);
     const bool daily = hours > kHours && p.seasonal_variance < kProfileGate * p.plain_variance;
@@ -297,7 +298,7 @@ class HeldLevel final : public SeriesModel<HeldLevel, TwoPartModel<Open, OpenBlo
     // Visits of a bin so far: a first day, a first week fills it, later ones refine it.
     const double days = age * hours_a_tick_ / kHours;
     Teach(season.hour, std::max(profile_gain_, kHours / ((1.0 + days) * day_bins_)) * error, p->profile);
-    Teach(season.part, std::max(week_gain_, kWeekBins / ((1.0 + days / kWeekDays) * kWeekDays * day_bins_)) * rest, p->week);
+    Teach(season.part, std::max(week_gain_, kHalfDays / ((1.0 + days / kWeekDays) * kWeekDays * day_bins_)) * rest, p->week);
     p->weekly_variance += gain * (rest * rest / kConsistency - p->weekly_variance);
     p->seasonal_variance += gain * (error * error / kConsistency - p->seasonal_variance);
     p->plain_variance += gain * (plain * plain / kConsistency - p->plain_variance);

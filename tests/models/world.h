@@ -19,6 +19,21 @@ inline std::unique_ptr<Model> MakeModel(std::string_view name, const Options& op
   return nullptr;
 }
 
+inline Options WarmUp45(double floor = 0.1) {
+  Options options;
+  options.warm_up_seconds = 45;
+  options.prior.scale_floor = floor;
+  return options;
+}
+
+struct Noise {
+  explicit Noise(uint64_t seed) : random(seed) {}
+  double operator()() { return normal(random); }
+  double uniform() { return std::uniform_real_distribution<double>()(random); }
+  std::mt19937_64 random;
+  std::normal_distribution<double> normal;
+};
+
 struct Verdict {
   double p, z, expected, lower, upper, rate;
   bool ready;

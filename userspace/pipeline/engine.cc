@@ -19,7 +19,7 @@ namespace {
 constexpr std::string_view kMagic = "OUTLSNAP";
 // Of the layout below the header: another one is set aside, not guessed at. 5: other detectors than 4, models of newer versions,
 // which read their older ones, and the last minute lies by tick. 6: what began with a rare departure is known for its consequence.
-// 7, 8: how far known workloads go for the first time, suddenly; and in each layer of evidence and direction. 9: limits of memory.
+// 7, 8: how far known workloads go for the first time, suddenly; and in each layer of evidence and direction. 9: limits of memory. 10: the day of the week.
 constexpr uint32_t kOldestVersion = 4, kVersion = 10;
 
 class Street : public Engine {
