@@ -6,61 +6,11 @@
 #include <cmath>
 #include <limits>
 
+#include "tests/incidents/recurrences_fixture.h"
 #include "userspace/incidents/poisson_interval.h"
 
 namespace outlier {
 namespace {
-
-constexpr uint64_t kSecond = 1'000'000'000, kDay = 86'400 * kSecond;
-constexpr double kNever = std::numeric_limits<double>::infinity();
-
-class RecurrencesTest : public ::testing::Test {
- protected:
-  RecurrencesTest() {
-    recurrences_.Resize(2);
-    for (size_t slot : {0, 1}) recurrences_.Forget(slot, now_ns_);
-    counts_.fill(true);
-  }
-  static GroupStrengths Departs(double strength, bool up = true, EvidenceGroup group = EvidenceGroup::kCpu) {
-    GroupStrengths now;
-    now.strength[static_cast<int>(group)] = strength;
-    now.up[static_cast<int>(group)] = up;
-    return now;
-  }
-  // One tick of `seconds` on a host of `workloads`.
-  double Tick(const GroupStrengths& now, double seconds = 1, size_t slot = 0) {
-    now_ns_ += static_cast<uint64_t>(seconds * 1e9);
-    recurrences_.Observe(slot, now, agree_, now_ns_);
-    const double per_week = recurrences_.Issue(slot, now, counts_, now_ns_);
-    recurrences_.EndTick(workloads_, seconds);
-    return per_week;
-  }
-  void Calm(double seconds) {
-    for (; seconds > 600; seconds -= 600) Tick({}, 600);
-    Tick({}, seconds);
-  }
-  // Departs for some seconds, then is calm for a while. The lowest rate it was given.
-  double Excursion(double strength, int seconds = 20, bool up = true, double calm = 300) {
-    double rarest = kNever;
-    for (int s = 0; s < seconds; ++s) rarest = std::min(rarest, Tick(Departs(strength, up)));
-    Calm(calm);
-    return rarest;
-  }
-
-  // One workload departs for 20 s and is calm for as long.
-  double Once(size_t slot) {
-    double rarest = kNever;
-    for (int s = 0; s < 20; ++s) rarest = std::min(rarest, Tick(Departs(2), 1, slot));
-    for (int s = 0; s < 20; ++s) Tick({}, 1, slot);
-    return rarest;
-  }
-
-  Recurrences recurrences_;
-  std::array<bool, kEvidenceEntries> counts_;
-  size_t workloads_ = 50;
-  bool agree_ = true;
-  uint64_t now_ns_ = kDay;
-};
 
 TEST_F(RecurrencesTest, NothingThatDepartsNeverRecurs) { EXPECT_EQ(Tick({}), kNever); }
 
@@ -559,84 +509,6 @@ TEST_F(RecurrencesTest, OfTheWarmUpOfAReplicaNothingIsLearned) {
     recurrences_.Listen(slot, Departs(2), true, now_ns_);
   }
   EXPECT_EQ(recurrences_.PerWeek(0, Departs(2), counts_, now_ns_), before);
-}
-
-// Forty known workloads depart in one layer of evidence for the first time, as far as the quantiles of an exponential law of marks with this mean.
-class FirstsOfKnownWorkloads : public RecurrencesTest {
- protected:
-  static constexpr size_t kMany = 40;
-  static GroupStrengths In(EvidenceLayer layer, double strength, bool up = true) {
-    GroupStrengths now;
-    now.strength[static_cast<size_t>(layer) * kEvidenceGroups] = strength;
-    now.up[static_cast<size_t>(layer) * kEvidenceGroups] = up;
-    return now;
-  }
-  void AllDepart(EvidenceLayer layer, double mean, bool up = true, double age_seconds = 2 * 86400) {
-    recurrences_ = {};
-    recurrences_.Resize(kMany + 1);
-    for (size_t slot = 0; slot <= kMany; ++slot) recurrences_.Forget(slot, now_ns_);
-    Calm(age_seconds);
-    for (size_t slot = 1; slot <= kMany; ++slot) {
-      const double mark = -mean * std::log((kMany - static_cast<double>(slot) + 0.5) / kMany);
-      Tick(In(layer, 0.351 * std::exp(mark), up), 1, slot);
-      for (int s = 0; s < 20; ++s) Tick({}, 1, slot);
-    }
-  }
-  double OfTheNext(EvidenceLayer layer, bool up = true) { return recurrences_.PerWeek(0, In(layer, 0.9, up), counts_, now_ns_); }
-};
-
-TEST_F(FirstsOfKnownWorkloads, WhereTheyGoFurtherTheNextHasToGoFurther) {
-  for (const EvidenceLayer layer : {EvidenceLayer::kSudden, EvidenceLayer::kHeld, EvidenceLayer::kRecord}) {
-    AllDepart(layer, 0.05);
-    const double calm = OfTheNext(layer);
-    AllDepart(layer, 0.2);
-    EXPECT_GT(OfTheNext(layer), 10 * calm);
-  }
-}
-
-TEST_F(FirstsOfKnownWorkloads, AreAsCommonAsTheyWereSeenToBe) {
-  AllDepart(EvidenceLayer::kSudden, 0.4);  // three of them reach as far as the next, in two days
-  EXPECT_GT(OfTheNext(EvidenceLayer::kSudden), 3);
-  EXPECT_LT(OfTheNext(EvidenceLayer::kSudden), 30);
-}
-
-TEST_F(FirstsOfKnownWorkloads, SayNothingOfOtherLayersOfEvidence) {
-  AllDepart(EvidenceLayer::kHeld, 0.05);
-  const double before = OfTheNext(EvidenceLayer::kSudden);
-  AllDepart(EvidenceLayer::kHeld, 0.2);
-  EXPECT_NEAR(OfTheNext(EvidenceLayer::kSudden), before, 0.5 * before);
-}
-
-// What falls to nothing falls far on the scale on which it is judged.
-TEST_F(FirstsOfKnownWorkloads, SayNothingOfTheOtherDirection) {
-  for (const EvidenceLayer layer : {EvidenceLayer::kSudden, EvidenceLayer::kHeld, EvidenceLayer::kRecord}) {
-    AllDepart(layer, 0.05, false);
-    const double before = OfTheNext(layer);
-    AllDepart(layer, 0.2, false);
-    EXPECT_NEAR(OfTheNext(layer), before, 0.5 * before);
-  }
-}
-
-// How near to nothing levels come on this host shows in its first day; what new workloads begin with does not say what known ones begin with.
-TEST_F(FirstsOfKnownWorkloads, FallAsTheyDidWhenTheyWereNewAndRiseOtherwise) {
-  constexpr double kAnHourAndMore = 4000, kMinutes = 600;
-  const auto next = [&](double mean, bool up, double age_seconds) {
-    AllDepart(EvidenceLayer::kSudden, mean, up, age_seconds);
-    Calm(2 * 86400);
-    return OfTheNext(EvidenceLayer::kSudden, up);
-  };
-  EXPECT_GT(next(0.2, false, kAnHourAndMore), 10 * next(0.05, false, kAnHourAndMore));
-  EXPECT_NEAR(next(0.2, true, kAnHourAndMore), next(0.05, true, kAnHourAndMore), 1e-9) << "rises";
-  EXPECT_NEAR(next(0.2, false, kMinutes), next(0.05, false, kMinutes), 1e-9) << "the end of a start";
-}
-
-TEST_F(FirstsOfKnownWorkloads, NewOnesFallAsOthersDid) {
-  constexpr double kAnHourAndMore = 4000;
-  agree_ = false;  // so that it does not say what new ones do
-  AllDepart(EvidenceLayer::kSudden, 0.05, false, kAnHourAndMore);
-  const double calm = OfTheNext(EvidenceLayer::kSudden, false);
-  AllDepart(EvidenceLayer::kSudden, 0.4, false, kAnHourAndMore);
-  EXPECT_GT(OfTheNext(EvidenceLayer::kSudden, false), 3 * calm);
 }
 
 TEST_F(RecurrencesTest, WhatWasRareAsIssuedDoesNotMakeTheHostBelievedToWander) {
