@@ -13,7 +13,7 @@
 namespace outlier {
 
 // What a sink's server says to one request, and what it makes of it.
-enum class Says { kTakes, kUnavailable, kUnauthorized, kTooLarge, kRefuses, kLost /* takes it; the answer never comes */, kNoConnection };
+enum class Says { kTakes, kUnavailable, kUnauthorized, kTooLarge, kRefuses, kLost /* takes it; the answer never comes */, kNoConnection, kGone };
 
 inline Response Answer(Says says) {
   Response response;
@@ -24,6 +24,7 @@ inline Response Answer(Says says) {
     case Says::kTooLarge: response.status = 413; break;
     case Says::kRefuses: response.status = 400; break;
     case Says::kLost: response.failure = Response::Failure::kTimeout; break;
+    case Says::kGone: response.status = 410; break;
     case Says::kNoConnection: response.failure = Response::Failure::kConnect; break;
   }
   if (!response.answered()) response.failure_text = "timed out";
@@ -112,6 +113,7 @@ class ScriptedStream : public StreamSink {
   }
   Outcome Judge(const Response& response, std::span<const Finding> findings) override {
     Outcome outcome = JudgeHttp(response, findings.size());
+    if (response.status == 410) outcome.kind = Outcome::Kind::kEnded;
     if (outcome.kind == Outcome::Kind::kItems) {
       for (size_t i = 0; i < outcome.items.size() && i < response.body.size(); ++i) outcome.items[i] = static_cast<ItemOutcome>(response.body[i] - '0');
     }

@@ -48,6 +48,24 @@ TEST_F(StreamCourierTest, AnUnauthorizedSinkHoldsItsCursorUntilTheKeyIsRotated) 
   ExpectAllOnceInOrder();
 }
 
+TEST_F(StreamCourierTest, AReceiverThatWantsNoMoreIsAskedAgainWhenAPersonSaysSoAndThenGetsAll) {
+  server().says = [](const auto&, WallTime) { return Says::kGone; };
+  Fill(3000);
+  bench_.Run(hours(24));
+  const relay::v1::SinkStatus status = bench_.Status();
+  EXPECT_EQ(status.state(), relay::v1::SinkStatus::SUSPENDED);
+  EXPECT_FALSE(status.has_retry_time());
+  EXPECT_NE(status.message().find("outlierctl sinks retry oncall"), std::string::npos) << status.message();
+  EXPECT_EQ(server().requests.size(), 1u);
+  server().says = [](const auto&, WallTime) { return Says::kTakes; };
+  feed().Open("new", bench_.now);
+  bench_.Run(hours(1));
+  EXPECT_EQ(server().requests.size(), 1u) << "news are no person's word";
+  bench_.courier().RetryNow(bench_.now);
+  bench_.Run(minutes(2));
+  ExpectAllOnceInOrder();
+}
+
 TEST_F(StreamCourierTest, AKeyFileThatCannotBeReadSuspendsToo) {
   server().encode_fails = [] { return absl::FailedPreconditionError("cannot read secret /k: No such file"); };
   Fill(10);

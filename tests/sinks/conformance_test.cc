@@ -107,6 +107,7 @@ std::string Verdict(const Outcome& outcome) {
   switch (outcome.kind) {
     case Kind::kRetry: return "retry";
     case Kind::kSuspend: return "suspend";
+    case Kind::kEnded: return "ended";
     case Kind::kSplit: return "split";
     case Kind::kRefused: return "refused";
     case Kind::kItems: break;

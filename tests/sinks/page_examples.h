@@ -250,6 +250,7 @@ inline std::string Word(const Outcome& outcome) {
     case Outcome::Kind::kItems: return outcome.items.size() == 1 && outcome.items[0] == ItemOutcome::kDelivered ? "delivered" : "items";
     case Outcome::Kind::kRetry: return "retry";
     case Outcome::Kind::kSuspend: return "suspend";
+    case Outcome::Kind::kEnded: return "ended";
     case Outcome::Kind::kSplit: return "split";
     case Outcome::Kind::kRefused: return "refused";
   }

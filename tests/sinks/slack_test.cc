@@ -124,9 +124,9 @@ TEST_F(SlackTest, OnlyTheWordOkIsSuccess) {
   EXPECT_EQ(Judged(Answer(200, "<html>ok</html>")), "suspend");
   EXPECT_EQ(Judged(Answer(400, "invalid_payload")), "refused");
   EXPECT_EQ(Judged(Answer(400, "no_text")), "refused");
-  for (const char* word : {"user_not_found", "posting_to_general_channel_denied", "no_team", "team_disabled", "no_active_hooks"}) {
-    EXPECT_EQ(Judged(Answer(400, word)), "suspend") << word;
-  }
+  for (const char* word : {"user_not_found", "posting_to_general_channel_denied"}) EXPECT_EQ(Judged(Answer(400, word)), "suspend") << word;
+  for (const char* word : {"no_service", "no_active_hooks", "no_team", "team_disabled"}) EXPECT_EQ(Judged(Answer(404, word)), "ended") << word;
+  EXPECT_EQ(Judged(Answer(410, "channel_is_archived")), "ended");
   for (const int status : {302, 401, 403, 404, 410}) EXPECT_EQ(Judged(Answer(status)), "suspend") << status;
   EXPECT_EQ(Judged(Answer(500, "rollup_error")), "retry");
   EXPECT_EQ(Judged(Answer(413)), "split");

@@ -216,7 +216,8 @@ TEST_F(WebhookTest, AnAddressAndATokenMayBeSecrets) {
 
 TEST_F(WebhookTest, AnswersAreTakenAsCloudEventsMeansThem) {
   for (const int status : {200, 201, 202, 204}) EXPECT_EQ(Judged(Answer(status)), "delivered") << status;
-  for (const int status : {302, 401, 403, 404, 405, 410, 415}) EXPECT_EQ(Judged(Answer(status)), "suspend") << status;
+  for (const int status : {302, 401, 403, 404, 405, 415}) EXPECT_EQ(Judged(Answer(status)), "suspend") << status;
+  EXPECT_EQ(Judged(Answer(410)), "ended") << "CloudEvents and Standard Webhooks: never again";
   for (const int status : {400, 409, 422}) EXPECT_EQ(Judged(Answer(status)), "refused") << status;
   EXPECT_EQ(Judged(Answer(413)), "split");
   for (const int status : {408, 429, 500, 503}) EXPECT_EQ(Judged(Answer(status)), "retry") << status;

@@ -59,6 +59,7 @@ struct Outcome {
     kItems,    // item by item, in `items`
     kRetry,    // all of it, later
     kSuspend,  // all of it, when a person has mended something; tried slowly
+    kEnded,    // all of it, when a person says so: the receiver wants no more, and is not asked again
     kSplit,    // too large: in halves; a single item that is too large is refused
     kRefused,  // the request as a whole is wrong: in halves, until the one item is found
   };

@@ -119,11 +119,7 @@ void Courier::Receive(const Response& response, WallTime wall) {
   preparing_ = false;
   const Outcome outcome = sink().Prepared(response, wall);
   if (!outcome.warning.empty()) warning_ = outcome.warning;
-  switch (outcome.kind) {
-    case Outcome::Kind::kItems: return;  // what it was for goes next
-    case Outcome::Kind::kRetry: return retry_.Failed(now, outcome.reason, outcome.retry_after);
-    default: return retry_.Suspended(now, outcome.reason);
-  }
+  if (outcome.kind != Outcome::Kind::kItems) retry_.Undone(now, outcome);  // else what it was for goes next
 }
 
 WallTime Courier::WakeAt() const {
@@ -291,7 +287,11 @@ relay::v1::SinkStatus Courier::Status(WallTime now) const {
                    : retry_.state() == Retry::State::kDelivering ? SinkStatus::DELIVERING
                    : retry_.state() == Retry::State::kSuspended  ? SinkStatus::SUSPENDED
                                                                   : SinkStatus::BACKING_OFF);
-  if (status.state() == SinkStatus::SUSPENDED || status.state() == SinkStatus::BACKING_OFF) *status.mutable_retry_time() = ToTimestamp(Wall(retry_.at()));
+  if (!stalled() && retry_.ended()) {
+    status.set_message(fmt::format("{}; nothing more is sent to it until `outlierctl sinks retry {}`, or a start of the relay", retry_.reason(), name()));
+  } else if (status.state() == SinkStatus::SUSPENDED || status.state() == SinkStatus::BACKING_OFF) {
+    *status.mutable_retry_time() = ToTimestamp(Wall(retry_.at()));
+  }
   if (retry_.last_success()) *status.mutable_last_success_time() = ToTimestamp(Wall(*retry_.last_success()));
   for (size_t i = 0; i < sources_.size(); ++i) {
     const SourceState& source = sources_[i];

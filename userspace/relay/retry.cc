@@ -37,6 +37,12 @@ void Retry::Suspended(WallTime now, std::string reason) {
   at_ = now + std::chrono::nanoseconds(config_.suspended_retry());
 }
 
+void Retry::Undone(WallTime now, const Outcome& outcome) {
+  if (outcome.kind == Outcome::Kind::kRetry) return Failed(now, outcome.reason, outcome.retry_after);
+  Suspended(now, outcome.reason);
+  if (outcome.kind == Outcome::Kind::kEnded) at_ = WallTime::max();
+}
+
 void Retry::TryNow(WallTime now) {
   if (state_ != State::kDelivering) at_ = now;
 }

@@ -181,9 +181,9 @@ void StateCourier::ReceiveOfKind(const Response& response, WallTime now) {
   switch (outcome.kind) {
     case Outcome::Kind::kRetry:
       counted_only_.counted.retried += pages_.size();
-      retry_.Failed(now, outcome.reason, outcome.retry_after);
-      break;
-    case Outcome::Kind::kSuspend: retry_.Suspended(now, outcome.reason); break;
+      [[fallthrough]];
+    case Outcome::Kind::kSuspend:
+    case Outcome::Kind::kEnded: retry_.Undone(now, outcome); break;
     case Outcome::Kind::kItems:
       if (WantsAgain(outcome)) {
         counted_only_.counted.retried += pages_.size();

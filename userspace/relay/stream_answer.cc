@@ -38,10 +38,10 @@ void StreamCourier::SettleSamples(const Outcome& outcome, WallTime now) {
       return;
     case Outcome::Kind::kRetry:
     case Outcome::Kind::kSuspend:
+    case Outcome::Kind::kEnded:
       LoseSamples(std::exchange(samples_in_requests_, 0));
       sample_requests_.clear();
-      outcome.kind == Outcome::Kind::kRetry ? retry_.Failed(now, outcome.reason, outcome.retry_after) : retry_.Suspended(now, outcome.reason);
-      return;
+      return retry_.Undone(now, outcome);
   }
 }
 
@@ -53,9 +53,9 @@ void StreamCourier::Settle(const Outcome& outcome, WallTime now) {
     case Outcome::Kind::kItems: SettleItems(outcome, now); break;
     case Outcome::Kind::kRetry:
       entry_.counted.retried += work.findings.size();
-      retry_.Failed(now, outcome.reason, outcome.retry_after);
-      break;
-    case Outcome::Kind::kSuspend: retry_.Suspended(now, outcome.reason); break;
+      [[fallthrough]];
+    case Outcome::Kind::kSuspend:
+    case Outcome::Kind::kEnded: retry_.Undone(now, outcome); break;
     case Outcome::Kind::kSplit:
     case Outcome::Kind::kRefused:
       if (work.findings.size() > 1) {

@@ -23,10 +23,10 @@ namespace {
 constexpr size_t kMostLine = 1000, kMostText = 3000;
 constexpr auto kThrottled = std::chrono::seconds(1);
 
-// What Slack says in words where a person has to do something: about the webhook or its channel, not about the message.
-constexpr std::array<std::string_view, 13> kOfTheHook = {
-    "no_service", "no_active_hooks", "no_service_id", "no_team", "team_disabled", "channel_is_archived", "channel_not_found", "action_prohibited",
-    "invalid_token", "posting_to_general_channel_denied", "user_not_found", "no_permission", "token_revoked"};
+// What Slack says in words where a person has to do something: about the webhook or its channel, not about the message. After the first it wants no more posts.
+constexpr std::array<std::string_view, 5> kHookIsGone = {"no_service", "no_active_hooks", "no_team", "team_disabled", "channel_is_archived"};
+constexpr std::array<std::string_view, 8> kOfTheHook = {"no_service_id", "channel_not_found", "action_prohibited", "invalid_token",
+                                                        "posting_to_general_channel_denied", "user_not_found", "no_permission", "token_revoked"};
 
 std::string Escaped(std::string_view text) {
   std::string out;
@@ -96,7 +96,8 @@ class Slack : public StreamSink {
       if (word == "ok") return outcome;
       return Outcome::Of(Outcome::Kind::kSuspend, fmt::format("answered {}, where Slack says ok", Describe(response)));
     }
-    if (std::find(kOfTheHook.begin(), kOfTheHook.end(), word) != kOfTheHook.end()) outcome.kind = Outcome::Kind::kSuspend;
+    if (std::ranges::find(kOfTheHook, word) != kOfTheHook.end()) outcome.kind = Outcome::Kind::kSuspend;
+    if (std::ranges::find(kHookIsGone, word) != kHookIsGone.end()) outcome.kind = Outcome::Kind::kEnded;
     if (response.status == 429 && !outcome.retry_after) outcome.retry_after = kThrottled;
     return outcome;
   }

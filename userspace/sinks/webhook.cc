@@ -4,7 +4,8 @@
 // IncidentChange in protobuf's JSON mapping, field names as in feed.proto, defaults printed: what `outlierctl watch --format json` prints.
 // Silence and labels of relay.yaml, which the change does not hold, are extensions beside it.
 //
-// The signature is over the body as sent, so bodies are not compressed. 410 suspends: the receiver wants no more, and a person has to end it.
+// The signature is over the body as sent, so bodies are not compressed. 410 ends it, as both specifications have it:
+// the receiver wants no more, and is not asked again before a person says so.
 #include <fmt/format.h>
 
 #include "userspace/base/status.h"
@@ -130,7 +131,11 @@ class Webhook : public StreamSink {
     return request;
   }
 
-  Outcome Judge(const Response& response, std::span<const Finding> findings) override { return JudgeService(response, findings.size()); }
+  Outcome Judge(const Response& response, std::span<const Finding> findings) override {
+    Outcome outcome = JudgeService(response, findings.size());
+    if (response.answered() && response.status == 410) outcome.kind = Outcome::Kind::kEnded;
+    return outcome;
+  }
 
   // The handshake of CloudEvents, which asks and changes nothing.
   std::optional<Preparation> Check() override {
