@@ -30,17 +30,23 @@ class Rhythm final : public SeriesModel<Rhythm, TableModel<SeriesTable>> {
       : SeriesModel(SeriesTable("rhythm", 1, kFields)),
         floor_(options.prior.scale_floor), warm_ticks_(options.warm_up_seconds / options.tick_seconds),
         alpha_(-std::expm1(-M_LN2 * options.tick_seconds / options.half_life_seconds)) {}
+  // When the last beat began is not known any more; the next one comes within an interval all the same.
+  void Skip(int64_t) override {
+    for (int64_t i = 0; i < series(); ++i) {
+      if (double& since = table_.at(kSince, i); since != 0.0) since = -1.0;
+    }
+  }
 
  private:
   friend SeriesModel;
-  // kBelow: ticks in a row that were far below the level, which then is that of a beat. kBusy: 0 between beats, else 1 and the calm ticks seen since. kSince: ticks since the last beat began, 0 = there was none.
+  // kBelow: ticks in a row that were far below the level, which then is that of a beat. kBusy: 0 between beats, else 1 and the calm ticks seen since. kSince: ticks since the last beat began, 0 = there was none; negative: since nobody watched.
   enum Field { kAge, kLevel, kSpread, kBusy, kSince, kMean, kVariance, kIntervals, kBelow, kFields };
 
   void ScoreOne(int64_t i, const Values& x, const SeriesMask& mask, Assessment* out) const {
     out->ready(i) = table_.at(kAge, i) >= warm_ticks_;
     const bool judged = out->ready(i) && Regular(i) && mask(i) && std::isfinite(x(0, i));
     const bool beats = judged && table_.at(kBusy, i) == 0.0 && x(0, i) > Threshold(i);
-    const double late = judged && !beats ? (table_.at(kSince, i) + 1.0 - table_.at(kMean, i)) / Uncertainty(i) : 0.0;
+    const double late = judged && !beats ? (std::abs(table_.at(kSince, i)) + 1.0 - table_.at(kMean, i)) / Uncertainty(i) : 0.0;
     out->z(i) = -std::clamp(late, 0.0, kMostZ);
     if (!out->Wants(out->z(i))) return;
     // A beat was expected: as much as makes one.
@@ -51,8 +57,8 @@ class Rhythm final : public SeriesModel<Rhythm, TableModel<SeriesTable>> {
 
   void UpdateOne(int64_t i, const Values& x, const SeriesMask& mask) {
     double& since = table_.at(kSince, i);
-    if (since > 0.0) since += 1.0;
-    if (since > kGivenUp * table_.at(kMean, i) && table_.at(kIntervals, i) > 0.0) GiveUp(i);
+    if (since != 0.0) since += std::copysign(1.0, since);
+    if (std::abs(since) > kGivenUp * table_.at(kMean, i) && table_.at(kIntervals, i) > 0.0) GiveUp(i);
     double& busy = table_.at(kBusy, i);
     const bool present = mask(i) && std::isfinite(x(0, i));
     const double value = present ? std::clamp(x(0, i), 0.0, kMostValue) : 0.0;
@@ -104,7 +110,7 @@ class Rhythm final : public SeriesModel<Rhythm, TableModel<SeriesTable>> {
     double& since = table_.at(kSince, i);
     const double interval = since;
     since = 1.0;
-    if (interval == 0.0) return;
+    if (interval <= 0.0) return;
     double& mean = table_.at(kMean, i);
     double& variance = table_.at(kVariance, i);
     double& intervals = table_.at(kIntervals, i);

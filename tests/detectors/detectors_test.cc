@@ -352,6 +352,34 @@ double WorstHeldAfterTheGap(bool knows_the_time) {
 
 TEST(Detectors, TheHourOfTheDayGoesOnWhileNobodyWatches) { EXPECT_LT(WorstHeldAfterTheGap(true), WorstHeldAfterTheGap(false) / 2); }
 
+// A service that rests at weekends, on a host whose clock is set back by so many hours in the night after four weeks.
+double WorstHeldAfterSettingBack(int hours) {
+  constexpr int kDay = 1440, kLearned = 28 * kDay;
+  config::v1::Config config = Settings();
+  config.set_tick(60'000'000'000);
+  auto detectors = Detectors::Make(config, kSpecs);
+  Service service(8);
+  ScoreTick scores;
+  double worst = 0;
+  for (int t = 0; t < kLearned + 7 * kDay; ++t) {
+    const int wall = t < kLearned ? t : t - 60 * hours;
+    FeatureTick tick = service.Tick();
+    tick.values(0, kCpu) += wall / kDay % 7 < 5 ? 0.5 : 0.05;
+    tick.interval_seconds = 60;
+    tick.wall_time_ns = 1'800'000'000'000'000'000 + wall * 60'000'000'000;
+    detectors->ScoreAndUpdate(tick, &scores);
+    for (const DetectorScores& d : scores.detectors) {
+      if (t >= kLearned + 180 && d.channel == Channel::kHeld && d.feature == kCpu) worst = std::max(worst, std::abs(static_cast<double>(d.z(0))));
+    }
+  }
+  return worst;
+}
+
+TEST(Detectors, AClockThatIsSetBackKeepsTheDayOfTheWeek) {
+  const double as_ever = WorstHeldAfterSettingBack(0);
+  EXPECT_LT(WorstHeldAfterSettingBack(1), 1.3 * as_ever + 1.0);
+}
+
 TEST(Detectors, SaveAndLoadGoOnWithEqualBitsAndDamageIsRefused) {
   auto detectors = Detectors::Make(Settings(), kSpecs);
   Service service(6, 3);

@@ -74,6 +74,21 @@ TEST_F(RhythmTest, CountsTheTimeInWhichNobodyRan) {
   EXPECT_GE(std::abs(watch_.Tick(20).z), kClear);
 }
 
+TEST_F(RhythmTest, IsPatientWithAJobOfTheClockWhenNobodyWatchedForHours) {
+  Run(12 * 300 + 240, 300, 20, Always);
+  watch_.Skip(4 * 3600 - 60);
+  at_ += 4 * 3600 - 60;  // four minutes after it came, then three: by the ticks it is late
+  EXPECT_LT(Run(3600, 300, 20, Always), 1.0);
+  EXPECT_GE(Run(600, 300, 20, [](int) { return false; }), kClear);
+}
+
+TEST_F(RhythmTest, FindsAJobThatDidNotComeSinceNobodyWatched) {
+  Run(12 * 300 + 240, 300, 20, Always);
+  watch_.Skip(3600);
+  at_ += 3600;
+  EXPECT_GE(Run(600, 300, 20, [](int) { return false; }), kClear);
+}
+
 // Phases of exponential length, as most of what workloads do now and then: 20,000 of them.
 TEST(Rhythm, SeesNoneInWhatComesByChance) {
   std::mt19937_64 random(2);

@@ -20,7 +20,7 @@ constexpr DetectorLine kLines[] = {
 };
 constexpr uint32_t kVersion = 2;  // 1 did not know when it was saved
 constexpr double kDay = 86400.0, kMinute = 60.0;
-constexpr double kMostSkipped = 400 * kDay;
+constexpr double kMostWeeksSkipped = 57;
 constexpr double kJudgedShare = 0.5;     // of the warm-up, from which models speak: what nearly every workload does meanwhile is common
 constexpr double kSettleSeconds = 15.0;  // the start of a replica is no news, whatever is known of its siblings
 
@@ -134,16 +134,16 @@ void Detectors::Resize(int count) {
   for (Watch& watch : watches_) watch.model->Resize(count);
 }
 
-// Models count their day in ticks. After a time in which nobody watched, or a clock that was set, their hour follows the wall's; a minute
-// is too little for an hour's profile to care.
+// Models count their day and week in ticks. After a time in which nobody watched, or a clock that was set, their hour follows the wall's; a minute
+// is too little for an hour's profile to care. Backwards is what is left of whole weeks.
 void Detectors::FollowClock(int64_t wall_time_ns) {
   if (wall_time_ns == 0) return;
   if (wall_time_ns_ != 0) behind_ += (static_cast<double>(wall_time_ns) - static_cast<double>(wall_time_ns_)) * 1e-9 / tick_seconds_ - 1.0;
   wall_time_ns_ = wall_time_ns;
-  const double day = kDay / tick_seconds_;
+  const double week = 7.0 * kDay / tick_seconds_;
   if (std::abs(behind_) < std::max(kMinute / tick_seconds_, 1.0)) return;
-  const double bounded = std::clamp(std::round(behind_), -kMostSkipped, kMostSkipped);
-  const double forward = bounded > 0.0 ? bounded : bounded + day * std::ceil(-bounded / day);
+  const double behind = std::round(behind_), within = behind - week * std::floor(behind / week);
+  const double forward = within + week * std::clamp(std::floor(behind / week), 0.0, kMostWeeksSkipped);
   behind_ = 0.0;
   if (forward < 1.0) return;
   for (Watch& watch : watches_) watch.model->Skip(static_cast<int64_t>(forward));
