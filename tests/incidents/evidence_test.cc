@@ -5,7 +5,9 @@
 
 #include <limits>
 #include <map>
+#include <set>
 #include <string>
+#include <utility>
 
 namespace outlier {
 namespace {
@@ -171,6 +173,45 @@ TEST_F(EvidenceTest, TheThreeStrongestGroupsAddUpWithFallingWeights) {
     Tick(z, 5);
     EXPECT_DOUBLE_EQ(Combined(), combined) << z.size() << " signals";
   }
+}
+
+TEST_F(EvidenceTest, APersonsWordIsAboutEachKindOnceAndAboutAllOfThem) {
+  v1::Incident incident;
+  const auto add = [&](const char* signal, v1::Contribution::Direction direction) {
+    v1::Contribution& c = *incident.add_contributions();
+    c.set_signal(signal);
+    c.set_direction(direction);
+  };
+  add("process.cpu.utilization", v1::Contribution::UP);
+  add("process.memory.usage", v1::Contribution::UP);
+  add("process.memory.anonymous", v1::Contribution::UP);
+  add("process.syscall.errors", v1::Contribution::UP);
+  add("process.syscall.duration", v1::Contribution::SHAPE);
+  add("workload.restarts", v1::Contribution::UP);  // a fact, and none of these features
+  std::map<std::pair<int, bool>, int> times;
+  for (const EvidenceKind& kind : evidence_.KindsOf(incident)) ++times[{kind.group, kind.up}];
+  std::map<std::pair<int, bool>, int> expected;
+  for (int layer = 0; layer < kEvidenceLayers; ++layer) {
+    for (const EvidenceGroup group : {EvidenceGroup::kCpu, EvidenceGroup::kMemory, EvidenceGroup::kErrors, EvidenceGroup::kLatency}) {
+      expected[{layer * kEvidenceGroups + static_cast<int>(group), true}] = 1;
+    }
+    expected[{layer * kEvidenceGroups + static_cast<int>(EvidenceGroup::kLatency), false}] = 1;
+  }
+  EXPECT_EQ(times, expected);
+}
+
+TEST_F(EvidenceTest, AWordOnASilenceIsAboutTheSilenceAndWhatFellWithIt) {
+  v1::Incident incident;
+  incident.set_pattern(v1::Incident::SILENCE);
+  v1::Contribution& c = *incident.add_contributions();
+  c.set_signal("process.cpu.utilization");
+  c.set_direction(v1::Contribution::DOWN);
+  std::set<int> groups;
+  for (const EvidenceKind& kind : evidence_.KindsOf(incident)) {
+    EXPECT_FALSE(kind.up);
+    groups.insert(kind.group % kEvidenceGroups);
+  }
+  EXPECT_EQ(groups, (std::set<int>{static_cast<int>(EvidenceGroup::kCpu), static_cast<int>(EvidenceGroup::kSilence)}));
 }
 
 TEST_F(EvidenceTest, OfNothingCombinesToNothing) {

@@ -96,6 +96,22 @@ TEST_F(HostDisturbanceTest, WhatWasHeldByManyAndNeverBeforeIsTogetherAsWhatCameS
   }
 }
 
+TEST_F(HostDisturbanceTest, TheHostAndItsKernelAreNoWorkloadsOfIt) {
+  for (Slot slot = 0; slot < kFirstOwnedSlot + 3; ++slot) Departs(slot, slot);
+  EXPECT_EQ(Together(kFirstOwnedSlot + 2, true), 0) << "what the host uses is what its three services use";
+}
+
+TEST_F(HostDisturbanceTest, APersonsWordMakesItRarer) {
+  for (Slot slot = 3; slot < 9; ++slot) Departs(slot, 0);
+  for (Slot slot = 3; slot < 9; ++slot) Departs(slot, 30, 0);
+  for (Slot slot = 3; slot < 9; ++slot) Departs(slot, 3600);
+  const double before = disturbance_.PerWeek(now_ns_);
+  disturbance_.MakeRarer();
+  EXPECT_NEAR(disturbance_.PerWeek(now_ns_), 50 * before, 1e-9);
+  disturbance_.TakeBack();
+  EXPECT_EQ(disturbance_.PerWeek(now_ns_), before);
+}
+
 TEST_F(HostDisturbanceTest, OnLargeHostsItTakesThreeInAHundred) {
   disturbance_.Resize(1000);
   disturbance_.SetWorkloads(1000);

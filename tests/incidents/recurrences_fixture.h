@@ -31,7 +31,7 @@ class RecurrencesTest : public ::testing::Test {
   double Tick(const GroupStrengths& now, double seconds = 1, size_t slot = 0) {
     now_ns_ += static_cast<uint64_t>(seconds * 1e9);
     recurrences_.Observe(slot, now, agree_, now_ns_);
-    const double per_week = recurrences_.Issue(slot, now, counts_, now_ns_);
+    const double per_week = recurrences_.Issue(slot, now, counts_, now_ns_).per_week;
     recurrences_.EndTick(workloads_, seconds);
     return per_week;
   }

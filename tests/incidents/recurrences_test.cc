@@ -293,6 +293,20 @@ TEST_F(RecurrencesTest, AFalseAlarmMakesItsLikeCommonAtAnyTimeUpToABoundAndCanBe
   EXPECT_EQ(recurrences_.PerWeek(0, Departs(2), counts_, now_ns_), before) << "never louder than without a word";
 }
 
+TEST_F(RecurrencesTest, WhatIsIssuedSaysHowMuchAWordMadeOfJustThat) {
+  const std::array<EvidenceKind, 1> cpu = {{{static_cast<int>(EvidenceGroup::kCpu), true}}};
+  Calm(86400);
+  recurrences_.MakeRarer(0, cpu);
+  GroupStrengths both = Departs(2);
+  both.strength[static_cast<int>(EvidenceGroup::kMemory)] = 2;
+  both.up[static_cast<int>(EvidenceGroup::kMemory)] = true;
+  now_ns_ += 1'000'000'000;
+  recurrences_.Observe(0, Departs(2), agree_, now_ns_);
+  EXPECT_EQ(recurrences_.Issue(0, Departs(2), counts_, now_ns_).feedback, 50);
+  recurrences_.Observe(0, both, agree_, now_ns_);
+  EXPECT_EQ(recurrences_.Issue(0, both, counts_, now_ns_).feedback, 1) << "memory tells it, of which nobody said a word";
+}
+
 // A hundred known workloads depart for the first time in a day, each so that the law expects its like five to ten times a week.
 TEST_F(RecurrencesTest, TheControllerCorrectsALawThatIsTooBoldByAtMostTenTimes) {
   constexpr size_t kMany = 102;

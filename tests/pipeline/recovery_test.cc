@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include <filesystem>
+#include <fstream>
 #include <map>
 
 #include "tests/feed/faulty_vfs.h"
@@ -55,10 +56,10 @@ class RecoveryTest : public ::testing::Test {
     std::filesystem::remove_all(state_);
   }
 
-  void Open(uint64_t snapshot_seconds = 3600) {
+  void Open(uint64_t snapshot_seconds = 3600, uint64_t tick_seconds = 1) {
     said_.clear();
     Pipeline::Options options;
-    options.config.set_tick(kSecondNs);
+    options.config.set_tick(tick_seconds * kSecondNs);
     options.config.mutable_detection()->set_warm_up(45 * kSecondNs);
     options.config.mutable_detection()->set_half_life(86400 * kSecondNs);
     options.config.mutable_state()->set_snapshot_interval(snapshot_seconds * kSecondNs);
@@ -212,6 +213,49 @@ TEST_F(RecoveryTest, AJournalThatIsAsFarAsItsMarkIsLeftAlone) {
   Open();
   EXPECT_THAT(said_, ::testing::Not(Contains(HasSubstr("ends with change"))));
   EXPECT_EQ(Journalled(), before);
+}
+
+TEST_F(RecoveryTest, ADamagedMarkGivesNoNumbersUp) {
+  Open(/*snapshot_seconds=*/10);
+  Tick(50);
+  CrashLoop(0);
+  Tick(25);
+  const uint64_t last = Journalled().rbegin()->first;
+  Kill();
+  std::fstream mark(state_ + "/journal.mark", std::ios::in | std::ios::out);
+  std::string feed, sequence;
+  mark >> feed >> sequence;
+  mark.seekp(static_cast<std::streamoff>(feed.size()) + 1);
+  mark << '9';  // in the place of its first digit
+  mark.close();
+  ASSERT_NE(sequence[0], '9');
+  Open();
+  EXPECT_EQ(pipeline_->journal()->last_sequence(), last);
+  EXPECT_THAT(said_, ::testing::Not(Contains(HasSubstr("stay unused"))));
+}
+
+TEST_F(RecoveryTest, ASnapshotThatCannotBeReadIsNotSetAside) {
+  Open();
+  Tick(50);
+  Kill();
+  std::filesystem::remove(state_ + "/models.snapshot");
+  std::filesystem::create_directory(state_ + "/models.snapshot");
+  Open();
+  EXPECT_THAT(said_, Contains(::testing::AllOf(HasSubstr("models.snapshot"), HasSubstr("left where it is"))));
+  EXPECT_TRUE(std::filesystem::is_directory(state_ + "/models.snapshot"));
+  EXPECT_FALSE(std::filesystem::exists(state_ + "/models.snapshot.damaged-1"));
+}
+
+TEST_F(RecoveryTest, AStartWithAnotherTickSaysThatTheNormalIsLearnedAgain) {
+  Open();
+  Tick(50);
+  Kill();
+  Open(3600, 2);
+  EXPECT_THAT(said_, Contains(HasSubstr("tick changed from 1 s to 2 s")));
+  Tick();
+  Kill();
+  Open(3600, 2);
+  EXPECT_THAT(said_, ::testing::Not(Contains(HasSubstr("tick changed"))));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <map>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "userspace/stream/tick_input.h"
@@ -89,15 +90,18 @@ class SimulatedHost {
     events_.push_back(event);
     End(service, 9);
   }
+  // The next tick ends so much later: the host slept.
+  void Suspend(uint64_t seconds) { slept_ns_ = seconds * kSecondNs; }
   void Send(Command command) { commands_.push_back(std::move(command)); }
 
   TickInput Tick() {
-    now_ns_ += kSecondNs;
+    const uint64_t slept_ns = std::exchange(slept_ns_, 0);
+    now_ns_ += kSecondNs + slept_ns;
     TickInput input;
     input.tick = ++tick_;
     input.boot_time_ns = now_ns_;
     input.wall_time_ns = 1'800'000'000'000'000'000 + static_cast<int64_t>(now_ns_);
-    input.interval_ns = tick_ == 1 ? 0 : kSecondNs;
+    input.interval_ns = tick_ == 1 ? 0 : kSecondNs + slept_ns;
     input.epoch = 1;
     input.boot_id = "simulated";
     input.host.memory_total_bytes = uint64_t{8} << 30;
@@ -158,6 +162,7 @@ class SimulatedHost {
   std::mt19937 random_;
   std::vector<Service> services_;
   uint64_t now_ns_ = 5000 * kSecondNs;
+  uint64_t slept_ns_ = 0;
   uint64_t tick_ = 0;
   int32_t last_pid_ = 100;
   std::vector<LifecycleEvent> events_;

@@ -13,6 +13,7 @@ constexpr int kWaiting = static_cast<int>(EvidenceGroup::kWaiting);
 constexpr double kWarmsUpSeconds = 3600, kLooksBackSeconds = 4200;
 constexpr double kTakenCores = 0.25;
 constexpr int kVictims = 4;               // of one taker
+constexpr double kVictimOfFact = 0.1;     // a week, after a person's word
 constexpr double kCorroborated = 1.5;     // as by another kind of signal that departs as strongly
 
 // Both sides of it are seen: one waits for a CPU, and processes of others use that much more than they did.
@@ -88,23 +89,39 @@ void Incidents::FindDeparture(Slot slot, const WorkloadTick& tick, const ScoreTi
   departure.agree = departure.groups.taken || evidence_.Agree(departure.strengths, scores);
   recurrences_.Observe(slot, departure.groups, departure.agree, watched_ns_);
   if (departure.strength > 0) {
-    departure.per_week = recurrences_.Issue(slot, departure.groups, Tellable(slot, departure, scores), watched_ns_);
+    const Recurrences::Issued issued = recurrences_.Issue(slot, departure.groups, Tellable(slot, departure, scores), watched_ns_);
+    departure.per_week = issued.per_week;
+    departure.feedback = issued.feedback;
   }
+}
+
+int Incidents::VictimsOf(Slot taker) const {
+  return static_cast<int>(std::count_if(open_.begin(), open_.end(), [&](const auto& o) { return o.second.waits_above > 0 && o.second.waits_for == taker; }));
+}
+
+// As rare as the taker was, unless a person said that it is not; nobody said how often a fact may be wrong.
+double Incidents::PerWeekOfVictim(Slot slot, const OpenIncident& taker) const {
+  const double feedback = recurrences_.Feedback(slot, {kWaiting, true}), per_week = taker.incident.recurrences_per_week();
+  return feedback > 1 ? feedback * std::max(per_week, kVictimOfFact) : per_week;
 }
 
 // Who waits since a workload that is told of took a CPU is as rare as that was: neither comes by chance without the other. More than a few of
 // one taker say nothing new.
 void Incidents::FindTaker(Slot slot, const WorkloadTick& tick, Departure* departure) {
+  if (slot < kFirstOwnedSlot || !warm_[slot] || IgnoredBy(slot)[waits_feature_]) return;
   for (const auto& [taker, open] : open_) {
-    if (taker == slot || slot < kFirstOwnedSlot || !Burns(open.incident) || open.incident.related_incident_ids_size() >= kVictims) continue;
+    if (taker == slot || !Burns(open.incident) || VictimsOf(taker) >= kVictims) continue;
     const bool took = std::any_of(tick.busiest.begin(), tick.busiest.end(), [&](const ProcessRate& rate) {
       return rate.slot == taker && rate.cpu_now - rate.cpu_before >= kTakenCores;
     });
-    if (!took || open.incident.recurrences_per_week() > config_.budgets().false_alarms_per_week() || IgnoredBy(slot)[waits_feature_]) continue;
+    const double per_week = PerWeekOfVictim(slot, open);
+    if (!took || per_week > config_.budgets().false_alarms_per_week()) continue;
     if (auto waits = WaitsSince(history_, static_cast<int>(slot), waits_feature_, open.onset_ns)) {
       departs_[slot] = 1;
       departure->waits = waits;
-      departure->per_week = open.incident.recurrences_per_week();
+      departure->waits_for = taker;
+      departure->per_week = per_week;
+      departure->feedback = recurrences_.Feedback(slot, {kWaiting, true});
       return;
     }
   }

@@ -233,21 +233,27 @@ GroupStrengths Evidence::Groups(std::span<const Strength> strengths, const Score
   return out;
 }
 
+// All of them: what is left out would tell the like of it again.
 std::vector<EvidenceKind> Evidence::KindsOf(const v1::Incident& incident) const {
-  constexpr int kLeading = 3;  // as many groups as strength is made of
-  std::vector<EvidenceKind> kinds;
-  for (const v1::Contribution& c : incident.contributions()) {
+  std::array<std::array<bool, 2>, kEvidenceGroups> named{};
+  for (int i = 0; i < incident.contributions_size(); ++i) {
+    const v1::Contribution& c = incident.contributions(i);
     const auto feature = std::find_if(features_.begin(), features_.end(), [&](const FeatureSpec& f) {
       return f.signal == c.signal() && (c.attributes().empty() || c.attributes().begin()->second == f.attribute_value);
     });
-    if (feature == features_.end() || static_cast<int>(kinds.size()) == kEvidenceEntries / kEvidenceGroups * kLeading) continue;
+    if (feature == features_.end() || feature->kind == FeatureKind::kFact) continue;  // facts are told whatever is said of them
     DetectorScores scores;
     scores.feature = static_cast<int>(feature - features_.begin());
-    const bool silent = incident.pattern() == v1::Incident::SILENCE && kinds.empty();
-    if (silent) scores.channel = Channel::kSilence;
-    const int group = static_cast<int>(GroupOf(scores));
-    const bool up = c.direction() != v1::Contribution::DOWN;
-    for (int entry = group; entry < kEvidenceEntries; entry += kEvidenceGroups) kinds.push_back({entry, up});
+    std::array<bool, 2>& group = named[static_cast<size_t>(GroupOf(scores))];
+    group[0] = group[0] || c.direction() != v1::Contribution::UP;  // a changed form has no direction
+    group[1] = group[1] || c.direction() != v1::Contribution::DOWN;
+    if (i == 0 && incident.pattern() == v1::Incident::SILENCE) named[static_cast<size_t>(EvidenceGroup::kSilence)][0] = true;
+  }
+  std::vector<EvidenceKind> kinds;
+  for (int entry = 0; entry < kEvidenceEntries; ++entry) {
+    for (const bool up : {false, true}) {
+      if (named[entry % kEvidenceGroups][up ? 1 : 0]) kinds.push_back({entry, up});
+    }
   }
   return kinds;
 }

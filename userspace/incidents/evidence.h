@@ -65,7 +65,7 @@ class Evidence {
   std::vector<Strength> Of(int slot, const ScoreTick& scores, const std::vector<bool>& ignored) const;
   GroupStrengths Groups(std::span<const Strength> strengths, const ScoreTick& scores) const;
   EvidenceGroup GroupOf(const DetectorScores& scores) const;
-  // What an incident was about: its leading contributions, sudden and slow.
+  // What an incident was about, each kind once: its contributions but for kernel facts, sudden and slow.
   std::vector<EvidenceKind> KindsOf(const v1::Incident& incident) const;
   // Whether two kinds of signal depart, and not one alone. A kind: a signal's name; those of memory are one.
   bool Agree(std::span<const Strength> strengths, const ScoreTick& scores) const;

@@ -49,6 +49,7 @@ std::optional<v1::Contribution> HostDisturbance::Interruption(const WorkloadTick
 }
 
 void HostDisturbance::Observe(Slot slot, const GroupStrengths& groups, bool known, uint64_t now_ns) {
+  if (slot < kFirstOwnedSlot) return;
   const auto strongest = std::max_element(groups.strength.begin(), groups.strength.end());
   Departing& own = departing_[slot];
   if (*strongest < kCalm) own.now = 0;
@@ -80,7 +81,7 @@ double HostDisturbance::Faded(uint64_t now_ns) const {
 }
 
 double HostDisturbance::PerWeek(uint64_t now_ns) const {
-  return Recurrences::Common(Faded(now_ns), static_cast<double>(now_ns) / kWeekNs);
+  return feedback_ * Recurrences::Common(Faded(now_ns), static_cast<double>(now_ns) / kWeekNs);
 }
 
 v1::Contribution HostDisturbance::Of(int together) {

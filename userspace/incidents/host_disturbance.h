@@ -4,7 +4,8 @@
 //  - a wall clock that was set: `host.clock.jump`, s, signed;
 //  - workloads that began to depart in the same way within the same minute (within the same ten where they are not known for a
 //    day yet, and may all be doing for the first time what they do each hour), at least four and three in a hundred of all:
-//    `host.workloads.departing`, {workload}. Each of them is then part of the host's incident.
+//    `host.workloads.departing`, {workload}. Each of them is then part of the host's incident. What the host's slots do is what its workloads do,
+//    and counts for none.
 // Pure; deterministic; not thread-safe.
 #pragma once
 #include <cstdint>
@@ -13,6 +14,7 @@
 
 #include "outlier/v1/feed.pb.h"
 #include "userspace/incidents/evidence.h"
+#include "userspace/incidents/recurrences.h"
 #include "userspace/stream/workload.h"
 
 namespace outlier {
@@ -34,9 +36,19 @@ class HostDisturbance {
   // How often that was the case lately, in a week (Recurrences::Common): a host whose workloads do so is told of it as often as
   // the promise allows. What goes on counts once in ten minutes, or a host that never rests would have done so once.
   double PerWeek(uint64_t now_ns) const;
+  // A person's word on an incident of many workloads, as in Recurrences.
+  void MakeRarer() { feedback_ = Recurrences::Rarer(feedback_); }
+  void TakeBack() { feedback_ = 1; }
+  double feedback() const { return feedback_; }
 
   template <class Archive>
-  void Serialize(Archive& a) { a(departing_, episodes_, episode_ns_, usual_seconds_, boot_ns_, wall_ns_); }
+  void Serialize(Archive& a) {
+    a(departing_, episodes_, episode_ns_, usual_seconds_, boot_ns_, wall_ns_);
+    if constexpr (Archive::kReading) {
+      if (a.layout() < 11) return;
+    }
+    a(feedback_);
+  }
 
  private:
   double Faded(uint64_t now_ns) const;
@@ -54,6 +66,7 @@ class HostDisturbance {
   double usual_seconds_ = 0;
   uint64_t boot_ns_ = 0;
   int64_t wall_ns_ = 0;
+  double feedback_ = 1;       // of PerWeek
 };
 
 }  // namespace outlier

@@ -27,7 +27,12 @@ constexpr uint64_t kSameMoment = 5 * kSecond;      // onsets this close are rela
 constexpr double kDisturbedScore = 50;    // of a host as a whole
 constexpr double kInterruptedScore = 30;  // of its clocks
 constexpr double kMostWatchedSeconds = 60;  // of one tick: a host that was suspended was not watched
+constexpr double kMissedTicks = 3;        // a tick that took so many left the rest unobserved
+constexpr int kSlowTicks = 60;            // a value of the slow clocks is the mean of a minute,
+constexpr int64_t kSlowNs = 300 * static_cast<int64_t>(kSecond);  // and they judge five of them
 constexpr int kLifeEvents = 50;
+
+bool IsSlow(Channel channel) { return channel == Channel::kHeld || channel == Channel::kHeldShare || channel == Channel::kRecord; }
 
 // What a workload can still take: of the host, or of its cgroup's limit where that is less.
 double MemoryLeft(const WorkloadTick& tick, Slot slot) {
@@ -96,6 +101,9 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
   events_lost_ = tick.events_lost;
   const double watched = std::min(tick.interval_seconds, kMostWatchedSeconds);
   watched_ns_ += static_cast<uint64_t>(std::llround(watched * 1e9));
+  const double tick_seconds = static_cast<double>(config_.tick()) * 1e-9;
+  missed_before_ns_ = missed_ns_;
+  if (tick_seconds > 0 && tick.interval_seconds > kMissedTicks * tick_seconds) missed_ns_ += static_cast<uint64_t>(std::llround((tick.interval_seconds - tick_seconds) * 1e9));
   const Slot slots = static_cast<Slot>(tick.totals.size());
   scores_.resize(slots, 0.0);
   names_.resize(slots);
@@ -121,10 +129,10 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
     FindDeparture(slot, tick, scores);
   }
   disturbance_.SetWorkloads(active);
-  std::optional<v1::Contribution> disturbed = disturbance_.Interruption(tick);
-  double disturbed_per_week = 0;  // of a clock: a fact
+  const std::optional<v1::Contribution> interrupted = disturbance_.Interruption(tick);
   const double of_many_per_week = disturbance_.PerWeek(watched_ns_);
   std::vector<Slot> departing;
+  double departing_per_week = std::numeric_limits<double>::infinity();
   for (Slot slot = 0; slot < slots; ++slot) {
     if (departs_[slot] == 0 && open_.empty() && facts.empty()) continue;  // as nearly all, nearly always
     Departure& departure = departures_[slot];
@@ -142,16 +150,20 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
     if (departs && !told && !departure.waits) together = disturbance_.Together(slot, Known(slot), watched_ns_);
     const double per_week = std::max(departure.per_week, of_many_per_week);
     if (!together.empty() && per_week <= config_.budgets().false_alarms_per_week()) {
-      disturbed = HostDisturbance::Of(static_cast<int>(together.size()));
-      disturbed_per_week = per_week;
-      departing.swap(together);
+      departing_per_week = std::min(departing_per_week, per_week);
+      if (together.size() > departing.size()) departing.swap(together);
     } else if (!together.empty() && !Known(slot)) {
       // What so many do for the first time, and did before, is no news of any of them.
     } else if (told || departs) {
       Open(slot, tick, own_facts, departure, features, scores, &changes);
     }
   }
-  if (disturbed) DisturbHost(*disturbed, NamesOf(departing), disturbed_per_week, tick, features, scores, &changes);
+  // A clock is a fact, and tells what departs with it.
+  if (interrupted) {
+    DisturbHost(*interrupted, NamesOf(departing), 0, tick, features, scores, &changes);
+  } else if (!departing.empty()) {
+    DisturbHost(HostDisturbance::Of(static_cast<int>(departing.size())), NamesOf(departing), departing_per_week, tick, features, scores, &changes);
+  }
   recurrences_.EndTick(active, watched);
   for (const Command& command : tick.commands) Obey(command, tick, &changes);
   return changes;
@@ -190,11 +202,20 @@ std::string Incidents::NamesOf(std::span<const Slot> slots) const {
 void Incidents::DisturbHost(const v1::Contribution& fact, const std::string& departing, double per_week, const WorkloadTick& tick,
                             const FeatureTick& features, const ScoreTick& scores, Changes* changes) {
   if (const auto open = open_.find(kHostSlot); open != open_.end()) {
-    if (open->second.Disturb(fact, tick.boot_time_ns) && !departing.empty()) open->second.news = departing;
+    v1::Incident& incident = open->second.incident;
+    open->second.Disturb(fact, tick.boot_time_ns);
+    incident.set_recurrences_per_week(std::min(incident.recurrences_per_week(), per_week));
+    const auto& told = incident.changes();
+    const bool known = std::any_of(told.begin(), told.end(), [&](const v1::LifeEvent& event) { return event.detail() == departing; });
+    if (!departing.empty() && !known) {  // also where it began with something else: they have no incidents of their own
+      open->second.news = departing;
+      open->second.dirty = true;
+    }
     return;
   }
   Departure departure = departures_[kHostSlot];
   departure.per_week = per_week;
+  departure.feedback = per_week > 0 ? disturbance_.feedback() : 1;
   Open(kHostSlot, tick, {}, departure, features, scores, changes, &fact, departing);
 }
 
@@ -209,7 +230,7 @@ void Incidents::Remember(std::span<const Strength> strengths, const FeatureTick&
     peak.feature = d.feature;
     peak.channel = d.channel;
     peak.z = d.z(slot);
-    peak.observed = features.values(slot, d.feature);
+    peak.observed = Observed(slot, d.feature, d.channel, features.values(slot, d.feature));
     peak.expected = d.expected(slot);
     peak.lower = d.lower(slot);
     peak.upper = d.upper(slot);
@@ -253,6 +274,7 @@ void Incidents::Open(Slot slot, const WorkloadTick& tick, const std::vector<cons
   open.opened_ns = tick.boot_time_ns;
   open.onset_ns = tick.boot_time_ns;
   open.lost_before = events_lost_;
+  open.missed_before = missed_before_ns_;
   open.strength = departure.strength;
   for (const RestartFact* fact : facts) {
     if (!fact->told && !open.has_fact) continue;
@@ -269,14 +291,15 @@ void Incidents::Open(Slot slot, const WorkloadTick& tick, const std::vector<cons
   incident.set_id(fmt::format("{:016x}", XXH3_64bits(identity.data(), identity.size())));
   SetTime(tick.wall_time_ns, incident.mutable_opened_time());
   if (disturbed != nullptr) open.Disturb(*disturbed, tick.boot_time_ns);
-  const bool by_fact = open.opened_by_fact || (disturbed != nullptr && departure.per_week == 0);
+  const bool by_fact = open.opened_by_fact || ((disturbed != nullptr || departure.waits) && departure.per_week == 0);
   incident.set_recurrences_per_week(by_fact ? 0 : departure.per_week);
   incident.set_promised_per_week(config_.budgets().false_alarms_per_week());
-  incident.set_feedback_factor(by_fact ? 1 : recurrences_.FeedbackFactor(slot));
+  incident.set_feedback_factor(by_fact ? 1 : departure.feedback);
   Remember(departure.strengths, features, scores, &open);
   if (departure.waits) {
     RememberPeak(*departure.waits, &open.peaks);
     open.waits_above = departure.waits->upper;
+    open.waits_for = departure.waits_for;
     open.strength = std::max(open.strength, 1.0);
   }
   Refresh(tick, &open);
@@ -284,6 +307,7 @@ void Incidents::Open(Slot slot, const WorkloadTick& tick, const std::vector<cons
   departures_opened_ += by_fact ? 0 : 1;
   OpenIncident& kept = open_[slot] = std::move(open);
   Relate(&kept);
+  if (const auto taker = open_.find(departure.waits_for); departure.waits && taker != open_.end()) Relate(&kept, &taker->second);
   Tell(v1::IncidentChange::OPENED, tick, "opened", kept.news, &kept.incident, changes);
   kept.dirty = false;
   kept.news.clear();
@@ -299,7 +323,10 @@ void Incidents::Refresh(const WorkloadTick& tick, OpenIncident* open) {
   if (!open->disturbed.signal().empty()) score = std::max(score, incident.recurrences_per_week() == 0 ? kInterruptedScore : kDisturbedScore);
   incident.set_score(std::max(score, incident.score()));  // never rewritten downwards
   incident.set_severity(SeverityOf(incident.score()));
-  if (open->onset_ns <= tick.boot_time_ns) SetTime(history_.WallTimeOf(open->onset_ns), incident.mutable_onset_time());  // else of a boot before
+  // It is dated by the last minute: later it would slide along. Of a boot before it stands.
+  if (open->onset_ns <= tick.boot_time_ns && (!incident.has_onset_time() || ToldOnset(*open) < TimeOf(incident.onset_time()))) {
+    SetTime(ToldOnset(*open), incident.mutable_onset_time());
+  }
   const std::vector<v1::Suspect> suspects = SuspectsOf(*open, tick, names_);
   const double before = incident.suspects_size() > 0 ? incident.suspects(0).share() : 0;
   // The best evidence stays: when a thief has stopped, nobody is left to suspect.
@@ -309,7 +336,8 @@ void Incidents::Refresh(const WorkloadTick& tick, OpenIncident* open) {
   }
   v1::Coverage& coverage = *incident.mutable_coverage();
   coverage.set_events_lost(events_lost_ - std::min(events_lost_, open->lost_before));
-  coverage.set_sampled_share(1.0);
+  const double since = static_cast<double>(tick.wall_time_ns - TimeOf(incident.onset_time())), missed = static_cast<double>(missed_ns_ - open->missed_before);
+  coverage.set_sampled_share(missed > 0 ? std::clamp(1.0 - missed / std::max(since, missed), 0.0, 1.0) : 1.0);
   coverage.clear_probes_missing();
   for (const std::string& probe : tick.probes_missing) coverage.add_probes_missing(probe);
   incident.set_summary(SummarySentence(incident));
@@ -328,6 +356,9 @@ void Incidents::Follow(const WorkloadTick& tick, const std::vector<const Restart
   Remember(departure.strengths, features, scores, open);
   open->strength = std::max(open->strength, departure.strength);
   incident.set_recurrences_per_week(std::min(incident.recurrences_per_week(), departure.per_week));
+  if (const auto taker = open_.find(open->waits_for); WaitsStill(*open) && taker != open_.end() && taker->second.incident.recurrences_per_week() > 0) {
+    incident.set_recurrences_per_week(std::min(incident.recurrences_per_week(), PerWeekOfVictim(open->slot, taker->second)));
+  }
 
   const bool alive = tick.totals[open->slot].processes > 0 || open->slot == kHostSlot;
   const uint64_t calm = open->slot == kHostSlot ? kHostCalm : alive ? kFactCalm : kFactCalmDead;
@@ -376,12 +407,14 @@ bool Incidents::WaitsStill(const OpenIncident& open) const {
 bool Incidents::IsStillAway(const OpenIncident& open) const {
   if (open.peaks.empty() || open.has_fact || !open.disturbed.signal().empty()) return false;
   const Peak& lead = open.peaks.front();
-  const std::optional<double> now = history_.Value(static_cast<int>(open.slot), lead.feature, 0);
-  return now && (lead.z > 0 ? *now > lead.upper : *now < lead.lower);
+  const std::optional<double> value = history_.Value(static_cast<int>(open.slot), lead.feature, 0);
+  if (!value) return false;
+  const double now = Observed(open.slot, lead.feature, lead.channel, *value);
+  return lead.z > 0 ? now > lead.upper : now < lead.lower;
 }
 
 std::string Incidents::AcceptedText(const WorkloadTick& tick, const OpenIncident& open) const {
-  const double seconds = static_cast<double>(tick.boot_time_ns - std::min(open.onset_ns, tick.boot_time_ns)) * 1e-9;
+  const double seconds = std::max(0.0, static_cast<double>(tick.wall_time_ns - TimeOf(open.incident.onset_time())) * 1e-9);
   return fmt::format("its new level has lasted {} and is normal from now on", HumanDuration(seconds));
 }
 
@@ -397,11 +430,37 @@ void Incidents::Relate(OpenIncident* open) {
     if (slot == open->slot) continue;
     const uint64_t apart = std::max(other.onset_ns, open->onset_ns) - std::min(other.onset_ns, open->onset_ns);
     if (apart > kSameMoment) continue;
-    open->incident.add_related_incident_ids(other.incident.id());
-    other.incident.add_related_incident_ids(open->incident.id());
-    other.dirty = true;
-    if (other.news.empty()) other.news = "related to " + open->incident.id();
+    Relate(open, &other);
   }
+}
+
+void Incidents::Relate(OpenIncident* open, OpenIncident* other) {
+  const auto& known = open->incident.related_incident_ids();
+  if (std::find(known.begin(), known.end(), other->incident.id()) != known.end()) return;
+  open->incident.add_related_incident_ids(other->incident.id());
+  other->incident.add_related_incident_ids(open->incident.id());
+  other->dirty = true;
+  if (other->news.empty()) other->news = "related to " + open->incident.id();
+}
+
+// What the channel judged: of the slow clocks the mean of a minute, not the second in which they spoke.
+double Incidents::Observed(Slot slot, int feature, Channel channel, double now) const {
+  if (!IsSlow(channel)) return now;
+  double sum = 0, number = 0;
+  for (int age = 0; age < std::min(history_.length(), kSlowTicks); ++age) {
+    const std::optional<double> value = history_.Value(static_cast<int>(slot), feature, age);
+    sum += value.value_or(0);
+    number += value ? 1 : 0;
+  }
+  return number > 0 ? sum / number : now;
+}
+
+// Wall time, ns. What the slow clocks found has been so for as long as they look back; a long tick began when it began.
+int64_t Incidents::ToldOnset(const OpenIncident& open) const {
+  const int64_t onset = history_.WallTimeOf(open.onset_ns);
+  if (open.disturbed.signal() == "host.tick.interval") return onset - static_cast<int64_t>(open.disturbed.observed() * 1e9);
+  const bool slow = !open.opened_by_fact && open.disturbed.signal().empty() && !open.peaks.empty() && IsSlow(open.peaks.front().channel);
+  return slow ? std::min(onset, history_.WallTime(0) - kSlowNs) : onset;
 }
 
 void Incidents::Tell(v1::IncidentChange::Kind kind, const WorkloadTick& tick, const std::string& what, const std::string& detail,

@@ -46,7 +46,11 @@ class Incidents {
     SerializeMessage(a, source_);
     a(names_, history_, evidence_, recurrences_, disturbance_, open_, scores_, warm_, opened_, departures_opened_, false_alarms_, useful_,
       watched_ns_, events_lost_);
-    if constexpr (Archive::kReading) ignored_.clear();
+    if constexpr (Archive::kReading) {
+      ignored_.clear();
+      if (a.layout() < 11) return;
+    }
+    a(missed_ns_);
   }
 
  private:
@@ -57,14 +61,18 @@ class Incidents {
     GroupStrengths groups;
     double strength = 0;   // combined
     double per_week = std::numeric_limits<double>::infinity();  // recurrences of what may be told
+    double feedback = 1;   // what a person's word made of it
     bool agree = false;    // two kinds of signal depart
-    std::optional<Peak> waits;  // of a victim of another workload that is told of
+    std::optional<Peak> waits;  // of a victim of another workload that is told of:
+    Slot waits_for = 0;
   };
   bool Known(Slot slot) const { return recurrences_.Known(slot, watched_ns_); }
   void FindDeparture(Slot slot, const WorkloadTick& tick, const ScoreTick& scores);
   void WarmUp(const ScoreTick& scores);
   void Listen(Slot slot, const WorkloadTick& tick, const ScoreTick& scores, std::vector<Strength>* strengths);
   void FindTaker(Slot slot, const WorkloadTick& tick, Departure* departure);
+  int VictimsOf(Slot taker) const;
+  double PerWeekOfVictim(Slot slot, const OpenIncident& taker) const;
   bool WaitsStill(const OpenIncident& open) const;
   void LeaveOutWarmUp(Slot slot, const WorkloadTick& tick, const ScoreTick& scores, std::vector<Strength>* strengths) const;
   std::array<bool, kEvidenceEntries> Tellable(Slot slot, const Departure& departure, const ScoreTick& scores) const;
@@ -84,6 +92,9 @@ class Incidents {
   std::string AcceptedText(const WorkloadTick& tick, const OpenIncident& open) const;
   void Resolve(const WorkloadTick& tick, const std::string& why, OpenIncident* open, Changes* changes);
   void Relate(OpenIncident* open);
+  static void Relate(OpenIncident* open, OpenIncident* other);
+  double Observed(Slot slot, int feature, Channel channel, double now) const;
+  int64_t ToldOnset(const OpenIncident& open) const;
   void Obey(const Command& command, const WorkloadTick& tick, Changes* changes);
   void Tell(v1::IncidentChange::Kind kind, const WorkloadTick& tick, const std::string& what, const std::string& detail,
             v1::Incident* incident, Changes* changes);
@@ -111,6 +122,8 @@ class Incidents {
   uint64_t departures_opened_ = 0;          // by a departure, not by a kernel fact
   uint64_t false_alarms_ = 0, useful_ = 0;  // by feedback
   uint64_t watched_ns_ = 0;                 // the sum of all ticks: a clock that reboots do not set back
+  uint64_t missed_before_ns_ = 0;           // this tick
+  uint64_t missed_ns_ = 0;                  // the sum of what ticks took beyond theirs: nobody watched
   uint64_t events_lost_ = 0;
 };
 

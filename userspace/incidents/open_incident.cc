@@ -105,6 +105,8 @@ void RememberPeak(const Peak& peak, std::vector<Peak>* peaks) {
   peaks->push_back(peak);
 }
 
+int64_t TimeOf(const google::protobuf::Timestamp& time) { return time.seconds() * 1'000'000'000 + time.nanos(); }
+
 void SetTime(int64_t wall_ns, google::protobuf::Timestamp* time) {
   time->set_seconds(wall_ns / 1'000'000'000);
   time->set_nanos(static_cast<int32_t>(wall_ns % 1'000'000'000));

@@ -45,6 +45,8 @@ struct OpenIncident {
   std::string news;            // why
   double strength = 0;         // combined, the highest
   double waits_above = 0;      // s/s: of a victim, while it waits longer than that; 0 = it is none
+  Slot waits_for = 0;          // of a victim: who took the CPU
+  uint64_t missed_before = 0;  // time in which nobody watched, when it began
   std::vector<Peak> peaks;
   v1::Contribution disturbed;  // of the host, where it has a signal: leads its contributions
   // The first signal stays, at its largest. Whether it is larger now than it was.
@@ -59,6 +61,10 @@ struct OpenIncident {
       if (a.layout() < 6) return;
     }
     a(waits_above);
+    if constexpr (Archive::kReading) {
+      if (a.layout() < 11) return;
+    }
+    a(waits_for, missed_before);
   }
 };
 
@@ -77,6 +83,7 @@ void RememberPeak(const Peak& peak, std::vector<Peak>* peaks);
 // Fills contributions, pattern, growth and onset from the peaks, the restart and the last minute.
 void Compose(std::span<const FeatureSpec> features, const History& history, double memory_left_bytes, OpenIncident* open);
 
+int64_t TimeOf(const google::protobuf::Timestamp& time);
 void SetTime(int64_t wall_ns, google::protobuf::Timestamp* time);
 
 }  // namespace outlier

@@ -318,7 +318,7 @@ double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, bool tak
   const double first = std::max(unseen, by_host ? SeenOnHost(known_firsts_[WayOf(index)], kFineWidth, mark) : 0.0);
   const Excursions* kind = Find(slot, index);
   const double as_new = known ? 0.0 : New(slot, SortOf(index / 2 % kEvidenceGroups, taken), mark);
-  const double lasting = correction * Lasting(slot, index, now_ns);
+  const double lasting = correction * Lasting(slot, index, now_ns) * Offset(kind);
   if (kind == nullptr || kind->number == 0.0) return std::max({first * Offset(kind), as_new * Offset(kind), lasting});
   const double since = static_cast<double>(now_ns - std::min(kind->ended_ns, now_ns)) / kNsPerWeek;
   const double strongest = std::max(kind->strongest - kFades * since, 0.0);
@@ -330,25 +330,28 @@ double Recurrences::Law(const OfSlot& slot, uint8_t index, double mark, bool tak
   return std::max(std::max({first, as_new, std::min(beyond, seen)}) * kind->offset, lasting);
 }
 
-double Recurrences::Rarest(const OfSlot& slot, const GroupStrengths& now, const Tellable& counts, uint64_t now_ns, double correction) const {
-  double rarest = std::numeric_limits<double>::infinity();
+Recurrences::Issued Recurrences::Rarest(const OfSlot& slot, const GroupStrengths& now, const Tellable& counts, uint64_t now_ns, double correction) const {
+  Issued rarest;
   const bool taken = Taken(slot, now);
   for (int i = 0; i < kEvidenceEntries; ++i) {
     if (now.strength[i] < kLeastStrength || !counts[i]) continue;
-    rarest = std::min(rarest, Law(slot, IndexOf({i, now.up[i]}), MarkOf(slot, now, i), taken, now_ns, correction));
+    const uint8_t index = IndexOf({i, now.up[i]});
+    const double per_week = Law(slot, index, MarkOf(slot, now, i), taken, now_ns, correction);
+    if (per_week < rarest.per_week) rarest = {per_week, Offset(Find(slot, index))};
   }
   return rarest;
 }
 
 double Recurrences::PerWeek(size_t slot, const GroupStrengths& now, const Tellable& counts, uint64_t now_ns) const {
-  return Rarest(slots_[slot], now, counts, now_ns, Correction());
+  return Rarest(slots_[slot], now, counts, now_ns, Correction()).per_week;
 }
 
-double Recurrences::Issue(size_t slot, const GroupStrengths& now, const Tellable& counts, uint64_t now_ns) {
+Recurrences::Issued Recurrences::Issue(size_t slot, const GroupStrengths& now, const Tellable& counts, uint64_t now_ns) {
   OfSlot& own = slots_[slot];
   const double correction = Correction();
-  const double as_issued = Rarest(own, now, counts, now_ns, 1.0);
-  if (!std::isfinite(as_issued)) return as_issued;
+  const Issued issued = Rarest(own, now, counts, now_ns, 1.0);
+  const double as_issued = issued.per_week;
+  if (!std::isfinite(as_issued)) return issued;
   if (own.since_ns == 0) {
     own.since_ns = now_ns;
     for (const Excursions& kind : own.kinds) {
@@ -362,7 +365,7 @@ double Recurrences::Issue(size_t slot, const GroupStrengths& now, const Tellable
     std::rotate(causes_.begin(), causes_.end() - 1, causes_.end());
     causes_.front() = {own.since_ns, static_cast<uint32_t>(slot)};
   }
-  return correction > 1.0 ? Rarest(own, now, counts, now_ns, correction) : as_issued;
+  return correction > 1.0 ? Rarest(own, now, counts, now_ns, correction) : issued;
 }
 
 void Recurrences::EndTick(size_t workloads, double seconds) {
@@ -398,18 +401,14 @@ Recurrences::Account Recurrences::account() const {
   return {weeks, Excess(1.0), Correction(), kLevels.back() * weeks < kControlWeight};
 }
 
-double Recurrences::FeedbackFactor(size_t slot) const {
-  double factor = 1.0;
-  for (const Excursions& kind : slots_[slot].kinds) {
-    if (kind.since_ns != 0) factor = std::max(factor, kind.offset);
-  }
-  return factor;
-}
+double Recurrences::Feedback(size_t slot, const EvidenceKind& kind) const { return Offset(Find(slots_[slot], IndexOf(kind))); }
+
+double Recurrences::Rarer(double factor) { return std::min(factor * kFalseAlarm, kMostOffset); }
 
 void Recurrences::MakeRarer(size_t slot, std::span<const EvidenceKind> kinds) {
   for (const EvidenceKind& kind : kinds) {
     double& offset = FindOrMake(&slots_[slot], IndexOf(kind))->offset;
-    offset = std::min(offset * kFalseAlarm, kMostOffset);
+    offset = Rarer(offset);
   }
 }
 

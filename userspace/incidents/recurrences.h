@@ -44,6 +44,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -84,15 +85,19 @@ class Recurrences {
   void Rest(size_t slot, uint64_t now_ns) { Settle(slot, false, now_ns); }
   // Of the rarest of these departures; `counts(index)` false leaves one out. Infinite where nothing departs. After Observe.
   double PerWeek(size_t slot, const GroupStrengths& now, const Tellable& counts, uint64_t now_ns) const;
+  struct Issued {
+    double per_week = std::numeric_limits<double>::infinity();
+    double feedback = 1;      // what a person's word has multiplied that by; at least 1
+  };
   // The same, and remembers that it was issued: once a tick in which something of it departs.
-  double Issue(size_t slot, const GroupStrengths& now, const Tellable& counts, uint64_t now_ns);
-  // What a person's word has multiplied that by: the most of what departs now. At least 1.
-  double FeedbackFactor(size_t slot) const;
+  Issued Issue(size_t slot, const GroupStrengths& now, const Tellable& counts, uint64_t now_ns);
   // Ends a tick that took `seconds`, in which so many workloads may have departed.
   void EndTick(size_t workloads, double seconds);
   // A person's word on these kinds of evidence: kFalseAlarm times more common from now on, at most kMostOffset in all; or no more so.
   void MakeRarer(size_t slot, std::span<const EvidenceKind> kinds);
   void TakeBack(size_t slot, std::span<const EvidenceKind> kinds);
+  double Feedback(size_t slot, const EvidenceKind& kind) const;  // what that has come to
+  static double Rarer(double factor);                             // by one word more
   Account account() const;
   // A week: how often what was seen so many times in so many weeks may be expected.
   static double Common(double times, double weeks);
@@ -230,7 +235,7 @@ class Recurrences {
   double Exceeds(const OfSlot& slot, uint64_t now_ns) const;
   double Lasting(const OfSlot& slot, uint8_t index, uint64_t now_ns) const;
   double Law(const OfSlot& slot, uint8_t index, double mark, bool taken, uint64_t now_ns, double correction) const;
-  double Rarest(const OfSlot& slot, const GroupStrengths& now, const Tellable& counts, uint64_t now_ns, double correction) const;
+  Issued Rarest(const OfSlot& slot, const GroupStrengths& now, const Tellable& counts, uint64_t now_ns, double correction) const;
   double MarkOf(const OfSlot& slot, const GroupStrengths& now, int lead) const;
   static Sort SortOf(int group, bool taken);
   static bool Taken(const OfSlot& slot, const GroupStrengths& now);

@@ -23,6 +23,7 @@ std::vector<v1::Suspect> SuspectsOf(const OpenIncident& open, const WorkloadTick
   const v1::Contribution* burnt = Find(open.incident, "process.cpu.utilization");
   std::vector<v1::Suspect> suspects;
   const bool host = open.slot == kHostSlot;
+  if (open.disturbed.signal().starts_with("host.clock.") || open.disturbed.signal().starts_with("host.tick.")) return suspects;  // no process does that
   if (waited == nullptr && burnt == nullptr && !host) return suspects;
   // Its own CPU rose: what it waits for, it causes itself. The host has no processes of its own.
   const bool own = burnt != nullptr && !host;

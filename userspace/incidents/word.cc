@@ -16,6 +16,10 @@ constexpr double kWeekSeconds = 7 * 86400.0;
 
 // What a person called a false alarm has to be rarer from now on; what was useful is told again when it comes back.
 void Incidents::LearnFrom(const v1::Incident& incident, bool false_alarm) {
+  if (incident.contributions_size() > 0 && incident.contributions(0).signal() == "host.workloads.departing") {
+    false_alarm ? disturbance_.MakeRarer() : disturbance_.TakeBack();
+    return;
+  }
   const std::vector<EvidenceKind> kinds = evidence_.KindsOf(incident);
   for (Slot slot = 0; slot < names_.size(); ++slot) {
     if (names_[slot].workload.name() != incident.workload().name() || names_[slot].workload.kind() != incident.workload().kind()) continue;
@@ -40,7 +44,7 @@ void Incidents::FillBudgets(v1::Budgets* budgets) const {
   budgets->set_false_alarms_per_week_expected(promised * account.excess / account.correction);
   budgets->set_threshold_per_week(promised / account.correction);
   budgets->set_stretched(std::max(1.0, account.correction / std::max(promised * weeks, 1e-9)));
-  budgets->set_from_prior(account.from_prior);
+  budgets->set_from_prior(account.from_prior || budgets->stretched() > 1.0);
 }
 
 void Incidents::Obey(const Command& command, const WorkloadTick& tick, Changes* changes) {
@@ -51,8 +55,11 @@ void Incidents::Obey(const Command& command, const WorkloadTick& tick, Changes* 
     if (open.incident.id() == command.incident_id) incident = &open.incident;
   }
   if (command.kind == Command::Kind::kAbandon && incident != nullptr) return;
-  if (incident == nullptr) {  // resolved long ago, or lost with the state: the journal's copy serves
+  if (incident == nullptr) {  // resolved long ago, or lost with the state: the journal's copy serves, but for what this tick told
     if (!attached.ParseFromString(command.incident) || attached.id() != command.incident_id) return;
+    for (const v1::IncidentChange& change : *changes) {
+      if (change.incident().id() == command.incident_id) attached = change.incident();
+    }
     incident = &attached;
   }
   const std::string author = command.author.empty() ? "" : fmt::format("by {}", Printable(command.author, 256));

@@ -40,9 +40,11 @@ std::string HowFar(const v1::Contribution& c) {
   return "above what was expected";
 }
 
-std::string Why(const v1::Contribution& c) {
-  return fmt::format("{} was {}: {}. Were nothing wrong, a value this extreme would come by chance in {} ticks (tail probability {:.2g}).",
-                     Capitalised(SignalWords(c)), ObservedAndExpected(c), HowFar(c), OneIn(c.tail_probability()), c.tail_probability());
+std::string Why(const v1::Contribution& c, const v1::Incident& i) {
+  const bool restarts = i.has_restart() && (c.signal() == "workload.restarts" || c.signal() == "workload.exits");
+  return fmt::format("{} was {}: {}. Were nothing wrong, a value this extreme would come by chance in {} {} (tail probability {:.2g}).",
+                     Capitalised(SignalWords(c)), ObservedAndExpected(c), HowFar(c), OneIn(c.tail_probability()), restarts ? "hours" : "ticks",
+                     c.tail_probability());
 }
 
 std::string Persistence(const Context& context, const v1::Incident& i) {
@@ -82,10 +84,16 @@ std::string HowOften(double per_week) {
 }
 
 // Why it was told: the false-alarm budget and what feedback has to do with it.
+bool IsFact(const v1::Incident& i) {
+  return i.recurrences_per_week() <= 0 && (i.has_restart() || (i.contributions_size() > 0 && i.contributions(0).signal().starts_with("host.")));
+}
+
 std::string Recurrence(const v1::Incident& i) {
+  if (IsFact(i)) return "A fact, not an estimate, opened it: such are told whatever the false-alarm budget is.";
   if (i.recurrences_per_week() <= 0) {
-    const bool fact = i.has_restart() || (i.contributions_size() > 0 && i.contributions(0).signal().starts_with("host."));
-    return fact ? "A fact, not an estimate, opened it: such are told whatever the false-alarm budget is." : "How rare its like is was not recorded.";
+    const bool waits = i.contributions_size() > 0 && i.contributions(0).signal() == "process.cpu.run_delay" && i.related_incident_ids_size() > 0;
+    return waits ? "It waits for what another workload took, which a fact opened an incident of: such are told whatever the false-alarm budget is."
+                 : "How rare its like is was not recorded.";
   }
   std::string text = fmt::format("Were nothing wrong, this host would still show the like of it {}; you allow {:.3g} false alarms a week, so it was told.",
                                  HowOften(i.recurrences_per_week()), i.promised_per_week());
@@ -97,7 +105,10 @@ std::string Recurrence(const v1::Incident& i) {
 
 std::string Judgement(const v1::Incident& i) {
   std::string text = i.acknowledged() ? "Somebody has acknowledged it." : "Nobody has acknowledged it yet.";
-  if (i.feedback() == "false_alarm") text += " It was called a false alarm: its like at this workload has to be rarer from then on.";
+  if (i.feedback() == "false_alarm") {
+    text += IsFact(i) ? " It was called a false alarm, but it is a fact, and its like is told all the same; `ignore` in the configuration leaves a signal out."
+                      : " It was called a false alarm: its like at this workload has to be rarer from then on.";
+  }
   if (i.feedback() == "useful") text += " It was called useful: its like is told again, as often as the budget allows.";
   return text;
 }
@@ -117,7 +128,7 @@ std::vector<std::string> ExplainIncident(const Context& context, const v1::Incid
   text.push_back(fmt::format("{}. This is a {} incident (score {:.0f} of 100), {}.", SummarySentence(i), Word(i.severity()), i.score(), Word(i.state())));
   text.push_back(Persistence(context, i));
   text.push_back(Recurrence(i));
-  for (const v1::Contribution& c : i.contributions()) text.push_back(Why(c));
+  for (const v1::Contribution& c : i.contributions()) text.push_back(Why(c, i));
   if (i.has_restart() && i.restart().cause() != v1::Restart::CAUSE_UNSPECIFIED) {
     text.push_back(fmt::format("Restarts are told without a baseline: cause {}, last exit code {}, last signal {}, {} within the last hour.",
                                Word(i.restart().cause()), i.restart().exit_code(), i.restart().signal(), i.restart().count()));

@@ -17,11 +17,11 @@ namespace outlier {
 namespace {
 
 constexpr std::string_view kMagic = "OUTLSNAP";
-// Of the layout below the header: another one is set aside, not guessed at. 5: other detectors than 4, models of newer versions,
-// which read their older ones, and the last minute lies by tick. 6: what began with a rare departure is known for its consequence.
-// 7, 8: how far known workloads go for the first time, suddenly; and in each layer of evidence and direction. 9: limits of memory. 10: the day of the week.
-constexpr uint32_t kOldestVersion = 4, kVersion = 10;
 
+int64_t TickOf(const std::string& config_bytes) {
+  config::v1::Config config;
+  return config.ParseFromString(config_bytes) ? config.tick() : 0;
+}
 class Street : public Engine {
  public:
   explicit Street(const Options& options)
@@ -51,7 +51,7 @@ class Street : public Engine {
     std::string out(kMagic);
     ArchiveWriter header(&out);
     const uint64_t checksum = XXH3_64bits(body.data(), body.size());
-    header(kVersion, checksum);
+    header(kNewestState, checksum);
     return out + body;
   }
 
@@ -64,9 +64,9 @@ class Street : public Engine {
     uint64_t checksum = 0;
     ArchiveReader(snapshot.substr(0, 12))(version, checksum);
     snapshot.remove_prefix(12);
-    if (version < kOldestVersion || version > kVersion) {
+    if (version < kOldestState || version > kNewestState) {
       return absl::FailedPreconditionError(
-          fmt::format("cannot load model state: it has layout {}, this build reads {} to {}", version, kOldestVersion, kVersion));
+          fmt::format("cannot load model state: it has layout {}, this build reads {} to {}", version, kOldestState, kNewestState));
     }
     if (checksum != XXH3_64bits(snapshot.data(), snapshot.size())) {
       return absl::DataLossError("cannot load model state: its checksum is wrong");
@@ -88,6 +88,7 @@ class Street : public Engine {
   }
 
   uint64_t last_tick() const override { return last_tick_; }
+  int64_t learned_tick_ns() const override { return TickOf(config_bytes_); }
 
   std::vector<v1::WorkloadState> Workloads(bool with_values) const override {
     std::vector<v1::WorkloadState> states;
@@ -208,10 +209,12 @@ class Street : public Engine {
     if (command.kind != Command::Kind::kReload || !config.ParseFromString(command.config)) return;
     std::string learned;
     detectors_->Save(&learned);
+    const int64_t learned_tick = learned_tick_ns();
     config_ = config;
     config_bytes_ = command.config;
     detectors_ = Detectors::Make(config_, FeatureSpecs());
-    detectors_->Load(learned);  // the same features and models: only their settings changed
+    // The same features and models: only their settings changed. But ages and hours are counted in ticks: of another one nothing can be kept.
+    if (learned_tick == 0 || learned_tick == config_.tick()) detectors_->Load(learned);
     workloads_.SetWarmUp(config_.detection().warm_up());
     incidents_.Reload(config_);
   }

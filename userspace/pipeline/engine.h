@@ -23,6 +23,11 @@ struct TickOutput {
 
 class Engine {
  public:
+  // Of the layout of what is saved: written is the newest, read are all since the oldest.
+  // 5: other detectors than 4, models of newer versions, which read their older ones, and the last minute lies by tick. 6: what began with a rare
+  // departure is known for its consequence. 7, 8: how far known workloads go for the first time, suddenly; and in each layer of evidence and
+  // direction. 9: limits of memory. 10: the day of the week. 11: whom a victim waits for, what was missed, a word on the host.
+  static constexpr uint32_t kOldestState = 4, kNewestState = 11;
   struct Options {
     config::v1::Config config;
     v1::Source source;
@@ -39,6 +44,7 @@ class Engine {
   virtual absl::Status Load(std::string_view snapshot) = 0;
 
   virtual uint64_t last_tick() const = 0;
+  virtual int64_t learned_tick_ns() const = 0;  // what baselines are counted in; 0 = of no configuration yet
   virtual std::vector<v1::WorkloadState> Workloads(bool with_values) const = 0;
   virtual v1::QuerySeriesResponse Query(const v1::QuerySeriesRequest& request) const = 0;
   virtual std::vector<std::string> OpenIncidents() const = 0;  // ids

@@ -12,6 +12,7 @@
 
 #include "userspace/base/file.h"
 #include "userspace/base/status.h"
+#include "userspace/base/text.h"
 
 namespace outlier {
 namespace {
@@ -35,6 +36,14 @@ bool IsFull(const std::string& folder) {
   return blocks * disk.f_frsize < kNoRoom || (disk.f_files > 0 && files == 0);
 }
 
+// What a person should know before the reload takes it away; "" = nothing.
+std::string TickNote(const Engine& engine, const config::v1::Config& config) {
+  const int64_t learned = engine.learned_tick_ns();
+  if (learned == 0 || learned == config.tick()) return "";
+  const auto words = [](int64_t ns) { return HumanDuration(static_cast<double>(ns) * 1e-9); };
+  return fmt::format("tick changed from {} to {}: baselines are counted in ticks, so each workload's normal is learned again", words(learned), words(config.tick()));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Pipeline>> Pipeline::Open(Options options) {
@@ -55,6 +64,7 @@ absl::Status Pipeline::Start() {
   engine_ = std::move(recovered.engine);
   unjournalled_ = std::move(recovered.unjournalled);
 
+  if (std::string note = TickNote(*engine_, options_.config); !note.empty()) messages.push_back(std::move(note));
   // What the recovered engine cannot know: who we are now, and the configuration of this start.
   Command who;
   who.kind = Command::Kind::kSource;
@@ -302,6 +312,7 @@ void Pipeline::SaveAll() { Snapshot(); }
 void Pipeline::Reload(const config::v1::Config& config) {
   const std::lock_guard lock(mutex_);
   options_.config = config;
+  if (const std::string note = TickNote(*engine_, config); !note.empty()) options_.say(note);
   Command command;
   command.kind = Command::Kind::kReload;
   command.config = config.SerializeAsString();

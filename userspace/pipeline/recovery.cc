@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include "userspace/base/file.h"
 #include "userspace/base/status.h"
@@ -16,7 +17,12 @@ namespace {
 bool LoadSnapshot(const std::string& path, Engine* engine, std::vector<std::string>* messages) {
   const absl::StatusOr<std::string> bytes = ReadFile(path, size_t{4} << 30);
   if (absl::IsNotFound(bytes.status())) return false;
-  const absl::Status loaded = bytes.ok() ? engine->Load(*bytes) : bytes.status();
+  if (!bytes.ok()) {  // the disk's fault, perhaps, or rights: the file may be whole
+    messages->push_back(fmt::format("{}; it is left where it is until the next snapshot, and what it held is taken from the recordings, else learned again",
+                                    MessageOf(bytes.status())));
+    return false;
+  }
+  const absl::Status loaded = engine->Load(*bytes);
   if (loaded.ok()) return true;
   const absl::StatusOr<std::string> aside = SetAside(path);
   messages->push_back(fmt::format("{}; it is {} and what it held is taken from the recordings, else learned again", MessageOf(loaded),
@@ -30,12 +36,20 @@ struct JournalMark {
   uint64_t tick = 0;
 };
 
+std::string MarkWords(const std::string& feed_id, uint64_t sequence, uint64_t tick) { return fmt::format("{} {} {}", feed_id, sequence, tick); }
+
+std::string Signed(const std::string& words) { return fmt::format("{} {:016x}", words, XXH3_64bits(words.data(), words.size())); }
+
+// A mark that is damaged is none: numbers of changes would be given up for it.
 std::optional<JournalMark> ReadJournalMark(const std::string& path) {
   const absl::StatusOr<std::string> text = ReadFile(path, 4096);
   if (!text.ok()) return std::nullopt;
   std::istringstream words(*text);
   JournalMark mark;
+  std::string hash;
   if (!(words >> mark.feed_id >> mark.sequence >> mark.tick)) return std::nullopt;
+  const std::string marked = MarkWords(mark.feed_id, mark.sequence, mark.tick);
+  if (words >> hash && Signed(marked) != marked + " " + hash) return std::nullopt;  // without one: of an older build
   return mark;
 }
 
@@ -102,7 +116,7 @@ StatePaths::StatePaths(const std::string& state_dir)
     : journal(state_dir + "/journal.sqlite"), snapshot(state_dir + "/models.snapshot"), recordings(state_dir + "/recordings"), journal_mark(state_dir + "/journal.mark") {}
 
 absl::Status WriteJournalMark(const StatePaths& paths, const Journal& journal) {
-  return WriteFileAtomically(paths.journal_mark, fmt::format("{} {} {}\n", journal.feed_id(), journal.last_sequence(), journal.last_tick()));
+  return WriteFileAtomically(paths.journal_mark, Signed(MarkWords(journal.feed_id(), journal.last_sequence(), journal.last_tick())) + "\n");
 }
 
 Recovered Recover(const Engine::Options& options, const StatePaths& paths, Journal* journal, std::vector<std::string>* messages) {

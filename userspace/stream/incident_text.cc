@@ -82,7 +82,8 @@ std::string Value(const v1::Contribution& c, double value) {
 
 // "96-118 MiB": the unit once where both ends have the same.
 std::string Range(const v1::Contribution& c) {
-  const double low = c.expected() >= 0 ? std::max(0.0, c.lower()) : c.lower();  // no signal with a non-negative level goes below 0
+  const bool never_negative = c.expected() >= 0 && c.observed() >= 0;
+  const double low = never_negative ? std::max(0.0, c.lower()) : c.lower();
   const std::string a = Value(c, low), b = Value(c, c.upper());
   if (a == b) return a;
   if (low == 0) return "at most " + b;
