@@ -5,6 +5,7 @@ import io
 import os
 import pathlib
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -197,18 +198,21 @@ def main():
         ["set", "right", "share"], [[n, f"{r} of {a}", f"{r / max(a, 1):.2f}"] for n, (r, a) in causes])
     standard = None
     if "NAB" in every:
-        files = [(s, t.windows) for s, t in zip(scored["NAB"], every["NAB"])]
+        files = [(s, t.windows, 86400 // t.interval) for s, t in zip(scored["NAB"], every["NAB"])]
         scores = {p: scorers.nab(files, p) for p in scorers.NAB_PROFILES}
         standard = scores["standard"]
         parts["NAB, one alert an incident and then a day's rest"] = markdown(["profile", "score"], [[p, f"{v:.1f}"] for p, v in scores.items()])
-    parts["What was to be reached"] = markdown(
-        ["check", "set", "at least", "aim", "here", "met"], reached(ours, calibrated, causes, standard))
+    to_reach = reached(ours, calibrated, causes, standard)
+    parts["What was to be reached"] = markdown(["check", "set", "at least", "aim", "here", "met"], to_reach)
     for title, table in parts.items():
         print(f"\n{title}\n\n{table}")
     print(f"\nscored in {seconds:.0f} s, reading and parsing included")
     if given.write:
         pictures.draw(ROOT / "docs", every, scored, ours, probabilities, normal)
         write(parts)
+    missed = [f"{check} on {name}" for check, name, *_, met in to_reach if met == "no"]
+    if missed:
+        sys.exit(f"not reached: {', '.join(missed)}")
 
 
 def write(parts):

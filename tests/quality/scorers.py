@@ -129,17 +129,17 @@ def _nab_rows(rows, windows, profile):
     return earned, window
 
 
-def nab(files, profile="standard", rest=288):
-    """files: (scores, windows as [first, last] rows). After an alert come `rest` rows without one. Best threshold for all, 0-100
+def nab(files, profile="standard"):
+    """files: (scores, windows as [first, last] rows, rows of a day). After an alert comes a day without one. Best threshold for all, 0-100
     (100 = every window at its start, no false alarm; 0 = silence)."""
     hit, _, missed = NAB_PROFILES[profile]
-    every = np.concatenate([scores for scores, _ in files])
-    windows = sum(len(w) for _, w in files)
-    worth = [_nab_rows(len(scores), w, profile) for scores, w in files]
+    every = np.concatenate([scores for scores, *_ in files])
+    windows = sum(len(w) for _, w, _ in files)
+    worth = [_nab_rows(len(scores), w, profile) for scores, w, _ in files]
     best = -math.inf
     for threshold in np.unique(np.quantile(every, 1.0 - np.geomspace(1e-5, 0.05, 100))):
         total = -missed * windows
-        for (scores, _), (earned, window) in zip(files, worth):
+        for (scores, _, rest), (earned, window) in zip(files, worth):
             probation = min(math.floor(0.15 * len(scores)), 750)
             last, gained = -rest, {}
             for row in np.flatnonzero(scores >= threshold):

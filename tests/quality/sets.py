@@ -91,7 +91,7 @@ def _nab(folder):
         times = np.array([datetime.datetime.fromisoformat(t).timestamp() for t in columns["timestamp"]])
         ends = [[datetime.datetime.fromisoformat(t).timestamp() for t in pair] for pair in windows]
         rows = [np.flatnonzero((times >= a) & (times <= b)) for a, b in ends]
-        yield Table(path, 300, np.zeros(len(times), int), np.ones(len(times), bool), np.array(columns["value"], float),
+        yield Table(path, int(np.median(np.diff(times))), np.zeros(len(times), int), np.ones(len(times), bool), np.array(columns["value"], float),
                     windows=[(int(r[0]), int(r[-1])) for r in rows])
 
 

@@ -47,7 +47,7 @@ class Scorers(unittest.TestCase):
     def test_alerts_at_the_start_of_every_window_earn_nearly_all(self):
         early, windows = np.zeros(2000), [(1000, 1100), (1500, 1600)]
         early[[1000, 1500]] = 1
-        self.assertGreater(scorers.nab([(early, windows)]), 95)
+        self.assertGreater(scorers.nab([(early, windows, 288)]), 95)
 
 
 class AgainstTheOracle(unittest.TestCase):

@@ -1,6 +1,7 @@
 #include "userspace/detectors/csv_table.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
@@ -9,15 +10,18 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <optional>
+#include <set>
 #include <span>
 
+#include "absl/time/time.h"
 #include "userspace/base/file.h"
 #include "userspace/base/text.h"
 
 namespace outlier {
 namespace {
 
-constexpr int64_t kProgressRows = 5000;     // a fraction of a second
+constexpr int64_t kProgressRows = 5000, kProgressCells = 250'000;  // a fraction of a second each
 constexpr size_t kLongestLine = 16 << 20;  // a line beyond this is not a table
 constexpr unsigned kReadAtOnce = 64 << 10;  // bytes
 constexpr std::string_view kLoneReturn = "a carriage return without a line feed; lines end in LF or CRLF: convert them, tr '\\r' '\\n'";
@@ -36,7 +40,7 @@ std::string_view Trimmed(std::string_view text) {
 
 // As much of `cell` as is a number into `value`; the rest is what it returns.
 std::string_view ReadNumber(std::string_view cell, double* value, std::errc* error) {
-  if (!cell.empty() && cell.front() == '+') cell.remove_prefix(1);
+  if (cell.size() > 1 && cell.front() == '+' && cell[1] != '-') cell.remove_prefix(1);
   const std::from_chars_result read = std::from_chars(cell.data(), cell.data() + cell.size(), *value);
   *error = read.ec;
   return cell.substr(static_cast<size_t>(read.ptr - cell.data()));
@@ -67,6 +71,79 @@ std::string Quoted(const std::string& text) {
   return out + '"';
 }
 
+// Valid UTF-8 without control characters, as a string of JSON.
+std::string JsonQuoted(const std::string& text) {
+  std::string out = "\"";
+  for (const char c : Printable(text, 4 * text.size() + 4)) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + '"';
+}
+
+// Names that a reader of the output could not tell apart.
+void WarnOfNames(const std::vector<std::string>& names, const std::function<void(const std::string&)>& warn) {
+  std::set<std::string_view> seen;
+  for (const std::string& name : names) {
+    if (Printable(name, 4 * name.size() + 4) != name) {
+      return warn(fmt::format(" line 1: the name \"{}\" holds control characters, or what is not UTF-8", Printable(name, 64)));
+    }
+    if (name.find(';') != std::string::npos) {
+      return warn(fmt::format(" line 1: the name \"{}\" holds a semicolon, which parts names in the features of the output", Printable(name, 64)));
+    }
+    if (!seen.insert(name).second) return warn(fmt::format(" line 1: two columns are named \"{}\"; both are scored, and named alike", Printable(name, 64)));
+  }
+}
+
+// What timestamps say of the rows' distance and order. Numbers are seconds, or milliseconds, since 1970; row numbers are none.
+class TimestampCheck {
+ public:
+  explicit TimestampCheck(double interval_seconds) : interval_(interval_seconds) {}
+  void Add(const std::string& cell) {
+    if (steps_.size() == kSteps) return;
+    const std::optional<double> seconds = SecondsOf(cell);
+    if (seconds && !std::isnan(last_)) {
+      const double step = *seconds - last_;
+      steps_.push_back(step);
+      backwards_ += step < 0.0 ? 1 : 0;
+    }
+    last_ = seconds.value_or(NAN);
+  }
+  void Warn(const std::function<void(const std::string&)>& warn) {
+    if (steps_.size() < kFewSteps) return;
+    std::nth_element(steps_.begin(), steps_.begin() + static_cast<std::ptrdiff_t>(steps_.size() / 2), steps_.end());
+    const double median = steps_[steps_.size() / 2];
+    if (median > 0.0 && std::abs(median - interval_) > kNear * interval_) {
+      warn(fmt::format(": its timestamps are {:.6g} s apart, and --interval says {:.6g} s: hours of the day were taken wrongly", median, interval_));
+    }
+    if (backwards_ > 0) warn(fmt::format(": {} of its first {} rows are earlier than the row before; rows were taken in the order of the file", backwards_, steps_.size() + 1));
+  }
+
+ private:
+  static constexpr size_t kFewSteps = 20, kSteps = 1000;
+  static constexpr double kNear = 0.1;
+  static std::optional<double> SecondsOf(const std::string& cell) {
+    const std::string_view text = Trimmed(cell);
+    double value = 0.0;
+    std::errc error;
+    if (!text.empty() && ReadNumber(text, &value, &error).empty() && error == std::errc()) {
+      constexpr double kFirst = 1e8, kMilliseconds = 1e11, kLast = 1e14;
+      if (value < kFirst || value >= kLast) return std::nullopt;
+      return value < kMilliseconds ? value : value * 1e-3;
+    }
+    absl::Time time;
+    std::string why;
+    for (const char* format : {"%Y-%m-%d%ET%H:%M:%E*S%Ez", "%Y-%m-%d%ET%H:%M:%E*S", "%Y-%m-%d %H:%M:%E*S"}) {
+      if (absl::ParseTime(format, absl::string_view(text.data(), text.size()), &time, &why)) return absl::ToDoubleSeconds(time - absl::UnixEpoch());
+    }
+    return std::nullopt;
+  }
+  const double interval_;
+  std::vector<double> steps_;
+  double last_ = NAN;  // of the row before, where it had one
+  int64_t backwards_ = 0;
+};
+
 }  // namespace
 
 void CsvTable::Closer::operator()(gzFile_s* file) const { gzclose(file); }
@@ -84,13 +161,14 @@ absl::Status CsvTable::NoSuchText(const std::string& what) const {
 
 absl::StatusOr<CsvTable> CsvTable::Open(const std::string& path) {
   CsvTable table;
-  table.path_ = path;
+  const bool standard_input = path == "-";
+  table.path_ = standard_input ? "standard input" : path;
   errno = 0;
-  table.file_.reset(gzopen(path.c_str(), "rbe"));  // reads uncompressed files too
+  table.file_.reset(standard_input ? gzdopen(dup(STDIN_FILENO), "rb") : gzopen(path.c_str(), "rbe"));  // reads uncompressed files too
   if (!table.file_) return ErrnoStatus("open", path, errno);
   const absl::StatusOr<bool> more = table.ReadLine();
   if (!more.ok()) return more.status();
-  if (!*more) return absl::InvalidArgumentError(fmt::format("cannot read {}: no header line", Printable(path)));
+  if (!*more) return absl::InvalidArgumentError(fmt::format("cannot read {}: no header line", Printable(table.path_)));
   if (table.line_text_.starts_with("\xef\xbb\xbf")) table.line_text_.erase(0, 3);  // byte order mark
   if (const absl::Status split = table.Split(); !split.ok()) return split;
   table.header_is_numbers_ = AreNumbers(table.cells_);
@@ -103,7 +181,7 @@ absl::StatusOr<CsvTable> CsvTable::Open(const std::string& path) {
     if (reserved == nullptr) table.features_.push_back(name);
   }
   if (table.features_.empty()) {
-    return absl::InvalidArgumentError(fmt::format("cannot score {}: its header names no feature column", Printable(path)));
+    return absl::InvalidArgumentError(fmt::format("cannot score {}: its header names no feature column", Printable(table.path_)));
   }
   return table;
 }
@@ -163,16 +241,20 @@ absl::StatusOr<bool> CsvTable::ReadRow() {
 
 absl::Status CsvTable::Split() {
   cells_.assign(1, "");
-  bool quoted = false;
+  bool quoted = false, closed = false;
   for (size_t i = 0; i < line_text_.size(); ++i) {
     const char c = line_text_[i];
-    if (quoted && c == '"' && i + 1 < line_text_.size() && line_text_[i + 1] == '"') {
+    if (closed && c != ',' && c != '\r') {
+      if (c != ' ' && c != '\t') return At(static_cast<int>(cells_.size()) - 1, "text behind a closing quote; a quote within quotes is written twice");
+    } else if (quoted && c == '"' && i + 1 < line_text_.size() && line_text_[i + 1] == '"') {
       cells_.back() += '"';
       ++i;
     } else if (c == '"' && (quoted || cells_.back().empty())) {
+      closed = quoted;
       quoted = !quoted;
     } else if (c == ',' && !quoted) {
       cells_.emplace_back();
+      closed = false;
     } else if (c == '\r' && !quoted) {
       return NoSuchText(std::string(kLoneReturn));
     } else {
@@ -216,34 +298,53 @@ absl::StatusOr<bool> CsvTable::Next(Row* row) {
   return true;
 }
 
-ScoreWriter::ScoreWriter(std::ostream* out) : out_(out) { *out_ << "row,tail_probability,score,features\n"; }
+ScoreWriter::ScoreWriter(const ScoreOutput& output) : output_(output) {
+  if (!output_.json) *output_.out << "row,tail_probability,score,features\n";
+}
 
 void ScoreWriter::Write(const TableScorer::Row& row) {
   std::string names;
-  for (const std::string& name : row.features) names += (names.empty() ? "" : ";") + name;
-  *out_ << fmt::format("{},{:.6g},{:.2f},{}\n", row_++, row.tail_probability, row.score, Quoted(names));
+  for (const std::string& name : row.features) {
+    if (output_.json) {
+      names += (names.empty() ? "" : ",") + JsonQuoted(name);
+    } else {
+      names += (names.empty() ? "" : ";") + (output_.terminal ? Printable(name) : name);
+    }
+  }
+  constexpr auto kCsv = "{},{:.6g},{:.2f},{}\n", kJson = "{{\"row\":{},\"tail_probability\":{:.6g},\"score\":{:.2f},\"features\":[{}]}}\n";
+  *output_.out << fmt::format(fmt::runtime(output_.json ? kJson : kCsv), row_++, row.tail_probability, row.score, output_.json ? names : Quoted(names));
 }
 
-absl::Status ScoreTable(const std::string& path, const TableScorer::Options& options, std::ostream* out, const ScoreListener& listener) {
+absl::Status ScoreTable(const std::string& path, const TableScorer::Options& options, const ScoreOutput& output, const ScoreListener& listener) {
   absl::StatusOr<CsvTable> table = CsvTable::Open(path);
   if (!table.ok()) return table.status();
-  if (listener.warn && table->header_is_numbers()) {
-    listener.warn(fmt::format("{} line 1: every name in it is a number; it is taken for the header and not scored: put a line with names before it",
-                              Printable(path)));
-  }
+  const auto warn = [&](const std::string& what) {
+    if (listener.warn) listener.warn(fmt::format("{}{}", path == "-" ? "standard input" : Printable(path), what));
+  };
+  if (table->header_is_numbers()) warn(" line 1: every name in it is a number; it is taken for the header and not scored: put a line with names before it");
+  WarnOfNames(table->features(), warn);
   TableScorer scorer(table->features(), options);
-  ScoreWriter writer(out);
+  errno = 0;
+  ScoreWriter writer(output);
+  TimestampCheck timestamps(options.interval_seconds);
   CsvTable::Row row;
+  const int64_t each = std::clamp<int64_t>(kProgressCells / static_cast<int64_t>(table->features().size()), 1, kProgressRows);
   for (int64_t rows = 1;; ++rows) {
     const absl::StatusOr<bool> more = table->Next(&row);
     if (!more.ok()) return more.status();
     if (!*more) break;
-    writer.Write(scorer.Score(row.values, std::span<const bool>(row.present.get(), row.values.size()), !row.is_test));
-    if (listener.progress && rows % kProgressRows == 0) listener.progress(rows);
+    timestamps.Add(row.timestamp);
+    const TableScorer::Row scored = scorer.Score(row.values, std::span<const bool>(row.present.get(), row.values.size()), !row.is_test);
+    errno = 0;
+    writer.Write(scored);
+    if (!output.out->good()) break;
+    if (listener.progress && rows % each == 0) listener.progress(rows);
   }
-  out->flush();
-  if (!out->good()) return absl::UnavailableError("cannot write the scores: the output does not accept them");
-  return absl::OkStatus();
+  if (output.out->good()) output.out->flush();
+  const int why = errno;
+  timestamps.Warn(warn);
+  if (output.out->good() || why == EPIPE) return absl::OkStatus();
+  return absl::UnavailableError(fmt::format("cannot write the scores: {}", why != 0 ? std::strerror(why) : "the output does not accept them"));
 }
 
 }  // namespace outlier

@@ -64,14 +64,20 @@ class CsvTable {
   int64_t line_ = 0;
 };
 
+struct ScoreOutput {
+  std::ostream* out = nullptr;
+  bool json = false;      // an object a line instead of CSV
+  bool terminal = false;  // control characters in names are escaped
+};
+
 // Header, then `row,tail_probability,score,features` for row 0, 1, 2 ...; probabilities to six significant digits.
 class ScoreWriter {
  public:
-  explicit ScoreWriter(std::ostream* out);
+  explicit ScoreWriter(const ScoreOutput& output);
   void Write(const TableScorer::Row& row);
 
  private:
-  std::ostream* out_;
+  const ScoreOutput output_;
   int64_t row_ = 0;
 };
 
@@ -81,7 +87,7 @@ struct ScoreListener {
   std::function<void(const std::string& warning)> warn = nullptr;     // what may be a mistake of the table; one line
 };
 
-// The whole of `outlierctl score FILE`.
-absl::Status ScoreTable(const std::string& path, const TableScorer::Options& options, std::ostream* out, const ScoreListener& listener = {});
+// The whole of `outlierctl score FILE`; "-" is standard input. Ends quietly where nobody reads the output any more.
+absl::Status ScoreTable(const std::string& path, const TableScorer::Options& options, const ScoreOutput& output, const ScoreListener& listener = {});
 
 }  // namespace outlier

@@ -33,6 +33,7 @@ constexpr double kYouth = 250.0;          // rows: columns known for so many go 
 constexpr double kTailShape = 0.25;
 // Prior of the smoothed evidence of normal rows: passed by 1 in 100, mean excess beyond; alike on tables of 1 to 38 columns.
 constexpr double kEvidence = 600.0;       // units of the tail one unit of evidence is worth: so many that its least quantiles are nothing here
+constexpr double kColumnsOfPrior = 38.0, kGroupsOfPrior = 3.0, kUnionShare = 0.75;
 constexpr double kHalf = 0.033 * kEvidence, kTenth = 0.13 * kEvidence, kHundredth = 0.28 * kEvidence, kExcess = 0.22 * kEvidence;
 
 // Of columns; of groups, with a shorter memory and a longer warm-up.
@@ -65,6 +66,10 @@ models::Tail PriorOfEvidence() {
   tail.excess_square = 2.0 * sigma * sigma / ((1.0 - kTailShape) * (1.0 - 2.0 * kTailShape));
   return tail;
 }
+
+// The most of many is more: decades by which it is, of so many times as many as the prior was found on. All of them by the union bound; columns that
+// go together have less.
+double Many(double times) { return kUnionShare * std::log10(std::max(times, 1.0)); }
 
 double Weight(double half_life_rows) { return -std::expm1(-M_LN2 / half_life_rows); }
 
@@ -99,6 +104,11 @@ TableScorer::Row TableScorer::Score(std::span<const double> values, std::span<co
   for (size_t c = 0; c < columns_.size(); ++c) {
     mask_(c) = present[c] && std::isfinite(values[c]);
     x_(0, c) = mask_(c) ? values[c] : 0.0;
+  }
+  if (!mask_.any()) {  // nothing was seen, and nothing of it says what is usual; what columns are like does not change
+    Row nothing;
+    departure_ *= std::exp2(-1.0 / kNamesFade);
+    return nothing;
   }
   Judge();
   const double combined = Combine();
@@ -140,12 +150,12 @@ double TableScorer::Combine() {
     const double z = std::max(std::min(std::abs(level_scores_.z(c)), kMostLevel), std::min(std::abs(step_scores_.z(c)), kMostStep));
     departure_(c) = std::max(departure_(c), z);
   }
-  if (sorted_.empty()) return 0.0;
   const size_t top = std::min<size_t>(kTop, sorted_.size());
   std::partial_sort(sorted_.begin(), sorted_.begin() + top, sorted_.end(), std::greater<>());
-  const double most = std::accumulate(sorted_.begin(), sorted_.begin() + top, 0.0) / top;
-  const double joint = std::min(-std::log10(joint_scores_.tail_probability.minCoeff()), kMostDecades);
   const double n = static_cast<double>(sorted_.size());
+  const double many = Many(n / kColumnsOfPrior), many_groups = Many(static_cast<double>(groups_) / kGroupsOfPrior);
+  const double most = std::accumulate(sorted_.begin(), sorted_.begin() + top, 0.0) / top - many;
+  const double joint = std::min(-std::log10(joint_scores_.tail_probability.minCoeff()), kMostDecades) - many_groups;
   return std::log1p(kMeanWeight * excess / n) + std::log1p(std::max(most - kUsual, 0.0)) +
          kJointWeight * std::log1p(std::max(joint - kUsual, 0.0)) + kBodyWeight * body / n;
 }

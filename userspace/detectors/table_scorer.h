@@ -4,12 +4,13 @@
 // of both z. One row's evidence is
 //   log1p(4 m) + log1p(t - 2) + 1.5 log1p(g - 2) + 0.02 b,
 // m: mean over columns of the decades (-log10 p) beyond 2, t: mean of the three largest decades, g: the largest of the groups',
-// b: mean of the decades up to 2, which only orders unremarkable rows. It is smoothed twice, half-lives 4 and 20 rows, and
+// b: mean of the decades up to 2, which only orders unremarkable rows. Of more than 38 columns, which the prior was found on, t and g are less by three quarters of
+// the decades that the most of so many has by chance (union bound). It is smoothed twice, half-lives 4 and 20 rows, and
 // becomes a tail probability: log p is 45 % that of the score's own tail and 55 % that of its prior, because one threshold has to suit all tables;
 // but the prior counts at most as the own tail down to .1, so the body of p is near uniform however quiet a table is; p is at least a fifth of the own
 // tail's down to .01, so that what comes daily is not called rare on restless ones; and to the prior evidence counts n / (n + 250) of itself, n being the
 // rows that columns are known by (as many as their half-life holds): of few rows, scales and tails are uncertain, and numbers go further by chance.
-// Nothing depends on later rows. Deterministic; not thread-safe.
+// A row in which nothing is present has p = 1 and changes nothing. Nothing depends on later rows. Deterministic; not thread-safe.
 #pragma once
 #include <memory>
 #include <optional>

@@ -38,9 +38,9 @@ absl::Status ReadSets(const std::vector<std::string>& sets, TableScorer::Options
 }  // namespace
 
 void AddScore(CLI::App& app, Context& context) {
-  CLI::App* command = app.add_subcommand("score", "How unusual each row of a table is: row,tail_probability,score,features as CSV");
+  CLI::App* command = app.add_subcommand("score", "How unusual each row of a table is: row,tail_probability,score,features as CSV, or an object a line");
   auto options = std::make_shared<ScoreOptions>();
-  command->add_option("FILE", options->file, "CSV with a header line, plain or .gz; columns timestamp, label, is_test are not features")->required();
+  command->add_option("FILE", options->file, "CSV with a header line, plain or .gz, - for standard input; columns timestamp, label, is_test are not features")->required();
   command->add_option("--interval", options->interval, "time from one row to the next")->capture_default_str();
   command
       ->add_option("--set", options->sets,
@@ -64,7 +64,7 @@ void AddScore(CLI::App& app, Context& context) {
       ScoreListener listener;
       if (watched) listener.progress = progress;
       listener.warn = warn;
-      const absl::Status status = ScoreTable(options->file, table, &context.out, listener);
+      const absl::Status status = ScoreTable(options->file, table, {&context.out, context.json, context.terminal}, listener);
       if (watched) fmt::print(stderr, "\r\033[K");
       return status;
     };
