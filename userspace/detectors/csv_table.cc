@@ -1,5 +1,6 @@
 #include "userspace/detectors/csv_table.h"
 
+#include <fmt/compile.h>
 #include <fmt/format.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -10,6 +11,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <optional>
 #include <set>
 #include <span>
@@ -38,6 +40,8 @@ std::string_view Trimmed(std::string_view text) {
   return text;
 }
 
+bool IsNan(std::string_view cell) { return cell.size() == 3 && (cell[0] == 'n' || cell[0] == 'N') && Lower(cell) == "nan"; }
+
 // As much of `cell` as is a number into `value`; the rest is what it returns.
 std::string_view ReadNumber(std::string_view cell, double* value, std::errc* error) {
   if (cell.size() > 1 && cell.front() == '+' && cell[1] != '-') cell.remove_prefix(1);
@@ -51,7 +55,7 @@ bool AreNumbers(const std::vector<std::string>& cells) {
   bool some = false;
   for (const std::string& text : cells) {
     const std::string_view cell = Trimmed(text);
-    if (cell.empty() || Lower(cell) == "nan") continue;
+    if (cell.empty() || IsNan(cell)) continue;
     double value = 0.0;
     std::errc error;
     if (!ReadNumber(cell, &value, &error).empty() || error == std::errc::invalid_argument || !std::isfinite(value)) return false;
@@ -100,7 +104,7 @@ class TimestampCheck {
  public:
   explicit TimestampCheck(double interval_seconds) : interval_(interval_seconds) {}
   void Add(const std::string& cell) {
-    if (steps_.size() == kSteps) return;
+    if (steps_.size() == kSteps || ++looked_ > 2 * kSteps) return;
     const std::optional<double> seconds = SecondsOf(cell);
     if (seconds && !std::isnan(last_)) {
       const double step = *seconds - last_;
@@ -124,9 +128,10 @@ class TimestampCheck {
   static constexpr double kNear = 0.1;
   static std::optional<double> SecondsOf(const std::string& cell) {
     const std::string_view text = Trimmed(cell);
+    if (text.empty()) return std::nullopt;
     double value = 0.0;
     std::errc error;
-    if (!text.empty() && ReadNumber(text, &value, &error).empty() && error == std::errc()) {
+    if (ReadNumber(text, &value, &error).empty() && error == std::errc()) {
       constexpr double kFirst = 1e8, kMilliseconds = 1e11, kLast = 1e14;
       if (value < kFirst || value >= kLast) return std::nullopt;
       return value < kMilliseconds ? value : value * 1e-3;
@@ -141,6 +146,7 @@ class TimestampCheck {
   const double interval_;
   std::vector<double> steps_;
   double last_ = NAN;  // of the row before, where it had one
+  size_t looked_ = 0;
   int64_t backwards_ = 0;
 };
 
@@ -279,7 +285,7 @@ absl::StatusOr<bool> CsvTable::Next(Row* row) {
     if (feature_of_column_[c] < 0) continue;
     const int f = feature_of_column_[c];
     const std::string_view cell = Trimmed(cells_[c]);
-    row->present[f] = !cell.empty() && Lower(cell) != "nan";
+    row->present[f] = !cell.empty() && !IsNan(cell);
     if (!row->present[f]) continue;
     std::errc error;
     if (!ReadNumber(cell, &row->values[f], &error).empty() || error == std::errc::invalid_argument) {
@@ -303,16 +309,20 @@ ScoreWriter::ScoreWriter(const ScoreOutput& output) : output_(output) {
 }
 
 void ScoreWriter::Write(const TableScorer::Row& row) {
-  std::string names;
+  names_.clear();
   for (const std::string& name : row.features) {
-    if (output_.json) {
-      names += (names.empty() ? "" : ",") + JsonQuoted(name);
-    } else {
-      names += (names.empty() ? "" : ";") + (output_.terminal ? Printable(name) : name);
-    }
+    if (!names_.empty()) names_ += output_.json ? ',' : ';';
+    names_ += output_.json ? JsonQuoted(name) : output_.terminal ? Printable(name) : name;
   }
-  constexpr auto kCsv = "{},{:.6g},{:.2f},{}\n", kJson = "{{\"row\":{},\"tail_probability\":{:.6g},\"score\":{:.2f},\"features\":[{}]}}\n";
-  *output_.out << fmt::format(fmt::runtime(output_.json ? kJson : kCsv), row_++, row.tail_probability, row.score, output_.json ? names : Quoted(names));
+  line_.clear();
+  const auto to = std::back_inserter(line_);
+  if (output_.json) {
+    fmt::format_to(to, FMT_COMPILE("{{\"row\":{},\"tail_probability\":{:.6g},\"score\":{:.2f},\"features\":[{}]}}\n"), row_, row.tail_probability, row.score, names_);
+  } else {
+    fmt::format_to(to, FMT_COMPILE("{},{:.6g},{:.2f},{}\n"), row_, row.tail_probability, row.score, Quoted(names_));
+  }
+  ++row_;
+  output_.out->write(line_.data(), static_cast<std::streamsize>(line_.size()));
 }
 
 absl::Status ScoreTable(const std::string& path, const TableScorer::Options& options, const ScoreOutput& output, const ScoreListener& listener) {
