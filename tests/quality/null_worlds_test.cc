@@ -40,6 +40,21 @@ INSTANTIATE_TEST_SUITE_P(Worlds, NullWorlds,
                                          World::kFlat, World::kLatencies, World::kDailyJobs, World::kSawTooth, World::kRollouts),
                          CaseName);
 
+// The two that begin with what nobody can know for healthy: as the others, once an hour has shown what it is.
+class NullWorldsAfterAnHour : public ::testing::TestWithParam<World> {};
+
+TEST_P(NullWorldsAfterAnHour, TellNoMoreThanPromised) {
+  config::v1::Config config = DefaultConfig();
+  config.mutable_budgets()->set_false_alarms_per_week(kPromise);
+  JudgedHost host(config, {.world = GetParam(), .workloads = kWorkloads, .seed = 7});
+  for (int t = 0; t < 3600; ++t) host.Tick();
+  const int before = host.ToldAt(kPromise);
+  for (int t = 0; t < static_cast<int>(kHours * 3600); ++t) host.Tick();
+  EXPECT_LT(host.ToldAt(kPromise) - before, UnlikelyCount(kPromise * kWeeks, 1e-4));
+}
+
+INSTANTIATE_TEST_SUITE_P(Worlds, NullWorldsAfterAnHour, testing::Values(World::kBursts, World::kPeriodicJobs), CaseName);
+
 // Where all that a workload does changes at once and for the first time, nobody can know it for healthy, and the promise does not hold in
 // the first hours (docs/false-alarms.md says by how much): what is held here is that three in four of such workloads are not told of even once.
 class NewHabits : public ::testing::TestWithParam<World> {};
