@@ -278,25 +278,25 @@ TEST_F(RecurrencesTest, WhatWasSeenFadesWithinWeeks) {
 }
 
 TEST_F(RecurrencesTest, AFalseAlarmMakesItsLikeCommonAtAnyTimeUpToABoundAndCanBeTakenBack) {
-  const std::array<EvidenceKind, 1> kind = {{{static_cast<int>(EvidenceGroup::kCpu), true}}};
+  const EvidenceKind kind = {static_cast<int>(EvidenceGroup::kCpu), true};
+  const auto say = [&] { recurrences_.SetFeedback(0, kind, Recurrences::Rarer(recurrences_.Feedback(0, kind))); };
   Calm(86400);
   Excursion(2);
   Calm(6 * 3600);
   const double before = recurrences_.PerWeek(0, Departs(2), counts_, now_ns_);
   const double other = recurrences_.PerWeek(0, Departs(2, false), counts_, now_ns_);
-  recurrences_.MakeRarer(0, kind);
+  say();
   EXPECT_NEAR(recurrences_.PerWeek(0, Departs(2), counts_, now_ns_) / before, 50, 0.01);
   EXPECT_EQ(recurrences_.PerWeek(0, Departs(2, false), counts_, now_ns_), other) << "no other kind";
-  for (int i = 0; i < 300; ++i) recurrences_.MakeRarer(0, kind);
+  for (int i = 0; i < 300; ++i) say();
   EXPECT_NEAR(recurrences_.PerWeek(0, Departs(2), counts_, now_ns_) / before, 1e6, 1);
-  recurrences_.TakeBack(0, kind);
+  recurrences_.SetFeedback(0, kind, 1);
   EXPECT_EQ(recurrences_.PerWeek(0, Departs(2), counts_, now_ns_), before) << "never louder than without a word";
 }
 
 TEST_F(RecurrencesTest, WhatIsIssuedSaysHowMuchAWordMadeOfJustThat) {
-  const std::array<EvidenceKind, 1> cpu = {{{static_cast<int>(EvidenceGroup::kCpu), true}}};
   Calm(86400);
-  recurrences_.MakeRarer(0, cpu);
+  recurrences_.SetFeedback(0, {static_cast<int>(EvidenceGroup::kCpu), true}, 50);
   GroupStrengths both = Departs(2);
   both.strength[static_cast<int>(EvidenceGroup::kMemory)] = 2;
   both.up[static_cast<int>(EvidenceGroup::kMemory)] = true;

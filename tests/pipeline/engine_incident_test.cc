@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -113,6 +114,48 @@ TEST(Incident, AFalseAlarmMakesTheLikeRarerHoweverManySignalsItHas) {
   };
   EXPECT_EQ(opened(false), 2);
   EXPECT_EQ(opened(true), 1);
+}
+
+// A service that burns a core, is away for more than a day, so that its place is given to others, and does it again.
+TEST(Incident, AFalseAlarmIsRememberedOfAWorkloadThatWasAwayForADay) {
+  const auto told_again = [](bool word) {
+    const auto engine = MakeEngine();
+    SimulatedHost host(2);
+    host.Add("job", "job.service");
+    int opened = 0;
+    std::string id;
+    const auto run = [&](int ticks) {
+      for (int i = 0; i < ticks; ++i) {
+        for (const v1::IncidentChange& change : Changes(engine.get(), std::vector{host.Tick()})) {
+          opened += change.kind() == v1::IncidentChange::OPENED && change.incident().workload().name() == "job.service" ? 1 : 0;
+          id = change.incident().id();
+        }
+      }
+    };
+    run(60);
+    host.at(2).cores = 1.0;
+    run(20);
+    EXPECT_EQ(opened, 1);
+    Command command;
+    command.kind = Command::Kind::kFalseAlarm;
+    command.incident_id = id;
+    if (word) host.Send(command);
+    host.at(2).cores = 0.02;
+    run(60);
+    host.End(host.at(2), 0);
+    run(86'500);
+    host.Add("newcomer", "newcomer.service");
+    run(60);
+    host.Start(host.at(2));
+    std::swap(host.at(2).account, host.at(3).account);  // of its place, and of the next
+    run(90);
+    host.at(2).cores = 1.0;
+    opened = 0;
+    run(20);
+    return opened;
+  };
+  EXPECT_EQ(told_again(false), 1);
+  EXPECT_EQ(told_again(true), 0);
 }
 
 TEST(Incident, ASuspendedHostWasNotObservedAndNobodyIsSuspectedOfIt) {

@@ -52,7 +52,7 @@ const std::map<std::string, std::string> kGolden = {
     {"state-v8.snap", "8f12965a4ce7322b"},
     {"state-v9.snap", "37fccbf7d622a6f4"},
     {"state-v10.snap", "61b112ec598a59ce"},
-    {"state-v11.snap", "bd902437789a2536"},
+    {"state-v11.snap", "51e0e899bb3963c7"},
 };
 
 std::string Bytes(const std::filesystem::path& path) {

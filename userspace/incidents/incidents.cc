@@ -183,6 +183,7 @@ void Incidents::Begin(Slot slot, const WorkloadTick& tick, Changes* changes) {
   disturbance_.Forget(slot);
   const Slot sibling = tick.totals[slot].sibling;
   sibling == 0 ? recurrences_.Forget(slot, watched_ns_) : recurrences_.Adopt(sibling, slot, watched_ns_);
+  for (const Feedback::Word& word : feedback_.Of(names_[slot].workload)) recurrences_.SetFeedback(slot, word.kind, word.factor);
   if (const auto open = open_.find(slot); open != open_.end()) {
     Resolve(tick, "the workload was forgotten", &open->second, changes);
     open_.erase(open);

@@ -12,6 +12,7 @@
 #include "outlier/config/v1/config.pb.h"
 #include "outlier/v1/feed.pb.h"
 #include "userspace/incidents/evidence.h"
+#include "userspace/incidents/feedback.h"
 #include "userspace/incidents/history.h"
 #include "userspace/incidents/host_disturbance.h"
 #include "userspace/incidents/open_incident.h"
@@ -50,7 +51,7 @@ class Incidents {
       ignored_.clear();
       if (a.layout() < 11) return;
     }
-    a(missed_ns_);
+    a(missed_ns_, feedback_);
   }
 
  private:
@@ -120,6 +121,7 @@ class Incidents {
   std::vector<std::vector<bool>> ignored_;  // by slot, then feature; derived from the configuration
   uint64_t opened_ = 0;
   uint64_t departures_opened_ = 0;          // by a departure, not by a kernel fact
+  Feedback feedback_;
   uint64_t false_alarms_ = 0, useful_ = 0;  // by feedback
   uint64_t watched_ns_ = 0;                 // the sum of all ticks: a clock that reboots do not set back
   uint64_t missed_before_ns_ = 0;           // this tick

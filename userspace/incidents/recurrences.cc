@@ -405,15 +405,6 @@ double Recurrences::Feedback(size_t slot, const EvidenceKind& kind) const { retu
 
 double Recurrences::Rarer(double factor) { return std::min(factor * kFalseAlarm, kMostOffset); }
 
-void Recurrences::MakeRarer(size_t slot, std::span<const EvidenceKind> kinds) {
-  for (const EvidenceKind& kind : kinds) {
-    double& offset = FindOrMake(&slots_[slot], IndexOf(kind))->offset;
-    offset = Rarer(offset);
-  }
-}
-
-void Recurrences::TakeBack(size_t slot, std::span<const EvidenceKind> kinds) {
-  for (const EvidenceKind& kind : kinds) FindOrMake(&slots_[slot], IndexOf(kind))->offset = 1.0;
-}
+void Recurrences::SetFeedback(size_t slot, const EvidenceKind& kind, double factor) { FindOrMake(&slots_[slot], IndexOf(kind))->offset = factor; }
 
 }  // namespace outlier

@@ -93,11 +93,10 @@ class Recurrences {
   Issued Issue(size_t slot, const GroupStrengths& now, const Tellable& counts, uint64_t now_ns);
   // Ends a tick that took `seconds`, in which so many workloads may have departed.
   void EndTick(size_t workloads, double seconds);
-  // A person's word on these kinds of evidence: kFalseAlarm times more common from now on, at most kMostOffset in all; or no more so.
-  void MakeRarer(size_t slot, std::span<const EvidenceKind> kinds);
-  void TakeBack(size_t slot, std::span<const EvidenceKind> kinds);
-  double Feedback(size_t slot, const EvidenceKind& kind) const;  // what that has come to
-  static double Rarer(double factor);                             // by one word more
+  // What people's words on this kind of evidence have come to: so many times more common it counts as from now on; 1 = as if nobody had said anything.
+  void SetFeedback(size_t slot, const EvidenceKind& kind, double factor);
+  double Feedback(size_t slot, const EvidenceKind& kind) const;
+  static double Rarer(double factor);  // by one word more: kFalseAlarm times, at most kMostOffset
   Account account() const;
   // A week: how often what was seen so many times in so many weeks may be expected.
   static double Common(double times, double weeks);

@@ -23,7 +23,12 @@ void Incidents::LearnFrom(const v1::Incident& incident, bool false_alarm) {
   const std::vector<EvidenceKind> kinds = evidence_.KindsOf(incident);
   for (Slot slot = 0; slot < names_.size(); ++slot) {
     if (names_[slot].workload.name() != incident.workload().name() || names_[slot].workload.kind() != incident.workload().kind()) continue;
-    false_alarm ? recurrences_.MakeRarer(slot, kinds) : recurrences_.TakeBack(slot, kinds);
+    for (const EvidenceKind& kind : kinds) {
+      recurrences_.SetFeedback(slot, kind, false_alarm ? Recurrences::Rarer(recurrences_.Feedback(slot, kind)) : 1.0);
+    }
+  }
+  for (const EvidenceKind& kind : kinds) {
+    feedback_.Say(incident.workload(), kind, false_alarm ? Recurrences::Rarer(feedback_.Of(incident.workload(), kind)) : 1.0);
   }
 }
 
