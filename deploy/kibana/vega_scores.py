@@ -22,7 +22,6 @@ from vega_parts import (
     nothing,
     over_time,
     picture,
-    query,
     search,
     search_all,
     severity_legend,

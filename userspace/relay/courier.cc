@@ -133,39 +133,55 @@ void Courier::Sign(const StateSink& sink, const std::string& kind, relay::v1::He
   held->set_forgets(sink.capabilities().repeat_open.count() > 0);
 }
 
+namespace {
+
+void Rename(relay::v1::Held* row, const std::string& key, Entry* entry) {
+  entry->no_longer_held.push_back(row->incident_key());
+  row->set_incident_key(key);
+  entry->held.push_back(*row);
+}
+
+}  // namespace
+
+// Of this kind of sink, or of a relay that did not write whose it is.
+void Courier::TakeBack(const StateSink& sink, relay::v1::Held* row, Entry* entry) {
+  if (row->kind().empty()) {
+    Sign(sink, context_.kind, row);
+    entry->held.push_back(*row);
+  } else if (row->left()) {
+    row->set_left(false);
+    Rename(row, IncidentKey(row->change().incident()), entry);
+  }
+}
+
+// At another kind of sink, which ends it by itself or never.
+void Courier::Leave(relay::v1::Held row, Entry* entry) {
+  if (row.forgets()) {
+    entry->no_longer_held.push_back(row.incident_key());
+    return;
+  }
+  if (!row.left()) {
+    row.set_left(true);
+    Rename(&row, fmt::format("left at {}: {}", row.kind(), IncidentKey(row.change().incident())), entry);
+  }
+  left_.push_back(std::move(row));
+}
+
 std::map<std::string, relay::v1::Held> Courier::TakeHeld(const StateSink* sink) {
   std::map<std::string, relay::v1::Held> held;
   auto rows = context_.ledger->Held(name());
   Loaded(rows.status());
   if (!rows.ok()) return held;
   Entry entry;
-  const auto move = [&](relay::v1::Held* row, const std::string& key) {
-    entry.no_longer_held.push_back(row->incident_key());
-    row->set_incident_key(key);
-    entry.held.push_back(*row);
-  };
   for (relay::v1::Held& row : *rows) {
-    const std::string key = IncidentKey(row.change().incident());
-    if (sink != nullptr && row.kind() == context_.kind) {
-      if (row.left()) {
-        row.set_left(false);
-        move(&row, key);
-      }
-      held[row.incident_key()] = std::move(row);
-    } else if (sink != nullptr && row.kind().empty()) {
-      Sign(*sink, context_.kind, &row);
-      entry.held.push_back(row);
-      held[row.incident_key()] = std::move(row);
-    } else if (row.resolved()) {
-      if (sink != nullptr) held.try_emplace(row.incident_key(), std::move(row));
-    } else if (row.forgets()) {
-      entry.no_longer_held.push_back(row.incident_key());
-    } else {
-      if (!row.left()) {
-        row.set_left(true);
-        move(&row, fmt::format("left at {}: {}", row.kind(), key));
-      }
-      left_.push_back(std::move(row));
+    if (sink != nullptr && (row.kind() == context_.kind || row.kind().empty())) {
+      TakeBack(*sink, &row, &entry);
+      const std::string key = row.incident_key();
+      held[key] = std::move(row);
+    } else if (!row.resolved()) {
+      Leave(std::move(row), &entry);
+    } else if (sink != nullptr) {
+      held.try_emplace(row.incident_key(), std::move(row));
     }
   }
   std::erase_if(entry.no_longer_held, [&](const std::string& key) {  // two may change places

@@ -119,6 +119,8 @@ class Courier {
   std::set<std::string> asked_;  // ids of dead letters that are on their way
 
  private:
+  void TakeBack(const StateSink& sink, relay::v1::Held* row, Entry* entry);
+  void Leave(relay::v1::Held row, Entry* entry);
   void Flush(WallTime now);
   bool IsForeign(const FeedEvent& event);
   WallTime Axis(WallTime wall);
