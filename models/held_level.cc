@@ -128,6 +128,7 @@ class HeldLevel final : public SeriesModel<HeldLevel, TwoPartModel<Open, OpenBlo
       bin_seconds *= parts_[k];
       gain_[k] = -std::expm1(-M_LN2 * bin_seconds / options.half_life_seconds);
       near_gain_[k] = -std::expm1(-M_LN2 * bin_seconds / (kShortMemory * options.half_life_seconds));
+      if (k == 0) week_ticks_ = std::llround(7.0 * kDay / options.tick_seconds);
       if (k != kMinute) continue;
       day_bins_ = kDay / bin_seconds;
       profile_gain_ = -std::expm1(-M_LN2 * kHours * bin_seconds / kProfileHalfLife);
@@ -137,7 +138,7 @@ class HeldLevel final : public SeriesModel<HeldLevel, TwoPartModel<Open, OpenBlo
   void Skip(int64_t ticks) override {
     for (int64_t i = 0; i < series(); ++i) {
       Open o = open_.Get(i);
-      if (o.seen > 0) o.age += static_cast<uint32_t>(ticks);
+      if (o.seen > 0) o.age = static_cast<uint32_t>(static_cast<int64_t>(o.age) + ticks + (static_cast<int64_t>(o.age) + ticks < 0 ? week_ticks_ : 0));
       open_.Put(i, o);
     }
   }
@@ -351,6 +352,7 @@ class HeldLevel final : public SeriesModel<HeldLevel, TwoPartModel<Open, OpenBlo
   Prior prior_;
   uint32_t warm_up_;
   double hours_a_tick_, day_bins_ = 0.0, profile_gain_ = 0.0, week_gain_ = 0.0;
+  int64_t week_ticks_ = 0;
   std::array<uint32_t, kClocks> parts_{};          // in a bin
   std::array<double, kClocks> gain_{}, near_gain_{};
 };

@@ -79,7 +79,8 @@ class Model {
   // Step, to the bit, of numbers that are in single precision already: half of the memory. A family that is not fed by such widens them, and
   // that allocates.
   virtual void StepCounts(const FloatValues& x, const SeriesMask& mask, Assessment* out);
-  // `ticks` > 0 passed in which nothing could be observed, of any series: for families that know the hour of the day.
+  // `ticks` passed in which nothing could be observed, of any series; < 0: the clock was set back, by less than a week. For families that know the hour of the
+  // day, or count time.
   virtual void Skip(int64_t ticks) { (void)ticks; }
   virtual int64_t state_bytes_per_series() const = 0;
   // Restores give equal bits. Load returns false, and changes nothing, for bytes that Save of this class did not write.

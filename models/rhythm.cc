@@ -20,6 +20,7 @@ constexpr double kWinsor = 3.0;
 constexpr double kFewBeats = 5.0, kMoreBeats = 8.0;
 constexpr double kExact = 1.0 / 50.0, kRegular = 1.0 / 10.0;  // standard deviation over mean of intervals
 constexpr double kLeastWeight = 1.0 / 8.0;       // of one interval
+constexpr double kLittleSeconds = 120.0;         // of an interval that is not known yet
 constexpr double kGivenUp = 4.0;                 // intervals without a beat
 constexpr double kMostLate = 3.0;                // standard deviations that one interval teaches
 constexpr double kMostValue = 1e100;
@@ -29,11 +30,16 @@ class Rhythm final : public SeriesModel<Rhythm, TableModel<SeriesTable>> {
   explicit Rhythm(const Options& options)
       : SeriesModel(SeriesTable("rhythm", 1, kFields)),
         floor_(options.prior.scale_floor), warm_ticks_(options.warm_up_seconds / options.tick_seconds),
-        alpha_(-std::expm1(-M_LN2 * options.tick_seconds / options.half_life_seconds)) {}
-  // When the last beat began is not known any more; the next one comes within an interval all the same.
-  void Skip(int64_t) override {
+        alpha_(-std::expm1(-M_LN2 * options.tick_seconds / options.half_life_seconds)), little_ticks_(kLittleSeconds / options.tick_seconds) {}
+  // A little of an interval is time that passed. After more, when the last beat began is not known any more: one may have come. The next one is due within an
+  // interval all the same.
+  void Skip(int64_t ticks) override {
     for (int64_t i = 0; i < series(); ++i) {
-      if (double& since = table_.at(kSince, i); since != 0.0) since = -1.0;
+      double& since = table_.at(kSince, i);
+      if (since == 0.0) continue;
+      const double mean = table_.at(kMean, i);
+      const bool little = std::abs(static_cast<double>(ticks)) <= (mean > 0.0 ? kExact * mean : little_ticks_);
+      since = little ? std::copysign(std::max(std::abs(since) + static_cast<double>(ticks), 1.0), since) : -1.0;
     }
   }
 
@@ -129,7 +135,7 @@ class Rhythm final : public SeriesModel<Rhythm, TableModel<SeriesTable>> {
     for (const Field field : {kSince, kMean, kVariance, kIntervals}) table_.at(field, i) = 0.0;
   }
 
-  double floor_, warm_ticks_, alpha_;
+  double floor_, warm_ticks_, alpha_, little_ticks_;
 };
 
 }  // namespace

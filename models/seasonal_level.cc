@@ -59,7 +59,8 @@ class SeasonalLevel final : public LaneModel<SeasonalLevel, Block> {
       const int lane = static_cast<int>(i % kLanes);
       if (b.learned[lane] == 0.0f) continue;
       const float hours = Hours(lane, b);
-      b.ticks.Set(lane, b.ticks.at(lane) + static_cast<double>(ticks));
+      const double at = b.ticks.at(lane) + static_cast<double>(ticks);
+      b.ticks.Set(lane, at >= 0.0 ? at : at + 7.0 * 24.0 * static_cast<double>(ticks_an_hour_[lane]));
       if (Hours(lane, b) != hours) TurnHour(lane, hours, &b, &table_.seldom(i));
     }
   }

@@ -143,6 +143,24 @@ TEST(TableScorerTest, RowsInWhichNothingIsPresentChangeNothingOfWhatIsUsual) {
   EXPECT_NEAR(tenth(4000), tenth(0), 0.04);
 }
 
+// A row a minute with the tide of a day, and nothing from midnight to eight: the hour goes on.
+TEST(TableScorerTest, TheHourOfTheDayGoesOnInRowsOfNothing) {
+  constexpr int kDay = 1440;
+  std::mt19937_64 random(6);
+  std::normal_distribution<double> normal;
+  TableScorer scorer({"load"}, kMinutes);
+  double rare = 0, rows = 0;
+  for (int t = 0; t < 14 * kDay; ++t) {
+    const bool present = t % kDay >= 480;
+    const double value = 100 - 40 * std::cos(2 * M_PI * t / kDay) + normal(random);
+    const double p = scorer.Score({&value, 1}, {&present, 1}, false).tail_probability;
+    if (t < 7 * kDay || !present) continue;
+    rare += p < 0.01 ? 1 : 0;
+    rows += 1;
+  }
+  EXPECT_LT(rare / rows, 0.005);
+}
+
 TEST(TableScorerTest, TheMostOfThreeHundredColumnsIsNoMoreRareThanThatOfFew) {
   constexpr int kColumns = 300, kRows = 3000, kFirst = 1500;
   std::mt19937_64 random(5);

@@ -82,6 +82,15 @@ TEST_F(RhythmTest, IsPatientWithAJobOfTheClockWhenNobodyWatchedForHours) {
   EXPECT_GE(Run(600, 300, 20, [](int) { return false; }), kClear);
 }
 
+TEST_F(RhythmTest, LosesNoTimeToTicksThatWereMissedNowAndThen) {
+  for (int hour = 0; hour < 60; ++hour) {
+    Run(3540, 20'000, 20, Always);
+    watch_.Skip(60);
+    at_ += 60;
+  }
+  EXPECT_GE(Run(30'000, 20'000, 20, [](int) { return false; }), kClear);
+}
+
 TEST_F(RhythmTest, FindsAJobThatDidNotComeSinceNobodyWatched) {
   Run(12 * 300 + 240, 300, 20, Always);
   watch_.Skip(3600);

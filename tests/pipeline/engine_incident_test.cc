@@ -52,6 +52,75 @@ TEST(Incident, WhatTheSlowClocksFoundIsToldByTheirMinuteAndBeganBeforeThem) {
   EXPECT_NEAR(Seconds(told[0].onset_time()), fault, 90);
 }
 
+// Ticks that were missed come as one; a host that slept has one of hours.
+TEST(Incident, ALongTickMovesTheOnsetNoMoreThanItself) {
+  for (const uint64_t slept : {uint64_t{3}, uint64_t{3600}}) {
+    SimulatedHost host(3);
+    const auto engine = MakeEngine();
+    for (int i = 0; i < 60; ++i) engine->Step(std::vector{host.Tick()});
+    const double fault = 1.8e9 + static_cast<double>(host.now_ns()) * 1e-9;
+    host.at(0).cores = 1.0;
+    int told = 0;
+    for (int i = 0; i < 50; ++i) {
+      if (i == 30) host.Suspend(slept);
+      for (const v1::IncidentChange& change : Changes(engine.get(), std::vector{host.Tick()})) {
+        if (change.incident().workload().name() != "service-0") continue;
+        ++told;
+        EXPECT_NEAR(Seconds(change.incident().onset_time()), fault, 3) << slept << " " << change.ShortDebugString();
+      }
+    }
+    EXPECT_GT(told, 0);
+  }
+}
+
+TEST(Incident, WhatNobodyWatchedIsSaidWhenItIsResolved) {
+  SimulatedHost host(3);
+  const auto engine = MakeEngine();
+  for (int i = 0; i < 60; ++i) engine->Step(std::vector{host.Tick()});
+  host.at(0).cores = 1.0;
+  for (int i = 0; i < 20; ++i) engine->Step(std::vector{host.Tick()});
+  host.at(0).cores = 0.02;
+  host.Suspend(3600);
+  double share = 1;
+  for (int i = 0; i < 60; ++i) {
+    for (const v1::IncidentChange& change : Changes(engine.get(), std::vector{host.Tick()})) {
+      if (change.incident().workload().name() == "service-0" && change.kind() == v1::IncidentChange::RESOLVED) share = change.incident().coverage().sampled_share();
+    }
+  }
+  EXPECT_LT(share, 0.05);
+}
+
+TEST(Incident, AFalseAlarmOfManyTogetherSilencesThemAndNotTheHostAlone) {
+  const auto told = [](bool word) {
+    SimulatedHost host(12);
+    const auto engine = MakeEngine();
+    std::string id;
+    const auto run = [&](double cores, int ticks) {
+      std::set<std::string> names;
+      for (int i = 0; i < 8; ++i) host.at(i).cores = cores;
+      for (int i = 0; i < ticks; ++i) {
+        for (const v1::IncidentChange& change : Changes(engine.get(), std::vector{host.Tick()})) {
+          if (change.kind() == v1::IncidentChange::OPENED) names.insert(change.incident().workload().name());
+          id = change.incident().id();
+        }
+      }
+      return names;
+    };
+    run(0.02, 60);
+    EXPECT_EQ(run(1.0, 30).size(), 1u);
+    if (word) {
+      Command command;
+      command.kind = Command::Kind::kFalseAlarm;
+      command.incident_id = id;
+      host.Send(command);
+    }
+    run(0.02, 1500);
+    return run(1.0, 30).size();
+  };
+  EXPECT_EQ(told(false), 1u);
+  EXPECT_EQ(told(true), 0u);
+}
+
 TEST(Incident, AWordInTheTickThatResolvesItDoesNotOpenItAgain) {
   const Session session = Record([](SimulatedHost& h, int) { h.at(0).cores = 1.0; }, 30, [](SimulatedHost& h) { h.at(0).cores = 0.02; });
   std::string id;

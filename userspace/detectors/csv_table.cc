@@ -132,9 +132,9 @@ class TimestampCheck {
     double value = 0.0;
     std::errc error;
     if (ReadNumber(text, &value, &error).empty() && error == std::errc()) {
-      constexpr double kFirst = 1e8, kMilliseconds = 1e11, kLast = 1e14;
-      if (value < kFirst || value >= kLast) return std::nullopt;
-      return value < kMilliseconds ? value : value * 1e-3;
+      // 1973 to 2100; 202601011200 is a date, and not taken for one.
+      if (value >= 1e8 && value < 4.2e9) return value;
+      return value >= 9e11 && value < 4.2e12 ? std::optional(value * 1e-3) : std::nullopt;
     }
     absl::Time time;
     std::string why;

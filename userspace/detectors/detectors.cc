@@ -135,18 +135,18 @@ void Detectors::Resize(int count) {
 }
 
 // Models count their day and week in ticks. After a time in which nobody watched, or a clock that was set, their hour follows the wall's; a minute
-// is too little for an hour's profile to care. Backwards is what is left of whole weeks.
+// is too little for an hour's profile to care. Of what it was set back whole weeks change nothing.
 void Detectors::FollowClock(int64_t wall_time_ns) {
   if (wall_time_ns == 0) return;
   if (wall_time_ns_ != 0) behind_ += (static_cast<double>(wall_time_ns) - static_cast<double>(wall_time_ns_)) * 1e-9 / tick_seconds_ - 1.0;
   wall_time_ns_ = wall_time_ns;
   const double week = 7.0 * kDay / tick_seconds_;
   if (std::abs(behind_) < std::max(kMinute / tick_seconds_, 1.0)) return;
-  const double behind = std::round(behind_), within = behind - week * std::floor(behind / week);
-  const double forward = within + week * std::clamp(std::floor(behind / week), 0.0, kMostWeeksSkipped);
+  const double within = std::fmod(behind_, week), weeks = std::clamp(std::trunc(behind_ / week), 0.0, kMostWeeksSkipped);
+  const int64_t ticks = std::llround(within + week * weeks);
   behind_ = 0.0;
-  if (forward < 1.0) return;
-  for (Watch& watch : watches_) watch.model->Skip(static_cast<int64_t>(forward));
+  if (ticks == 0) return;
+  for (Watch& watch : watches_) watch.model->Skip(ticks);
 }
 
 void Detectors::ScoreAndUpdate(const FeatureTick& tick, ScoreTick* out) {

@@ -105,10 +105,11 @@ TableScorer::Row TableScorer::Score(std::span<const double> values, std::span<co
     mask_(c) = present[c] && std::isfinite(values[c]);
     x_(0, c) = mask_(c) ? values[c] : 0.0;
   }
-  if (!mask_.any()) {  // nothing was seen, and nothing of it says what is usual; what columns are like does not change
-    Row nothing;
+  if (!mask_.any()) {  // time passes; nothing of it says what is usual
+    level_->Update(x_, mask_);
+    step_->Update(x_, mask_);
     departure_ *= std::exp2(-1.0 / kNamesFade);
-    return nothing;
+    return Row();
   }
   Judge();
   const double combined = Combine();
@@ -153,7 +154,7 @@ double TableScorer::Combine() {
   const size_t top = std::min<size_t>(kTop, sorted_.size());
   std::partial_sort(sorted_.begin(), sorted_.begin() + top, sorted_.end(), std::greater<>());
   const double n = static_cast<double>(sorted_.size());
-  const double many = Many(n / kColumnsOfPrior), many_groups = Many(static_cast<double>(groups_) / kGroupsOfPrior);
+  const double many = Many(n / kColumnsOfPrior), many_groups = Many(std::min(static_cast<double>(groups_), n) / kGroupsOfPrior);
   const double most = std::accumulate(sorted_.begin(), sorted_.begin() + top, 0.0) / top - many;
   const double joint = std::min(-std::log10(joint_scores_.tail_probability.minCoeff()), kMostDecades) - many_groups;
   return std::log1p(kMeanWeight * excess / n) + std::log1p(std::max(most - kUsual, 0.0)) +

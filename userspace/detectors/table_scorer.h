@@ -10,7 +10,7 @@
 // but the prior counts at most as the own tail down to .1, so the body of p is near uniform however quiet a table is; p is at least a fifth of the own
 // tail's down to .01, so that what comes daily is not called rare on restless ones; and to the prior evidence counts n / (n + 250) of itself, n being the
 // rows that columns are known by (as many as their half-life holds): of few rows, scales and tails are uncertain, and numbers go further by chance.
-// A row in which nothing is present has p = 1 and changes nothing. Nothing depends on later rows. Deterministic; not thread-safe.
+// A row in which nothing is present has p = 1; time passes in it, and nothing is learned. Nothing depends on later rows. Deterministic; not thread-safe.
 #pragma once
 #include <memory>
 #include <optional>

@@ -236,8 +236,7 @@ GroupStrengths Evidence::Groups(std::span<const Strength> strengths, const Score
 // All of them: what is left out would tell the like of it again.
 std::vector<EvidenceKind> Evidence::KindsOf(const v1::Incident& incident) const {
   std::array<std::array<bool, 2>, kEvidenceGroups> named{};
-  for (int i = 0; i < incident.contributions_size(); ++i) {
-    const v1::Contribution& c = incident.contributions(i);
+  for (const v1::Contribution& c : incident.contributions()) {
     const auto feature = std::find_if(features_.begin(), features_.end(), [&](const FeatureSpec& f) {
       return f.signal == c.signal() && (c.attributes().empty() || c.attributes().begin()->second == f.attribute_value);
     });
@@ -247,8 +246,8 @@ std::vector<EvidenceKind> Evidence::KindsOf(const v1::Incident& incident) const 
     std::array<bool, 2>& group = named[static_cast<size_t>(GroupOf(scores))];
     group[0] = group[0] || c.direction() != v1::Contribution::UP;  // a changed form has no direction
     group[1] = group[1] || c.direction() != v1::Contribution::DOWN;
-    if (i == 0 && incident.pattern() == v1::Incident::SILENCE) named[static_cast<size_t>(EvidenceGroup::kSilence)][0] = true;
   }
+  if (incident.pattern() == v1::Incident::SILENCE) named[static_cast<size_t>(EvidenceGroup::kSilence)][0] = true;
   std::vector<EvidenceKind> kinds;
   for (int entry = 0; entry < kEvidenceEntries; ++entry) {
     for (const bool up : {false, true}) {

@@ -69,6 +69,16 @@ std::optional<double> History::Value(int slot, int feature, int age) const {
   return values(slot, feature);
 }
 
+uint64_t History::UsualTick() const {
+  std::vector<uint64_t> ticks;
+  for (size_t i = 1; i < times_.size(); ++i) {
+    if (times_[i] > times_[i - 1]) ticks.push_back(times_[i] - times_[i - 1]);  // else booted between
+  }
+  if (ticks.empty()) return 0;
+  std::nth_element(ticks.begin(), ticks.begin() + static_cast<std::ptrdiff_t>(ticks.size() / 2), ticks.end());
+  return ticks[ticks.size() / 2];
+}
+
 int64_t History::WallTimeOf(uint64_t boot_time_ns) const {
   if (times_.empty()) return 0;
   return walls_.back() - (static_cast<int64_t>(times_.back()) - static_cast<int64_t>(boot_time_ns));

@@ -23,6 +23,7 @@ class History {
   std::optional<double> Value(int slot, int feature, int age) const;
   uint64_t BootTime(int age) const { return times_[times_.size() - 1 - age]; }
   int64_t WallTime(int age) const { return walls_[walls_.size() - 1 - age]; }
+  uint64_t UsualTick() const;  // ns, the median; 0 of fewer than two
   // Wall time of a moment since boot, by the newest pair of clocks.
   int64_t WallTimeOf(uint64_t boot_time_ns) const;
 

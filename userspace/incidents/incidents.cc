@@ -28,11 +28,20 @@ constexpr double kDisturbedScore = 50;    // of a host as a whole
 constexpr double kInterruptedScore = 30;  // of its clocks
 constexpr double kMostWatchedSeconds = 60;  // of one tick: a host that was suspended was not watched
 constexpr double kMissedTicks = 3;        // a tick that took so many left the rest unobserved
-constexpr int kSlowTicks = 60;            // a value of the slow clocks is the mean of a minute,
+constexpr double kSlowSeconds = 60;       // a value of the slow clocks is the mean of a minute,
 constexpr int64_t kSlowNs = 300 * static_cast<int64_t>(kSecond);  // and they judge five of them
 constexpr int kLifeEvents = 50;
 
 bool IsSlow(Channel channel) { return channel == Channel::kHeld || channel == Channel::kHeldShare || channel == Channel::kRecord; }
+
+// Whether any of `more` was not among `slots`.
+bool Add(std::span<const Slot> more, std::vector<Slot>* slots) {
+  const size_t before = slots->size();
+  for (const Slot slot : more) {
+    if (std::find(slots->begin(), slots->end(), slot) == slots->end()) slots->push_back(slot);
+  }
+  return slots->size() > before;
+}
 
 // What a workload can still take: of the host, or of its cgroup's limit where that is less.
 double MemoryLeft(const WorkloadTick& tick, Slot slot) {
@@ -104,6 +113,7 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
   const double tick_seconds = static_cast<double>(config_.tick()) * 1e-9;
   missed_before_ns_ = missed_ns_;
   if (tick_seconds > 0 && tick.interval_seconds > kMissedTicks * tick_seconds) missed_ns_ += static_cast<uint64_t>(std::llround((tick.interval_seconds - tick_seconds) * 1e9));
+  if (tick.interval_seconds == 0 && history_.length() > 1) missed_ns_ += static_cast<uint64_t>(std::max<int64_t>(history_.WallTime(0) - history_.WallTime(1), 0));
   const Slot slots = static_cast<Slot>(tick.totals.size());
   scores_.resize(slots, 0.0);
   names_.resize(slots);
@@ -152,17 +162,17 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
     if (!together.empty() && per_week <= config_.budgets().false_alarms_per_week()) {
       departing_per_week = std::min(departing_per_week, per_week);
       if (together.size() > departing.size()) departing.swap(together);
-    } else if (!together.empty() && !Known(slot)) {
-      // What so many do for the first time, and did before, is no news of any of them.
+    } else if (!together.empty() && (!Known(slot) || disturbance_.feedback() > 1)) {
+      // What so many do for the first time, and did before, is no news of any of them; nor is what a person called a false alarm of all of them.
     } else if (told || departs) {
       Open(slot, tick, own_facts, departure, features, scores, &changes);
     }
   }
   // A clock is a fact, and tells what departs with it.
   if (interrupted) {
-    DisturbHost(*interrupted, NamesOf(departing), 0, tick, features, scores, &changes);
+    DisturbHost(*interrupted, departing, 0, tick, features, scores, &changes);
   } else if (!departing.empty()) {
-    DisturbHost(HostDisturbance::Of(static_cast<int>(departing.size())), NamesOf(departing), departing_per_week, tick, features, scores, &changes);
+    DisturbHost(HostDisturbance::Of(static_cast<int>(departing.size())), departing, departing_per_week, tick, features, scores, &changes);
   }
   recurrences_.EndTick(active, watched);
   for (const Command& command : tick.commands) Obey(command, tick, &changes);
@@ -200,24 +210,22 @@ std::string Incidents::NamesOf(std::span<const Slot> slots) const {
 }
 
 // The host's own incident, of something that is no departure of its own signals.
-void Incidents::DisturbHost(const v1::Contribution& fact, const std::string& departing, double per_week, const WorkloadTick& tick,
+void Incidents::DisturbHost(const v1::Contribution& fact, std::span<const Slot> departing, double per_week, const WorkloadTick& tick,
                             const FeatureTick& features, const ScoreTick& scores, Changes* changes) {
   if (const auto open = open_.find(kHostSlot); open != open_.end()) {
-    v1::Incident& incident = open->second.incident;
-    open->second.Disturb(fact, tick.boot_time_ns);
-    incident.set_recurrences_per_week(std::min(incident.recurrences_per_week(), per_week));
-    const auto& told = incident.changes();
-    const bool known = std::any_of(told.begin(), told.end(), [&](const v1::LifeEvent& event) { return event.detail() == departing; });
-    if (!departing.empty() && !known) {  // also where it began with something else: they have no incidents of their own
-      open->second.news = departing;
-      open->second.dirty = true;
-    }
+    OpenIncident& of_host = open->second;
+    of_host.Disturb(fact, tick.boot_time_ns);
+    if (per_week > 0) of_host.incident.set_recurrences_per_week(std::min(of_host.incident.recurrences_per_week(), per_week));
+    // Also where it began with something else: they have no incidents of their own. Those that follow are told when it is told again.
+    of_host.dirty |= !departing.empty() && of_host.departing.empty();
+    if (Add(departing, &of_host.departing)) of_host.news = NamesOf(departing);
     return;
   }
   Departure departure = departures_[kHostSlot];
   departure.per_week = per_week;
   departure.feedback = per_week > 0 ? disturbance_.feedback() : 1;
-  Open(kHostSlot, tick, {}, departure, features, scores, changes, &fact, departing);
+  Open(kHostSlot, tick, {}, departure, features, scores, changes, &fact, departing.empty() ? "" : NamesOf(departing));
+  Add(departing, &open_.at(kHostSlot).departing);
 }
 
 void Incidents::Remember(std::span<const Strength> strengths, const FeatureTick& features, const ScoreTick& scores,
@@ -291,7 +299,11 @@ void Incidents::Open(Slot slot, const WorkloadTick& tick, const std::vector<cons
   const std::string identity = fmt::format("{}|{}|{}", source_.feed_id(), names_[slot].key, tick.tick);
   incident.set_id(fmt::format("{:016x}", XXH3_64bits(identity.data(), identity.size())));
   SetTime(tick.wall_time_ns, incident.mutable_opened_time());
-  if (disturbed != nullptr) open.Disturb(*disturbed, tick.boot_time_ns);
+  if (disturbed != nullptr) {
+    open.Disturb(*disturbed, tick.boot_time_ns);
+    // A long tick began when it began.
+    if (disturbed->signal() == "host.tick.interval") open.onset_ns -= std::min(open.onset_ns, static_cast<uint64_t>(disturbed->observed() * 1e9));
+  }
   const bool by_fact = open.opened_by_fact || ((disturbed != nullptr || departure.waits) && departure.per_week == 0);
   incident.set_recurrences_per_week(by_fact ? 0 : departure.per_week);
   incident.set_promised_per_week(config_.budgets().false_alarms_per_week());
@@ -335,13 +347,20 @@ void Incidents::Refresh(const WorkloadTick& tick, OpenIncident* open) {
     incident.clear_suspects();
     for (const v1::Suspect& suspect : suspects) *incident.add_suspects() = suspect;
   }
-  v1::Coverage& coverage = *incident.mutable_coverage();
+  Cover(tick, open);
+  incident.set_summary(SummarySentence(incident));
+}
+
+// What of the time of an incident was seen. By either clock: one may have been set, the other began anew at a boot.
+void Incidents::Cover(const WorkloadTick& tick, OpenIncident* open) const {
+  v1::Coverage& coverage = *open->incident.mutable_coverage();
   coverage.set_events_lost(events_lost_ - std::min(events_lost_, open->lost_before));
-  const double since = static_cast<double>(tick.wall_time_ns - TimeOf(incident.onset_time())), missed = static_cast<double>(missed_ns_ - open->missed_before);
+  const double by_wall = static_cast<double>(tick.wall_time_ns - TimeOf(open->incident.onset_time()));
+  const double since = std::max(by_wall, static_cast<double>(tick.boot_time_ns - std::min(open->onset_ns, tick.boot_time_ns)));
+  const double missed = static_cast<double>(missed_ns_ - std::min(missed_ns_, open->missed_before));
   coverage.set_sampled_share(missed > 0 ? std::clamp(1.0 - missed / std::max(since, missed), 0.0, 1.0) : 1.0);
   coverage.clear_probes_missing();
   for (const std::string& probe : tick.probes_missing) coverage.add_probes_missing(probe);
-  incident.set_summary(SummarySentence(incident));
 }
 
 void Incidents::Follow(const WorkloadTick& tick, const std::vector<const RestartFact*>& facts, const Departure& departure,
@@ -423,6 +442,8 @@ void Incidents::Resolve(const WorkloadTick& tick, const std::string& why, OpenIn
   v1::Incident& incident = open->incident;
   incident.set_state(v1::Incident::RESOLVED);
   SetTime(tick.wall_time_ns, incident.mutable_resolved_time());
+  Cover(tick, open);
+  incident.set_summary(SummarySentence(incident));
   Tell(v1::IncidentChange::RESOLVED, tick, "resolved", why, &incident, changes);
 }
 
@@ -448,7 +469,9 @@ void Incidents::Relate(OpenIncident* open, OpenIncident* other) {
 double Incidents::Observed(Slot slot, int feature, Channel channel, double now) const {
   if (!IsSlow(channel)) return now;
   double sum = 0, number = 0;
-  for (int age = 0; age < std::min(history_.length(), kSlowTicks); ++age) {
+  const double tick_seconds = static_cast<double>(std::max<int64_t>(config_.tick(), 1)) * 1e-9;
+  const int ticks = static_cast<int>(std::clamp(std::round(kSlowSeconds / tick_seconds), 1.0, static_cast<double>(std::max(history_.length(), 1))));
+  for (int age = 0; age < std::min(history_.length(), ticks); ++age) {
     const std::optional<double> value = history_.Value(static_cast<int>(slot), feature, age);
     sum += value.value_or(0);
     number += value ? 1 : 0;
@@ -456,10 +479,9 @@ double Incidents::Observed(Slot slot, int feature, Channel channel, double now) 
   return number > 0 ? sum / number : now;
 }
 
-// Wall time, ns. What the slow clocks found has been so for as long as they look back; a long tick began when it began.
+// Wall time, ns. What the slow clocks found has been so for as long as they look back.
 int64_t Incidents::ToldOnset(const OpenIncident& open) const {
   const int64_t onset = history_.WallTimeOf(open.onset_ns);
-  if (open.disturbed.signal() == "host.tick.interval") return onset - static_cast<int64_t>(open.disturbed.observed() * 1e9);
   const bool slow = !open.opened_by_fact && open.disturbed.signal().empty() && !open.peaks.empty() && IsSlow(open.peaks.front().channel);
   return slow ? std::min(onset, history_.WallTime(0) - kSlowNs) : onset;
 }

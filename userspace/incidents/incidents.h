@@ -49,7 +49,10 @@ class Incidents {
       watched_ns_, events_lost_);
     if constexpr (Archive::kReading) {
       ignored_.clear();
-      if (a.layout() < 11) return;
+      if (a.layout() < 11) {
+        if (a.ok()) RememberWords();
+        return;
+      }
     }
     a(missed_ns_, feedback_);
   }
@@ -83,12 +86,13 @@ class Incidents {
             const FeatureTick& features, const ScoreTick& scores, Changes* changes, const v1::Contribution* disturbed = nullptr,
             const std::string& news = {});
   void Begin(Slot slot, const WorkloadTick& tick, Changes* changes);
-  void DisturbHost(const v1::Contribution& fact, const std::string& departing, double per_week, const WorkloadTick& tick,
+  void DisturbHost(const v1::Contribution& fact, std::span<const Slot> departing, double per_week, const WorkloadTick& tick,
                    const FeatureTick& features, const ScoreTick& scores, Changes* changes);
   std::string NamesOf(std::span<const Slot> slots) const;
   void Follow(const WorkloadTick& tick, const std::vector<const RestartFact*>& facts, const Departure& departure,
               const FeatureTick& features, const ScoreTick& scores, OpenIncident* open, Changes* changes);
   void Refresh(const WorkloadTick& tick, OpenIncident* open);
+  void Cover(const WorkloadTick& tick, OpenIncident* open) const;
   bool IsStillAway(const OpenIncident& open) const;
   std::string AcceptedText(const WorkloadTick& tick, const OpenIncident& open) const;
   void Resolve(const WorkloadTick& tick, const std::string& why, OpenIncident* open, Changes* changes);
@@ -100,6 +104,7 @@ class Incidents {
   void Tell(v1::IncidentChange::Kind kind, const WorkloadTick& tick, const std::string& what, const std::string& detail,
             v1::Incident* incident, Changes* changes);
   void LearnFrom(const v1::Incident& incident, bool false_alarm);
+  void RememberWords();
   const std::vector<bool>& IgnoredBy(Slot slot);
   size_t FeatureOf(const RestartFact& fact) const;
 

@@ -170,7 +170,7 @@ void Compose(std::span<const FeatureSpec> features, const History& history, doub
       const bool was_drift = incident.growth_per_second() > 0;  // a leak that pauses is still that leak
       if (lead.channel == Channel::kDrift || was_drift || IsDrift(growth, growth.onset)) {
         incident.set_pattern(v1::Incident::DRIFT);
-        const double seconds = history.length() > 1 ? (history.BootTime(0) - history.BootTime(1)) * 1e-9 : 1.0;
+        const double seconds = history.length() > 1 ? static_cast<double>(history.UsualTick()) * 1e-9 : 1.0;
         if (growth.per_tick > 0) {
           incident.set_growth_per_second(growth.per_tick / seconds);
           const double left = memory_left_bytes / incident.growth_per_second();
@@ -183,9 +183,10 @@ void Compose(std::span<const FeatureSpec> features, const History& history, doub
   }
   if (history.length() == 0) return;
   // A value covers the tick that ended at its time, so the departure began at the end of the tick before.
-  const uint64_t tick_ns = history.length() > 1 ? history.BootTime(0) - history.BootTime(1) : 0;
-  const uint64_t back = (static_cast<uint64_t>(age) + 1) * tick_ns;
-  open->onset_ns = history.BootTime(0) - std::min(back, history.BootTime(0));
+  const int oldest = history.length() - 1, before = std::min(age + 1, oldest);
+  const uint64_t beyond = static_cast<uint64_t>(age + 1 - before) * history.UsualTick();
+  const uint64_t at = std::min(history.BootTime(before), history.BootTime(0));  // of a boot before, the clock was another
+  open->onset_ns = at - std::min(beyond, at);
 }
 
 }  // namespace outlier

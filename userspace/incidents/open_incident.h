@@ -1,6 +1,7 @@
 // OpenIncident: what is kept of an incident while it lives, and how it is written down for the feed.
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -30,6 +31,7 @@ struct Peak {
 };
 
 struct OpenIncident {
+  static constexpr Slot kNobody = std::numeric_limits<Slot>::max();
   v1::Incident incident;
   Slot slot = 0;
   uint64_t opened_ns = 0;      // since boot
@@ -45,7 +47,8 @@ struct OpenIncident {
   std::string news;            // why
   double strength = 0;         // combined, the highest
   double waits_above = 0;      // s/s: of a victim, while it waits longer than that; 0 = it is none
-  Slot waits_for = 0;          // of a victim: who took the CPU
+  Slot waits_for = kNobody;    // of a victim: who took the CPU
+  std::vector<Slot> departing; // of the host: who has departed together since it began
   uint64_t missed_before = 0;  // time in which nobody watched, when it began
   std::vector<Peak> peaks;
   v1::Contribution disturbed;  // of the host, where it has a signal: leads its contributions
@@ -64,7 +67,7 @@ struct OpenIncident {
     if constexpr (Archive::kReading) {
       if (a.layout() < 11) return;
     }
-    a(waits_for, missed_before);
+    a(waits_for, departing, missed_before);
   }
 };
 

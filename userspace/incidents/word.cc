@@ -18,7 +18,6 @@ constexpr double kWeekSeconds = 7 * 86400.0;
 void Incidents::LearnFrom(const v1::Incident& incident, bool false_alarm) {
   if (incident.contributions_size() > 0 && incident.contributions(0).signal() == "host.workloads.departing") {
     false_alarm ? disturbance_.MakeRarer() : disturbance_.TakeBack();
-    return;
   }
   const std::vector<EvidenceKind> kinds = evidence_.KindsOf(incident);
   for (Slot slot = 0; slot < names_.size(); ++slot) {
@@ -29,6 +28,18 @@ void Incidents::LearnFrom(const v1::Incident& incident, bool false_alarm) {
   }
   for (const EvidenceKind& kind : kinds) {
     feedback_.Say(incident.workload(), kind, false_alarm ? Recurrences::Rarer(feedback_.Of(incident.workload(), kind)) : 1.0);
+  }
+}
+
+// Of a state in which the slots alone knew.
+void Incidents::RememberWords() {
+  for (Slot slot = 0; slot < names_.size(); ++slot) {
+    for (int entry = 0; entry < kEvidenceEntries; ++entry) {
+      for (const bool up : {false, true}) {
+        const double factor = recurrences_.Feedback(slot, {entry, up});
+        if (factor > 1) feedback_.Say(names_[slot].workload, {entry, up}, factor);
+      }
+    }
   }
 }
 

@@ -41,7 +41,8 @@ std::string HowFar(const v1::Contribution& c) {
 }
 
 std::string Why(const v1::Contribution& c, const v1::Incident& i) {
-  const bool restarts = i.has_restart() && (c.signal() == "workload.restarts" || c.signal() == "workload.exits");
+  const bool killed = c.signal() == "workload.exits" && c.attributes().count("reason") > 0 && c.attributes().at("reason") == "oom";
+  const bool restarts = i.has_restart() && (c.signal() == "workload.restarts" || killed);
   return fmt::format("{} was {}: {}. Were nothing wrong, a value this extreme would come by chance in {} {} (tail probability {:.2g}).",
                      Capitalised(SignalWords(c)), ObservedAndExpected(c), HowFar(c), OneIn(c.tail_probability()), restarts ? "hours" : "ticks",
                      c.tail_probability());

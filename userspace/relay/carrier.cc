@@ -179,8 +179,9 @@ void Carrier::TakeWishes() {
 void Carrier::Publish(WallTime now) {
   relay::v1::SinkStatus status = courier_->Status(now);
   status.set_samples_lost(status.samples_lost() + samples_lost_);
-  if (status.state() != told_) {
-    told_ = status.state();
+  const std::pair told(status.state(), status.has_retry_time());  // suspended, and then for good, is news
+  if (told != told_) {
+    told_ = told;
     warn_(status.state() == relay::v1::SinkStatus::DELIVERING
               ? fmt::format("sink {} delivers again", status.name())
               : fmt::format("sink {} ({}) {}: {}", status.name(), status.kind(), relay::v1::SinkStatus::State_Name(status.state()), Printable(status.message(), 500)));

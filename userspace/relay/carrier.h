@@ -61,7 +61,7 @@ class Carrier {
   std::map<std::string, relay::v1::DeadLetter> letters_;  // by id
   bool retry_now_ = false;
   relay::v1::SinkStatus status_;                        // guarded by mutex_
-  relay::v1::SinkStatus::State told_ = relay::v1::SinkStatus::DELIVERING;
+  std::pair<relay::v1::SinkStatus::State, bool> told_ = {relay::v1::SinkStatus::DELIVERING, false};  // and whether it is tried again by itself
   std::atomic<uint64_t> samples_lost_ = 0;              // never offered to the courier
   std::atomic<bool> stopping_ = false;
   std::thread thread_;
