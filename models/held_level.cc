@@ -138,7 +138,8 @@ class HeldLevel final : public SeriesModel<HeldLevel, TwoPartModel<Open, OpenBlo
   void Skip(int64_t ticks) override {
     for (int64_t i = 0; i < series(); ++i) {
       Open o = open_.Get(i);
-      if (o.seen > 0) o.age = static_cast<uint32_t>(static_cast<int64_t>(o.age) + ticks + (static_cast<int64_t>(o.age) + ticks < 0 ? week_ticks_ : 0));
+      const int64_t age = o.age + ticks;
+      if (o.seen > 0) o.age = static_cast<uint32_t>(age < 0 ? age + week_ticks_ : age);
       open_.Put(i, o);
     }
   }

@@ -114,7 +114,10 @@ class CarrierTest : public testing::Test {
           ++clock_readings_;
           return std::chrono::time_point_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now());
         },
-        [](const std::string&) {});
+        [this](const std::string& text) {
+          const std::lock_guard lock(said_mutex_);
+          said_ += text + "\n";
+        });
     return line;
   }
   FeedEvent Change(uint64_t sequence, size_t bytes = 100) {
@@ -144,6 +147,13 @@ class CarrierTest : public testing::Test {
   std::shared_ptr<const Labels> labels_ = std::make_shared<const Labels>();
   std::unique_ptr<Ledger> ledger_;
   std::unique_ptr<Silences> silences_;
+  bool Said(const std::string& text) {
+    const std::lock_guard lock(said_mutex_);
+    return said_.find(text) != std::string::npos;
+  }
+
+  std::mutex said_mutex_;
+  std::string said_;
   std::atomic<uint64_t> clock_readings_ = 0;
 };
 
@@ -200,6 +210,17 @@ TEST_F(CarrierTest, APersonsWordEndsABackOffAtOnce) {
   line->transport->Open(200);
   line->carrier->RetryNow();
   EXPECT_TRUE(Eventually([&] { return line->carrier->Status().delivered() == 1; }));
+}
+
+TEST_F(CarrierTest, ThatASuspendedSinkIsNotTriedAgainIsSaid) {
+  auto line = Make("hook");
+  line->transport->Open(410, {401});
+  line->carrier->Start();
+  line->carrier->mailbox().Put(Change(1));
+  ASSERT_TRUE(Eventually([&] { return line->carrier->Status().state() == relay::v1::SinkStatus::SUSPENDED; }));
+  line->carrier->RetryNow();
+  EXPECT_TRUE(Eventually([&] { return Said("sinks retry hook"); }));
+  EXPECT_FALSE(line->carrier->Status().has_retry_time());
 }
 
 TEST_F(CarrierTest, WishesOfOthersAreBoundedWhileARequestHangs) {

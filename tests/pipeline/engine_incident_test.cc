@@ -308,6 +308,26 @@ TEST(Incident, AfterAReloadWithAnotherTickEachWorkloadsNormalIsLearnedAgain) {
   EXPECT_TRUE(learns(2));
 }
 
+TEST(Incident, AnotherTickIsNoSuspendedHost) {
+  const auto engine = MakeEngine();
+  SimulatedHost host(1);
+  const auto reload = [&](int64_t seconds) {
+    config::v1::Config config = ShortWarmUp();
+    config.set_tick(seconds * static_cast<int64_t>(kSecondNs));
+    Command command;
+    command.kind = Command::Kind::kReload;
+    command.config = config.SerializeAsString();
+    host.Send(command);
+  };
+  reload(1);
+  for (int i = 0; i < 60; ++i) engine->Step(std::vector{host.Tick()});
+  reload(60);
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_THAT(Changes(engine.get(), std::vector{host.Tick()}), testing::IsEmpty());
+    host.Suspend(59);
+  }
+}
+
 TEST(Incident, StatusSaysWhatIsPromisedWhatWasToldAndThatTheTailIsThePriors) {
   const auto engine = MakeEngine();
   const Session session = Record([](SimulatedHost& h, int) { h.at(0).cores = 1.0; }, 30, [](SimulatedHost& h) { h.at(0).cores = 0.02; });

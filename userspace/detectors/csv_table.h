@@ -79,7 +79,7 @@ class ScoreWriter {
  private:
   const ScoreOutput output_;
   int64_t row_ = 0;
-  std::string names_, line_;  // of the row, here so that a row allocates nothing
+  std::string names_, line_;  // of the row; kept for their room
 };
 
 // Each where given.

@@ -154,6 +154,7 @@ double TableScorer::Combine() {
   const size_t top = std::min<size_t>(kTop, sorted_.size());
   std::partial_sort(sorted_.begin(), sorted_.begin() + top, sorted_.end(), std::greater<>());
   const double n = static_cast<double>(sorted_.size());
+  // Groups of which something is present are no more than these columns.
   const double many = Many(n / kColumnsOfPrior), many_groups = Many(std::min(static_cast<double>(groups_), n) / kGroupsOfPrior);
   const double most = std::accumulate(sorted_.begin(), sorted_.begin() + top, 0.0) / top - many;
   const double joint = std::min(-std::log10(joint_scores_.tail_probability.minCoeff()), kMostDecades) - many_groups;

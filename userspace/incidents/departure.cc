@@ -114,8 +114,9 @@ void Incidents::FindTaker(Slot slot, const WorkloadTick& tick, Departure* depart
     const bool took = std::any_of(tick.busiest.begin(), tick.busiest.end(), [&](const ProcessRate& rate) {
       return rate.slot == taker && rate.cpu_now - rate.cpu_before >= kTakenCores;
     });
+    if (!took) continue;
     const double per_week = PerWeekOfVictim(slot, open);
-    if (!took || per_week > config_.budgets().false_alarms_per_week()) continue;
+    if (per_week > config_.budgets().false_alarms_per_week()) continue;
     if (auto waits = WaitsSince(history_, static_cast<int>(slot), waits_feature_, open.onset_ns)) {
       departs_[slot] = 1;
       departure->waits = waits;

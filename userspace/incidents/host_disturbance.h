@@ -24,6 +24,7 @@ class HostDisturbance {
   void Resize(size_t slots) { departing_.resize(slots); }
   void Forget(Slot slot) { departing_[slot] = {}; }
   void SetWorkloads(size_t active) { workloads_ = active; }  // that may depart now
+  void TickChanged() { usual_seconds_ = 0; }
   // Once a tick, first: what the clocks say, if anything.
   std::optional<v1::Contribution> Interruption(const WorkloadTick& tick);
   // How one workload departs now; `now_ns` is what was watched so far. `known`: for a day.

@@ -30,6 +30,8 @@ class Incidents {
   // Changes in the order in which they came about, without sequence.
   std::vector<v1::IncidentChange> Judge(const WorkloadTick& tick, const FeatureTick& features, const ScoreTick& scores);
   void Reload(const config::v1::Config& config);
+  // After a reload whose tick is another one: what is usual of its length is not.
+  void TickChanged() { disturbance_.TickChanged(); }
   // After a state was read: the place of each detector among those of the build that wrote it (Detectors::Load).
   void Rearrange(std::span<const int> saved_as) { evidence_.Rearrange(saved_as); }
 
@@ -49,10 +51,7 @@ class Incidents {
       watched_ns_, events_lost_);
     if constexpr (Archive::kReading) {
       ignored_.clear();
-      if (a.layout() < 11) {
-        if (a.ok()) RememberWords();
-        return;
-      }
+      if (a.layout() < 11) return;
     }
     a(missed_ns_, feedback_);
   }
@@ -104,7 +103,6 @@ class Incidents {
   void Tell(v1::IncidentChange::Kind kind, const WorkloadTick& tick, const std::string& what, const std::string& detail,
             v1::Incident* incident, Changes* changes);
   void LearnFrom(const v1::Incident& incident, bool false_alarm);
-  void RememberWords();
   const std::vector<bool>& IgnoredBy(Slot slot);
   size_t FeatureOf(const RestartFact& fact) const;
 

@@ -105,8 +105,6 @@ void RememberPeak(const Peak& peak, std::vector<Peak>* peaks) {
   peaks->push_back(peak);
 }
 
-int64_t TimeOf(const google::protobuf::Timestamp& time) { return time.seconds() * 1'000'000'000 + time.nanos(); }
-
 void SetTime(int64_t wall_ns, google::protobuf::Timestamp* time) {
   time->set_seconds(wall_ns / 1'000'000'000);
   time->set_nanos(static_cast<int32_t>(wall_ns % 1'000'000'000));
@@ -184,7 +182,7 @@ void Compose(std::span<const FeatureSpec> features, const History& history, doub
   if (history.length() == 0) return;
   // A value covers the tick that ended at its time, so the departure began at the end of the tick before.
   const int oldest = history.length() - 1, before = std::min(age + 1, oldest);
-  const uint64_t beyond = static_cast<uint64_t>(age + 1 - before) * history.UsualTick();
+  const uint64_t beyond = age < oldest ? 0 : static_cast<uint64_t>(age + 1 - before) * history.UsualTick();
   const uint64_t at = std::min(history.BootTime(before), history.BootTime(0));  // of a boot before, the clock was another
   open->onset_ns = at - std::min(beyond, at);
 }

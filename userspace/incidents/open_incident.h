@@ -86,7 +86,6 @@ void RememberPeak(const Peak& peak, std::vector<Peak>* peaks);
 // Fills contributions, pattern, growth and onset from the peaks, the restart and the last minute.
 void Compose(std::span<const FeatureSpec> features, const History& history, double memory_left_bytes, OpenIncident* open);
 
-int64_t TimeOf(const google::protobuf::Timestamp& time);
 void SetTime(int64_t wall_ns, google::protobuf::Timestamp* time);
 
 }  // namespace outlier

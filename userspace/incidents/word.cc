@@ -19,27 +19,20 @@ void Incidents::LearnFrom(const v1::Incident& incident, bool false_alarm) {
   if (incident.contributions_size() > 0 && incident.contributions(0).signal() == "host.workloads.departing") {
     false_alarm ? disturbance_.MakeRarer() : disturbance_.TakeBack();
   }
-  const std::vector<EvidenceKind> kinds = evidence_.KindsOf(incident);
+  const v1::Workload& workload = incident.workload();
+  std::vector<Slot> slots;
   for (Slot slot = 0; slot < names_.size(); ++slot) {
-    if (names_[slot].workload.name() != incident.workload().name() || names_[slot].workload.kind() != incident.workload().kind()) continue;
-    for (const EvidenceKind& kind : kinds) {
-      recurrences_.SetFeedback(slot, kind, false_alarm ? Recurrences::Rarer(recurrences_.Feedback(slot, kind)) : 1.0);
-    }
+    if (names_[slot].workload.name() == workload.name() && names_[slot].workload.kind() == workload.kind()) slots.push_back(slot);
   }
-  for (const EvidenceKind& kind : kinds) {
-    feedback_.Say(incident.workload(), kind, false_alarm ? Recurrences::Rarer(feedback_.Of(incident.workload(), kind)) : 1.0);
-  }
-}
-
-// Of a state in which the slots alone knew.
-void Incidents::RememberWords() {
-  for (Slot slot = 0; slot < names_.size(); ++slot) {
-    for (int entry = 0; entry < kEvidenceEntries; ++entry) {
-      for (const bool up : {false, true}) {
-        const double factor = recurrences_.Feedback(slot, {entry, up});
-        if (factor > 1) feedback_.Say(names_[slot].workload, {entry, up}, factor);
-      }
+  for (const EvidenceKind& kind : evidence_.KindsOf(incident)) {
+    double factor = 1;
+    if (false_alarm) {  // of a replica that had one from its sibling, too
+      factor = feedback_.Of(workload, kind);
+      for (const Slot slot : slots) factor = std::max(factor, recurrences_.Feedback(slot, kind));
+      factor = Recurrences::Rarer(factor);
     }
+    feedback_.Say(workload, kind, factor);
+    for (const Slot slot : slots) recurrences_.SetFeedback(slot, kind, factor);
   }
 }
 

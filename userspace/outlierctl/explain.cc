@@ -84,11 +84,11 @@ std::string HowOften(double per_week) {
   return weeks > 5200 ? "less than once in a hundred years" : fmt::format("once in {:.2g} weeks", weeks);
 }
 
-// Why it was told: the false-alarm budget and what feedback has to do with it.
 bool IsFact(const v1::Incident& i) {
   return i.recurrences_per_week() <= 0 && (i.has_restart() || (i.contributions_size() > 0 && i.contributions(0).signal().starts_with("host.")));
 }
 
+// Why it was told: the false-alarm budget and what feedback has to do with it.
 std::string Recurrence(const v1::Incident& i) {
   if (IsFact(i)) return "A fact, not an estimate, opened it: such are told whatever the false-alarm budget is.";
   if (i.recurrences_per_week() <= 0) {

@@ -22,6 +22,7 @@ int64_t TickOf(const std::string& config_bytes) {
   config::v1::Config config;
   return config.ParseFromString(config_bytes) ? config.tick() : 0;
 }
+
 class Street : public Engine {
  public:
   explicit Street(const Options& options)
@@ -214,9 +215,11 @@ class Street : public Engine {
     config_bytes_ = command.config;
     detectors_ = Detectors::Make(config_, FeatureSpecs());
     // The same features and models: only their settings changed. But ages and hours are counted in ticks: of another one nothing can be kept.
-    if (learned_tick == 0 || learned_tick == config_.tick()) detectors_->Load(learned);
+    const bool same_tick = learned_tick == 0 || learned_tick == config_.tick();
+    if (same_tick) detectors_->Load(learned);
     workloads_.SetWarmUp(config_.detection().warm_up());
     incidents_.Reload(config_);
+    if (!same_tick) incidents_.TickChanged();
   }
 
   // Of the last tick, of the level, and only what was told of it.

@@ -15,6 +15,12 @@ namespace {
 
 constexpr auto kWriteAgain = std::chrono::seconds(5);
 
+void Rename(relay::v1::Held* row, const std::string& key, Entry* entry) {
+  entry->no_longer_held.push_back(row->incident_key());
+  row->set_incident_key(key);
+  entry->held.push_back(*row);
+}
+
 }  // namespace
 
 Courier::Courier(CourierContext context)
@@ -132,16 +138,6 @@ void Courier::Sign(const StateSink& sink, const std::string& kind, relay::v1::He
   held->set_kind(kind);
   held->set_forgets(sink.capabilities().repeat_open.count() > 0);
 }
-
-namespace {
-
-void Rename(relay::v1::Held* row, const std::string& key, Entry* entry) {
-  entry->no_longer_held.push_back(row->incident_key());
-  row->set_incident_key(key);
-  entry->held.push_back(*row);
-}
-
-}  // namespace
 
 // Of this kind of sink, or of a relay that did not write whose it is.
 void Courier::TakeBack(const StateSink& sink, relay::v1::Held* row, Entry* entry) {
