@@ -16,11 +16,13 @@ DEPLOY = ROOT / "deploy"
 
 
 def load(room: str, module: str = "generate") -> ModuleType:
-    """deploy/ROOM/MODULE.py: three of them are called generate."""
+    """deploy/ROOM/MODULE.py, which imports its neighbours: three of them are called generate."""
     name = f"deploy_{room}_{module}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, DEPLOY / room / f"{module}.py")
         assert spec is not None and spec.loader is not None
+        if str(DEPLOY / room) not in sys.path:
+            sys.path.append(str(DEPLOY / room))
         loaded = importlib.util.module_from_spec(spec)
         sys.modules[name] = loaded
         spec.loader.exec_module(loaded)

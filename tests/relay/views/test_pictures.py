@@ -16,8 +16,8 @@ from documents import DB1, POSTGRES
 from pictures import Context, Picture, draw
 from project import Json, load, read_objects
 
-VEGA = load("kibana", "vega")
-COLOUR = {"low": VEGA.LOW} | dict(zip(VEGA.SEVERITIES, VEGA.COLOURS, strict=True))
+VEGA, PARTS = load("kibana", "vega"), load("kibana", "vega_parts")
+COLOUR = {"low": PARTS.LOW} | dict(zip(PARTS.SEVERITIES, PARTS.COLOURS, strict=True))
 # The file whose pictures a server's dashboards show, and the size of each panel in pixels.
 FILE = {"elasticsearch": "kibana/outlierd.ndjson", "opensearch": "opensearch-dashboards/outlierd.ndjson"}
 SIZE = {"swim-lane": (1100, 340), "single-metric": (760, 320), "open-incidents": (540, 130)}
@@ -51,7 +51,7 @@ def moment(body: Json) -> datetime:
 
 
 def band_of(score: float) -> str:
-    return "low" if score < 3 else VEGA.SEVERITIES[documents.severity_of(score) - 1]
+    return "low" if score < 3 else PARTS.SEVERITIES[documents.severity_of(score) - 1]
 
 
 def bucket(time: datetime) -> datetime:
@@ -104,10 +104,10 @@ def test_the_most_unusual_lane_stands_first_below_overall_and_a_hostile_name_is_
 def test_a_click_on_a_cell_filters_the_dashboard_by_its_host_and_workload(indexed: Indexed, node_modules: Path) -> None:
     drawn = picture("swim-lane", indexed, node_modules, click="cell")
     function = {"elasticsearch": "kibanaAddFilter", "opensearch": "opensearchDashboardsAddFilter"}[indexed.dialect]
-    assert len(drawn.filters) == 1 and drawn.filters[0]["name"] == function and drawn.filters[0]["index"] == VEGA.SCORES
+    assert len(drawn.filters) == 1 and drawn.filters[0]["name"] == function and drawn.filters[0]["index"] == PARTS.SCORES
     clauses = drawn.filters[0]["query"]["bool"]["must"]
     body = {"size": 1, "query": {"bool": {"filter": [*CONTEXT.filters, *clauses]}}}
-    assert indexed.search(VEGA.SCORES, body)["hits"]["total"]["value"] > 0
+    assert indexed.search(PARTS.SCORES, body)["hits"]["total"]["value"] > 0
 
 
 def chosen_signals(series: str, host: str = "web-1") -> dict[datetime, dict[str, float]]:
@@ -125,10 +125,10 @@ def test_the_single_metric_view_draws_band_lines_incidents_and_coloured_points(i
 
     buckets = chosen_signals("process.cpu.utilization")
     band = [mark for mark in drawn.marks if mark["type"] == "area"]
-    assert len(band) == len(buckets) and {mark["fill"] for mark in band} == {VEGA.BAND}
+    assert len(band) == len(buckets) and {mark["fill"] for mark in band} == {PARTS.BAND}
     assert all(mark["y2"] - mark["y"] > 15 for mark in band), "the band is too thin to be seen"
     lines = [mark for mark in drawn.marks if mark["type"] == "line"]
-    assert {mark["stroke"] for mark in lines} == {VEGA.ACTUAL, VEGA.EXPECTED} and len(lines) == 2 * len(buckets)
+    assert {mark["stroke"] for mark in lines} == {PARTS.ACTUAL, PARTS.EXPECTED} and len(lines) == 2 * len(buckets)
 
     highest: dict[datetime, float] = defaultdict(float)
     for body in documents.scores(END):
@@ -147,9 +147,9 @@ def test_the_single_metric_view_draws_band_lines_incidents_and_coloured_points(i
 
 def test_the_single_metric_view_breaks_its_lines_where_nothing_was_measured(indexed: Indexed, node_modules: Path) -> None:
     drawn = picture("single-metric", indexed, node_modules)
-    x = [mark["x"] for mark in drawn.marks if mark["type"] == "line" and mark["stroke"] == VEGA.ACTUAL]
+    x = [mark["x"] for mark in drawn.marks if mark["type"] == "line" and mark["stroke"] == PARTS.ACTUAL]
     gaps = [later - earlier for earlier, later in zip(x, x[1:])]
-    assert drawn.svg.count(f'stroke="{VEGA.ACTUAL}"') == 3, "one line before the gap, one after, and the legend's"
+    assert drawn.svg.count(f'stroke="{PARTS.ACTUAL}"') == 3, "one line before the gap, one after, and the legend's"
     assert max(gaps) > 4 * statistics.median(gaps)
 
 
