@@ -33,7 +33,7 @@ class HostDisturbanceTest : public ::testing::Test {
     const int entry = static_cast<int>(layer) * kEvidenceGroups + static_cast<int>(group);
     groups.strength[entry] = strength;
     groups.up[entry] = up;
-    now_ns_ = static_cast<uint64_t>(second * 1e9) + 1000 * kSecond;
+    now_ns_ = static_cast<uint64_t>((second + 1000) * 1e9);
     disturbance_.Observe(slot, groups, known, now_ns_);
   }
   int Together(Slot slot, bool known) const { return static_cast<int>(disturbance_.Together(slot, known, now_ns_).size()); }
@@ -134,6 +134,20 @@ TEST_F(HostDisturbanceTest, WorkloadsNotKnownForADayAreGivenTenMinutes) {
   for (Slot slot = 3; slot < 7; ++slot) Departs(slot, 120.0 * slot, 1, EvidenceGroup::kCpu, true, false);
   EXPECT_EQ(Together(6, true), 0);
   EXPECT_EQ(Together(6, false), 4);
+}
+
+TEST_F(HostDisturbanceTest, ManyThatBeginAtOnceAreNoChanceAndManyOneAfterTheOtherAre) {
+  for (Slot slot = 3; slot < 9; ++slot) Departs(slot, 900, 1, EvidenceGroup::kCpu, true, false);
+  EXPECT_LT(disturbance_.ByChance(8), 0.01);
+  for (Slot slot = 12; slot < 40; ++slot) Departs(slot, 2000 + 15.0 * slot, 1, EvidenceGroup::kCpu, true, false);
+  EXPECT_GT(disturbance_.ByChance(39), 50) << "two a half minute, which began one half minute after the other";
+  for (Slot slot = 40; slot < 50; ++slot) Departs(slot, 2590, 1, EvidenceGroup::kMemory, true, false);
+  EXPECT_LT(disturbance_.ByChance(49), 0.01) << "what they do is something else";
+}
+
+TEST_F(HostDisturbanceTest, InTheFirstMinuteOfAHostFewAtOnceMayBeChance) {
+  for (Slot slot = 3; slot < 7; ++slot) Departs(slot, 60.0 - 1000, 1, EvidenceGroup::kCpu, true, false);
+  EXPECT_GT(disturbance_.ByChance(6), 1);
 }
 
 TEST_F(HostDisturbanceTest, WhatComesLaterOfADepartureIsItsOwn) {

@@ -107,6 +107,27 @@ TEST(Engine, WhatHitsManyServicesAtOnceIsOneIncidentOfTheHostThatResolves) {
   EXPECT_EQ(resolved.size(), 1u);
 }
 
+// On a host a few minutes old each does so for the first time.
+TEST(Engine, ServicesThatWorkOneAfterTheOtherAreNoIncidentOfTheHost) {
+  constexpr int kServices = 40;
+  SimulatedHost host(kServices);
+  const auto engine = MakeEngine();
+  std::set<std::string> told;
+  const auto run = [&](int ticks) {
+    for (int i = 0; i < ticks; ++i) {
+      for (const v1::IncidentChange& change : Changes(engine.get(), std::vector{host.Tick()})) told.insert(change.incident().workload().name());
+    }
+  };
+  run(60);
+  for (int service = 0; service < kServices; ++service) {
+    host.at(service).cores = 0.1 + 0.02 * service;
+    run(12);
+    host.at(service).cores = 0.02;
+    run(3);
+  }
+  EXPECT_FALSE(told.contains("host")) << testing::PrintToString(told);
+}
+
 TEST(Engine, AHostIncidentEndsAfterAReboot) {
   SimulatedHost host(3);
   std::vector<TickInput> inputs;

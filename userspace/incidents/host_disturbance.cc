@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "models/special.h"
 #include "userspace/incidents/recurrences.h"
 
 namespace outlier {
@@ -13,6 +14,7 @@ constexpr double kUsualGain = 0.1;
 constexpr double kJumpSeconds = 5.0;
 constexpr double kDeparts = 0.7, kCalm = 0.35;           // strengths
 constexpr uint64_t kMinuteNs = 60ull * 1'000'000'000, kTenMinutesNs = 10 * kMinuteNs;
+constexpr uint64_t kMomentNs = 15ull * 1'000'000'000;      // as long as evidence takes to hold
 constexpr double kWeekNs = 7 * 86400e9, kMemoryWeeks = 2;
 constexpr int kLeastTogether = 4;
 constexpr double kShareTogether = 0.03;
@@ -74,6 +76,21 @@ std::vector<Slot> HostDisturbance::Together(Slot slot, bool known, uint64_t now_
   }
   if (static_cast<double>(together.size()) < std::max<double>(kLeastTogether, kShareTogether * static_cast<double>(workloads_))) together.clear();
   return together;
+}
+
+// A scan of windows as wide as the moment and as far apart. How often they began in the ten minutes before has a Gamma posterior (Jeffreys' prior), so that
+// their number in a window is negative binomial.
+double HostDisturbance::ByChance(Slot slot) const {
+  const Departing& own = departing_[slot];
+  const uint64_t begin = own.since_ns - std::min(own.since_ns, kMomentNs), before = begin - std::min(begin, kTenMinutesNs);
+  double together = 0, earlier = 0;
+  for (const Departing& other : departing_) {
+    if (other.since_ns == 0 || other.way != own.way || other.since_ns > own.since_ns + kMomentNs) continue;
+    (other.since_ns >= begin ? together : earlier) += other.since_ns >= before ? 1 : 0;
+  }
+  const double size = earlier + 0.5, window = 2.0 * static_cast<double>(kMomentNs);
+  const double watched = std::max(static_cast<double>(begin - before), window);
+  return kWeekNs / window * models::NegativeBinomialTail(together, size * window / watched, size);
 }
 
 double HostDisturbance::Faded(uint64_t now_ns) const {

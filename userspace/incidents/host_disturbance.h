@@ -33,6 +33,9 @@ class HostDisturbance {
   void Rest(Slot slot) { departing_[slot].now = 0; }
   // The workloads that departed as this one does and began about when it did, if they are too many for chance; else none.
   std::vector<Slot> Together(Slot slot, bool known, uint64_t now_ns) const;
+  // How often in a week chance alone would bring as many that begin at the moment when this one did, of workloads that are not known: a host that
+  // was just started sees them depart for the first time one after the other.
+  double ByChance(Slot slot) const;
   static v1::Contribution Of(int together);
   // How often that was the case lately, in a week (Recurrences::Common): a host whose workloads do so is told of it as often as
   // the promise allows. What goes on counts once in ten minutes, or a host that never rests would have done so once.

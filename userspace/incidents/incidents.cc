@@ -134,12 +134,13 @@ std::vector<v1::IncidentChange> Incidents::Judge(const WorkloadTick& tick, const
     const bool departs = departure.per_week <= config_.budgets().false_alarms_per_week();
     std::vector<Slot> together;
     if (departs && !told && !departure.waits) together = disturbance_.Together(slot, Known(slot), watched_ns_);
-    const double per_week = std::max(departure.per_week, of_many_per_week);
+    const double by_chance = together.empty() || Known(slot) ? 0 : disturbance_.ByChance(slot);
+    const double per_week = std::max({departure.per_week, of_many_per_week, by_chance});
     if (!together.empty() && per_week <= config_.budgets().false_alarms_per_week()) {
       departing_per_week = std::min(departing_per_week, per_week);
       if (together.size() > departing.size()) departing.swap(together);
     } else if (!together.empty() && (!Known(slot) || disturbance_.feedback() > 1)) {
-      // What so many do for the first time, and did before, is no news of any of them; nor is what a person called a false alarm of all of them.
+      // What so many do for the first time, one after the other or as before, is no news of any of them; nor is what a person called a false alarm of all of them.
     } else if (told || departs) {
       Open(slot, tick, own_facts, departure, features, scores, &changes);
     }
