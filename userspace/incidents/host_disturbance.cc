@@ -78,8 +78,8 @@ std::vector<Slot> HostDisturbance::Together(Slot slot, bool known, uint64_t now_
   return together;
 }
 
-// A scan of windows as wide as the moment and as far apart. How often they began in the ten minutes before has a Gamma posterior (Jeffreys' prior), so that
-// their number in a window is negative binomial.
+// A scan of windows side by side, of a moment before and a moment after. How often they began in the ten minutes before has a Gamma posterior
+// (Jeffreys' prior), so that their number in a window is negative binomial.
 double HostDisturbance::ByChance(Slot slot) const {
   const Departing& own = departing_[slot];
   const uint64_t begin = own.since_ns - std::min(own.since_ns, kMomentNs), before = begin - std::min(begin, kTenMinutesNs);

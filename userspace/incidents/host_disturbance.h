@@ -4,8 +4,8 @@
 //  - a wall clock that was set: `host.clock.jump`, s, signed;
 //  - workloads that began to depart in the same way within the same minute (within the same ten where they are not known for a
 //    day yet, and may all be doing for the first time what they do each hour), at least four and three in a hundred of all:
-//    `host.workloads.departing`, {workload}. Each of them is then part of the host's incident. What the host's slots do is what its workloads do,
-//    and counts for none.
+//    `host.workloads.departing`, {workload}. Each of them is then part of the host's incident, if they are told as one: of those that are not known more
+//    have to begin at the same moment than chance brings. What the host's slots do is what its workloads do, and counts for none.
 // Pure; deterministic; not thread-safe.
 #pragma once
 #include <cstdint>
@@ -33,8 +33,8 @@ class HostDisturbance {
   void Rest(Slot slot) { departing_[slot].now = 0; }
   // The workloads that departed as this one does and began about when it did, if they are too many for chance; else none.
   std::vector<Slot> Together(Slot slot, bool known, uint64_t now_ns) const;
-  // How often in a week chance alone would bring as many that begin at the moment when this one did, of workloads that are not known: a host that
-  // was just started sees them depart for the first time one after the other.
+  // A week: how often chance alone would bring as many as began in this way at the moment when this one did. It departed. A host that was just started sees
+  // its workloads depart for the first time one after the other.
   double ByChance(Slot slot) const;
   static v1::Contribution Of(int together);
   // How often that was the case lately, in a week (Recurrences::Common): a host whose workloads do so is told of it as often as
