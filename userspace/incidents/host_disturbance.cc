@@ -1,7 +1,9 @@
 #include "userspace/incidents/host_disturbance.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <limits>
 
 #include "models/special.h"
 #include "userspace/incidents/recurrences.h"
@@ -14,7 +16,7 @@ constexpr double kUsualGain = 0.1;
 constexpr double kJumpSeconds = 5.0;
 constexpr double kDeparts = 0.7, kCalm = 0.35;           // strengths
 constexpr uint64_t kMinuteNs = 60ull * 1'000'000'000, kTenMinutesNs = 10 * kMinuteNs;
-constexpr uint64_t kMomentNs = 15ull * 1'000'000'000;      // as long as evidence takes to hold
+constexpr std::array<uint64_t, 2> kMomentsNs = {2'500'000'000, 15'000'000'000};  // around one that begins
 constexpr double kWeekNs = 7 * 86400e9, kMemoryWeeks = 2;
 constexpr int kLeastTogether = 4;
 constexpr double kShareTogether = 0.03;
@@ -78,19 +80,25 @@ std::vector<Slot> HostDisturbance::Together(Slot slot, bool known, uint64_t now_
   return together;
 }
 
-// A scan of windows side by side, of a moment before and a moment after. How often they began in the ten minutes before has a Gamma posterior
-// (Jeffreys' prior), so that their number in a window is negative binomial.
+// A scan of windows side by side, each as much before as after: as long as evidence takes to hold, and at once. How often they began in the ten
+// minutes before has a Gamma posterior (Jeffreys' prior), so that their number in a window is negative binomial.
 double HostDisturbance::ByChance(Slot slot) const {
   const Departing& own = departing_[slot];
-  const uint64_t begin = own.since_ns - std::min(own.since_ns, kMomentNs), before = begin - std::min(begin, kTenMinutesNs);
-  double together = 0, earlier = 0;
+  const uint64_t begin = own.since_ns - std::min(own.since_ns, kMomentsNs.back()), before = begin - std::min(begin, kTenMinutesNs);
+  std::array<double, kMomentsNs.size()> together{};
+  double size = 0.5;
   for (const Departing& other : departing_) {
-    if (other.since_ns == 0 || other.way != own.way || other.since_ns > own.since_ns + kMomentNs) continue;
-    (other.since_ns >= begin ? together : earlier) += other.since_ns >= before ? 1 : 0;
+    if (other.since_ns == 0 || other.way != own.way) continue;
+    const uint64_t apart = std::max(other.since_ns, own.since_ns) - std::min(other.since_ns, own.since_ns);
+    for (size_t m = 0; m < together.size(); ++m) together[m] += apart <= kMomentsNs[m] ? 1 : 0;
+    size += other.since_ns >= before && other.since_ns < begin ? 1 : 0;
   }
-  const double size = earlier + 0.5, window = 2.0 * static_cast<double>(kMomentNs);
-  const double watched = std::max(static_cast<double>(begin - before), window);
-  return kWeekNs / window * models::NegativeBinomialTail(together, size * window / watched, size);
+  double per_week = std::numeric_limits<double>::infinity();
+  for (size_t m = 0; m < together.size(); ++m) {
+    const double window = 2.0 * static_cast<double>(kMomentsNs[m]), watched = std::max(static_cast<double>(begin - before), window);
+    per_week = std::min(per_week, kWeekNs / window * models::NegativeBinomialTail(together[m], size * window / watched, size));
+  }
+  return per_week * static_cast<double>(together.size());  // either of them could have been the rare one
 }
 
 double HostDisturbance::Faded(uint64_t now_ns) const {
