@@ -28,6 +28,7 @@ constexpr double kDisturbedScore = 50;    // of a host as a whole
 constexpr double kInterruptedScore = 30;  // of its clocks
 constexpr double kSlowSeconds = 60;       // a value of the slow clocks is the mean of a minute,
 constexpr int64_t kSlowNs = 300 * static_cast<int64_t>(kSecond);  // and they judge five of them
+constexpr int64_t kClockSlew = 100'000'000;  // of minutes, at most
 constexpr int kLifeEvents = 50;
 
 bool IsSlow(Channel channel) { return channel == Channel::kHeld || channel == Channel::kHeldShare || channel == Channel::kRecord; }
@@ -51,9 +52,10 @@ void Incidents::Refresh(const WorkloadTick& tick, OpenIncident* open) {
   if (!open->disturbed.signal().empty()) score = std::max(score, incident.recurrences_per_week() == 0 ? kInterruptedScore : kDisturbedScore);
   incident.set_score(std::max(score, incident.score()));  // never rewritten downwards
   incident.set_severity(SeverityOf(incident.score()));
-  // It is dated by the last minute: later it would slide along. Of a boot before it stands.
+  // It is dated by the last minute: later it would slide along, and with the wall clock, which is being set a little all the time. Of a boot
+  // before it stands.
   const int64_t onset = ToldOnset(*open);
-  if (open->onset_ns <= tick.boot_time_ns && (!incident.has_onset_time() || onset < TimeUtil::TimestampToNanoseconds(incident.onset_time()))) {
+  if (open->onset_ns <= tick.boot_time_ns && (!incident.has_onset_time() || onset < TimeUtil::TimestampToNanoseconds(incident.onset_time()) - kClockSlew)) {
     SetTime(onset, incident.mutable_onset_time());
   }
   const std::vector<v1::Suspect> suspects = SuspectsOf(*open, tick, names_);
@@ -121,7 +123,8 @@ void Incidents::Follow(const WorkloadTick& tick, const std::vector<const Restart
                          (before.suspects_size() == 0 || before.suspects(0).process().pid() != incident.suspects(0).process().pid());
   if (lead_changed) open->news = "another signal tells more";
   if (suspected) open->news = fmt::format("suspect: {} (pid {})", incident.suspects(0).workload().name(), incident.suspects(0).process().pid());
-  if (incident.restart().count() > count_before && open->news.empty()) open->news = fmt::format("restarted {} times", incident.restart().count());
+  constexpr std::string_view kRestarted = "restarted ";
+  if (incident.restart().count() > count_before && (open->news.empty() || open->news.starts_with(kRestarted))) open->news = fmt::format("{}{} times", kRestarted, incident.restart().count());
   open->dirty |= lead_changed || suspected || incident.restart().count() > count_before;
   const bool urgent = incident.severity() > before.severity() || incident.pattern() != before.pattern() ||
                       incident.restart().cause() != before.restart().cause();
