@@ -33,6 +33,18 @@ def daemon(ground: Ground, request: pytest.FixtureRequest) -> Iterator[Daemon]:
         daemon.terminate()
 
 
+def test_output_that_cannot_be_written_is_a_failure_and_a_reader_that_left_is_none() -> None:
+    for arguments in (["config", "defaults"], ["--version"], ["--help"]):
+        with open("/dev/full", "w") as full:
+            failed = subprocess.run([OUTLIERCTL, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, timeout=20)
+        assert failed.returncode == 1 and failed.stderr == "outlierctl: cannot write the output: No space left on device\n"
+    reader, writer = os.pipe()
+    os.close(reader)
+    left = subprocess.run([OUTLIERCTL, "config", "defaults"], stdout=writer, stderr=subprocess.PIPE, text=True, timeout=20)
+    os.close(writer)
+    assert left.returncode == 0 and left.stderr == ""
+
+
 BAD_CONFIGURATIONS = {
     "unknown key": ("tick: 1s\nbudgets:\n  cpu_percentage: 1\n", 3, "cpu_percentage"),
     "wrong type": ("budgets:\n  cpu_percent: plenty\n", 2, "cpu_percent"),

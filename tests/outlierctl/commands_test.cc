@@ -1,7 +1,9 @@
 #include <gmock/gmock.h>
 #include <google/protobuf/util/json_util.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -157,6 +159,29 @@ TEST_F(Commands, RecordWritesTheWholeRecordingOrNoFile) {
   const Outcome refused = Ctl({"record", "--output", feed_.folder() + "/none/r.rec"});
   EXPECT_EQ(refused.status, 1);
   EXPECT_THAT(refused.err, HasSubstr("No such file or directory"));
+}
+
+TEST_F(Commands, RecordWritesToWhatIsNoFileAndLeavesItWhatItIs) {
+  feed_.recording = {"first ", "second"};
+  const std::string pipe = feed_.folder() + "/pipe", link = feed_.folder() + "/link", target = feed_.folder() + "/target";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  const int reader = open(pipe.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  ASSERT_EQ(Ctl({"record", "--output", pipe}).status, 0);
+  char read_back[32] = {};
+  EXPECT_EQ(read(reader, read_back, sizeof read_back), 12);
+  close(reader);
+  EXPECT_TRUE(std::filesystem::is_fifo(pipe));
+
+  std::ofstream(target) << "old";
+  std::filesystem::create_symlink("target", link);
+  const Outcome linked = Ctl({"record", "--output", link, "--format", "json"});
+  EXPECT_THAT(linked.out, AllOf(HasSubstr("\"bytes\":12"), HasSubstr(link)));
+  EXPECT_TRUE(std::filesystem::is_symlink(link));
+  std::ifstream file(target);
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), "first second");
+
+  EXPECT_EQ(Ctl({"record", "--output", "/dev/full"}).status, 1) << "which it is still";
+  EXPECT_TRUE(std::filesystem::is_character_file("/dev/full"));
 }
 
 TEST_F(Commands, ProbeDoctorAsksTheDaemon) {

@@ -52,6 +52,11 @@ TEST(Usage, WrongUsageIsStatusTwoWithOneLine) {
   }
 }
 
+TEST(Usage, ACommandThatThereIsNotIsNamed) {
+  EXPECT_THAT(RunCtl(kNowhere, {"frobnicate", "--all"}).err, HasSubstr("no command 'frobnicate'"));
+  EXPECT_THAT(RunCtl(kNowhere, {"probe", "frobnicate"}).err, HasSubstr("no command 'frobnicate'"));
+}
+
 TEST(Usage, OnlyUnixAddressesAreSpoken) {
   const Outcome outcome = RunCtl("localhost:50051", {"status"});
   EXPECT_EQ(outcome.status, 2);

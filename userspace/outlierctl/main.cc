@@ -1,11 +1,16 @@
 // outlierctl: the command line on the daemon's feed.
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include <array>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <iostream>
+#include <streambuf>
 #include <thread>
 
 #include "userspace/outlierctl/context.h"
@@ -23,6 +28,41 @@ void WatchSignals(sigset_t signals, outlier::ctl::Interrupt& interrupt) {
   }).detach();
 }
 
+// The standard output, which remembers why it could not be written.
+class Output : public std::streambuf {
+ public:
+  Output() { setp(buffer_.data(), buffer_.data() + buffer_.size()); }
+  int error() const { return error_; }
+
+ protected:
+  int overflow(int c) override {
+    if (!Drain()) return traits_type::eof();
+    return traits_type::eq_int_type(c, traits_type::eof()) ? traits_type::not_eof(c) : sputc(traits_type::to_char_type(c));
+  }
+  int sync() override { return Drain() ? 0 : -1; }
+
+ private:
+  bool Drain() {
+    const char* at = pbase();
+    while (at != pptr() && error_ == 0) {
+      const ssize_t written = write(STDOUT_FILENO, at, static_cast<size_t>(pptr() - at));
+      if (written >= 0) {
+        at += written;
+      } else if (errno == EAGAIN) {
+        pollfd ready{.fd = STDOUT_FILENO, .events = POLLOUT, .revents = 0};
+        poll(&ready, 1, -1);
+      } else if (errno != EINTR) {
+        error_ = errno;
+      }
+    }
+    setp(buffer_.data(), buffer_.data() + buffer_.size());
+    return error_ == 0;
+  }
+
+  std::array<char, 16384> buffer_;
+  int error_ = 0;
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -36,7 +76,9 @@ int main(int argc, char** argv) {
   static outlier::ctl::Interrupt interrupt;       // outlives the detached thread's use of it
   WatchSignals(signals, interrupt);
 
-  outlier::ctl::Context context{.out = std::cout, .err = std::cerr, .interrupt = interrupt};
+  Output output;
+  std::ostream out(&output);
+  outlier::ctl::Context context{.out = out, .err = std::cerr, .interrupt = interrupt};
   context.terminal = isatty(STDOUT_FILENO) == 1;
   const char* no_color = std::getenv("NO_COLOR");
   const char* term = std::getenv("TERM");
@@ -44,6 +86,8 @@ int main(int argc, char** argv) {
   std::error_code ignored;
   context.program_dir = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path().string();
   const int status = outlier::ctl::Run(argc, argv, context);
-  std::cout.flush();
-  return status;
+  out.flush();
+  if (status != 0 || output.error() == 0 || output.error() == EPIPE) return status;  // a reader that has seen enough is no failure
+  std::cerr << "outlierctl: cannot write the output: " << std::strerror(output.error()) << "\n";
+  return 1;
 }

@@ -5,14 +5,17 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 
 #include <fmt/format.h>
+#include <google/protobuf/struct.pb.h>
 
 #include "userspace/base/file.h"
 #include "userspace/base/text.h"
 #include "userspace/outlierctl/commands.h"
 #include "userspace/outlierctl/feed_connection.h"
 #include "userspace/outlierctl/filter_options.h"
+#include "userspace/outlierctl/text_output.h"
 
 namespace outlier::ctl {
 namespace {
@@ -22,10 +25,16 @@ struct RecordOptions {
   std::string output;
 };
 
-// A file that has its name only once it is whole: `path` never holds part of a recording.
+// A file that has its name only once it is whole: `path` never holds part of a recording. What is there and is no file (a pipe, a device) is
+// written to as it comes; of a symbolic link, the file that it leads to.
 class WholeFile {
  public:
-  explicit WholeFile(std::string path) : path_(std::move(path)), partial_(fmt::format("{}.partial-{}", path_, getpid())) {}
+  explicit WholeFile(const std::string& path) : path_(path) {
+    std::error_code error;
+    is_file_ = !std::filesystem::exists(path, error) || std::filesystem::is_regular_file(path, error);
+    if (is_file_ && std::filesystem::is_symlink(path, error)) path_ = std::filesystem::weakly_canonical(path, error).string();
+    partial_ = fmt::format("{}.partial-{}", path_, getpid());
+  }
   WholeFile(const WholeFile&) = delete;
   WholeFile& operator=(const WholeFile&) = delete;
   ~WholeFile() {
@@ -34,6 +43,10 @@ class WholeFile {
   }
   // Recordings hold names of processes and paths: for the owner's eyes.
   absl::Status Open() {
+    if (!is_file_) {
+      descriptor_ = open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+      return descriptor_ >= 0 ? absl::OkStatus() : ErrnoStatus("open", path_, errno);
+    }
     descriptor_ = open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     made_ = descriptor_ >= 0;
     return made_ ? absl::OkStatus() : ErrnoStatus("create", path_, errno);
@@ -48,6 +61,7 @@ class WholeFile {
     return absl::OkStatus();
   }
   absl::Status Finish() {
+    if (!is_file_) return absl::OkStatus();
     if (fsync(descriptor_) != 0 && errno != EINVAL) return ErrnoStatus("write", path_, errno);
     if (rename(partial_.c_str(), path_.c_str()) != 0) return ErrnoStatus("create", path_, errno);
     made_ = false;
@@ -58,6 +72,7 @@ class WholeFile {
  private:
   std::string path_;
   std::string partial_;
+  bool is_file_ = true;
   int descriptor_ = -1;
   bool made_ = false;
   int64_t size_ = 0;
@@ -68,7 +83,9 @@ absl::Status Record(Context& context, const RecordOptions& options) {
   if (!since.ok()) return since.status();
   auto feed = FeedConnection::Open(context.address);
   if (!feed.ok()) return feed.status();
-  WholeFile file(options.output);
+  const bool to_output = options.output == "-";
+  if (to_output && context.terminal) return absl::InvalidArgumentError("cannot record to the terminal: a recording is no text; name a file with --output");
+  WholeFile file(to_output ? "/dev/stdout" : options.output);
   if (absl::Status s = file.Open(); !s.ok()) return s;
   v1::ExportRecordingRequest request;
   *request.mutable_since() = ToProto(*since);
@@ -83,7 +100,13 @@ absl::Status Record(Context& context, const RecordOptions& options) {
   if (absl::Status s = feed->Describe(ended, "export a recording"); !s.ok()) return s;
   if (file.size() == 0) return absl::NotFoundError(fmt::format("cannot record to {}: the daemon holds no recording of that time", options.output));
   if (absl::Status s = file.Finish(); !s.ok()) return s;
-  if (!context.json) {
+  if (to_output) return absl::OkStatus();
+  if (context.json) {
+    google::protobuf::Struct written_file;
+    (*written_file.mutable_fields())["file"].set_string_value(Printable(options.output));
+    (*written_file.mutable_fields())["bytes"].set_number_value(static_cast<double>(file.size()));
+    PrintJson(context, written_file);
+  } else {
     context.out << fmt::format("{}: {}; `outlierctl replay` reads it\n", Printable(options.output), HumanValue(static_cast<double>(file.size()), "By"));
   }
   return absl::OkStatus();
@@ -94,8 +117,8 @@ absl::Status Record(Context& context, const RecordOptions& options) {
 void AddRecord(CLI::App& app, Context& context) {
   CLI::App* command = app.add_subcommand("record", "A recording out of the flight recorder");
   auto options = std::make_shared<RecordOptions>();
-  command->add_option("--since", options->since, "how far back, such as 10m; all that is held where absent");
-  command->add_option("--output", options->output, "the file to write")->required();
+  command->add_option("--since", options->since, "how far back at least, such as 10m: it begins with the snapshot before that; all that is held where absent");
+  command->add_option("--output", options->output, "the file to write; - for the standard output")->required();
   command->callback([&context, options] { context.action = [&context, options] { return Record(context, *options); }; });
 }
 

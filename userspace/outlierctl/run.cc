@@ -49,6 +49,13 @@ std::string FirstLine(std::string text) {
   return text;
 }
 
+// "A subcommand is required" does not say that there is none of the name that was given.
+std::string WhatIsWrong(const CLI::App& app, const CLI::ParseError& error) {
+  const std::vector<std::string> rest = app.remaining(true);
+  if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && !rest.empty()) return fmt::format("there is no command '{}'", rest.front());
+  return FirstLine(error.what());
+}
+
 }  // namespace
 
 int Run(int argc, const char* const* argv, Context& context) {
@@ -70,7 +77,7 @@ int Run(int argc, const char* const* argv, Context& context) {
     app.exit(call, context.out, context.err);
     return 0;
   } catch (const CLI::ParseError& error) {
-    Complain(context, fmt::format("{}; see `outlierctl --help`", FirstLine(error.what())));
+    Complain(context, fmt::format("{}; see `outlierctl --help`", WhatIsWrong(app, error)));
     return 2;
   }
   spdlog::set_level(spdlog::level::from_str(options.log_level));
