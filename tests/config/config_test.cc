@@ -85,6 +85,11 @@ TEST(Config, AWrongTypeIsAnErrorThatSaysWhatIsAllowed) {
   EXPECT_THAT(ErrorOf("[1]: 2"), HasSubstr("a key must be a plain name"));
 }
 
+TEST(Config, AnEmptyValueIsWhereItsKeyIs) {
+  EXPECT_THAT(ErrorOf("tick:\n# later\nfeed: {retain: 30d}\n"), HasSubstr("o.yaml:1:1: tick"));
+  EXPECT_THAT(ErrorOf("tick: 1s\nbudgets:\n  cpu_percent:\n  memory: 128MiB\n"), HasSubstr("o.yaml:3:3: "));
+}
+
 TEST(Config, AnImpossibleValueIsAnErrorWithTheRange) {
   EXPECT_EQ(ErrorOf("\ntick: 1ms"), "o.yaml:2:7: tick: 1ms is out of range; allowed: 100ms to 1m");
   EXPECT_THAT(ErrorOf("budgets: {memory: 1MiB}"), HasSubstr("out of range; allowed: 16MiB to 1000TB"));

@@ -69,7 +69,7 @@ class FakeView : public LiveView {
   }
   v1::QuerySeriesResponse Query(const v1::QuerySeriesRequest& request) const override {
     v1::QuerySeriesResponse response;
-    response.add_series()->set_signal(request.signal());
+    if (request.workload() == "redis") response.add_series()->set_signal(request.signal());
     return response;
   }
   absl::StatusOr<v1::IncidentChange> Submit(Command command, absl::Duration) override {

@@ -1,3 +1,4 @@
+#include <gmock/gmock.h>
 #include <grpc/grpc.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <sys/socket.h>
@@ -171,6 +172,7 @@ TEST_F(Server, WorkloadsSeriesAndStatusComeFromTheView) {
   ASSERT_EQ(listed.workloads_size(), 1);
   EXPECT_EQ(listed.workloads(0).workload().name(), "redis");
   v1::QuerySeriesRequest query;
+  query.set_workload("redis");
   query.set_signal("process.cpu.utilization");
   v1::QuerySeriesResponse series;
   ASSERT_TRUE(stub_->QuerySeries(&b, query, &series).ok());
@@ -180,6 +182,17 @@ TEST_F(Server, WorkloadsSeriesAndStatusComeFromTheView) {
   ASSERT_TRUE(stub_->GetStatus(&c, {}, &status).ok());
   EXPECT_EQ(status.ticks(), 42u);
   EXPECT_EQ(status.last_sequence(), 2u);
+}
+
+TEST_F(Server, SeriesOfNoWorkloadAreAnErrorThatNamesTheField) {
+  grpc::ClientContext a, b;
+  v1::QuerySeriesResponse series;
+  v1::QuerySeriesRequest query;
+  const grpc::Status nameless = stub_->QuerySeries(&a, query, &series);
+  EXPECT_EQ(nameless.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(nameless.error_message(), testing::HasSubstr("workload"));
+  query.set_workload("no such");
+  EXPECT_EQ(stub_->QuerySeries(&b, query, &series).error_code(), grpc::StatusCode::NOT_FOUND);
 }
 
 TEST_F(Server, ARecordingIsStreamedInChunks) {

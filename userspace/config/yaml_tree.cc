@@ -35,7 +35,15 @@ class TreeBuilder : public YAML::EventHandler {
 
   void OnDocumentStart(const YAML::Mark&) override {}
   void OnDocumentEnd() override {}
-  void OnNull(const YAML::Mark& mark, YAML::anchor_t) override { Add(Node(mark, YamlNode::Kind::kNull)); }
+  // yaml-cpp says where the next thing stands: nothing is where its key is.
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t) override {
+    YamlNode node = Node(mark, YamlNode::Kind::kNull);
+    if (!open_.empty() && open_.back()->keys.size() > open_.back()->items.size()) {
+      node.line = open_.back()->keys.back().line;
+      node.column = open_.back()->keys.back().column;
+    }
+    Add(std::move(node));
+  }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
     throw Refusal(mark, "aliases (*name) are not accepted; write the value out");
   }

@@ -100,12 +100,16 @@ grpc::Status FeedService::ListWorkloads(grpc::ServerContext*, const v1::ListWork
 }
 
 grpc::Status FeedService::QuerySeries(grpc::ServerContext*, const v1::QuerySeriesRequest* request, v1::QuerySeriesResponse* response) {
+  if (request->workload().empty()) return {grpc::StatusCode::INVALID_ARGUMENT, "workload: must not be empty"};
   absl::Status status = CheckLength(request->workload(), "workload", kMaxNameBytes);
   if (status.ok()) status = CheckLength(request->signal(), "signal", kMaxNameBytes);
   if (status.ok()) status = DurationNs(request->since(), "since").status();
   if (!status.ok()) return ToGrpc(status);
   *response = view_.Query(*request);
-  return grpc::Status::OK;
+  if (!response->series().empty()) return grpc::Status::OK;
+  const auto workloads = view_.Workloads();
+  const bool known = std::any_of(workloads.begin(), workloads.end(), [&](const v1::WorkloadState& w) { return w.workload().name() == request->workload(); });
+  return known ? grpc::Status::OK : grpc::Status(grpc::StatusCode::NOT_FOUND, fmt::format("workload: there is no {}", Printable(request->workload(), 80)));
 }
 
 grpc::Status FeedService::GetStatus(grpc::ServerContext*, const v1::GetStatusRequest*, v1::Status* response) {

@@ -131,10 +131,10 @@ void BpfProbeSet::CollectLosses(TickInput* input) const {
   };
   const auto failures = kernel_->failures();
   for (size_t i = 0; i < failures.size(); ++i) {
-    if (failures[i] > 0) input->losses.push_back({kNames[i], failures[i]});
+    input->losses.push_back({kNames[i], failures[i]});
   }
-  if (kernel_->frees_never_seen() > 0) input->losses.push_back({"free_never_seen", kernel_->frees_never_seen()});
-  if (assign_failed_ > 0) input->losses.push_back({"assign_failed", assign_failed_});
+  input->losses.push_back({"free_never_seen", kernel_->frees_never_seen()});
+  input->losses.push_back({"assign_failed", assign_failed_});
   std::sort(input->losses.begin(), input->losses.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
 }
 
