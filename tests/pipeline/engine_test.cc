@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <random>
+#include <set>
+
+#include <fmt/format.h>
 
 namespace outlier {
 namespace {
@@ -130,6 +133,24 @@ TEST(Engine, ACrashLoopIsToldWithItsExitCode) {
   EXPECT_EQ(incident.restart().exit_code(), 1);
   EXPECT_GE(incident.restart().count(), 5u);
   EXPECT_EQ(incident.contributions(0).signal(), "workload.restarts");
+}
+
+TEST(Engine, TheOnsetStandsWhileTheWallClockIsSlewedAndTheHistoryTellsTheCountOfItsMoment) {
+  Session session = Record(
+      [](SimulatedHost& h, int i) {
+        if (i % 2 == 0) h.End(h.at(0), 1 << 8);
+        if (i % 2 == 1) h.Start(h.at(0));
+      }, 40, [](SimulatedHost&) {}, 120);
+  int64_t slewed = 0;
+  for (TickInput& input : session.inputs) input.wall_time_ns -= slewed += 40'000;
+  std::set<std::string> onsets;
+  for (const v1::IncidentChange& change : Changes(MakeEngine().get(), session.inputs)) {
+    onsets.insert(change.incident().onset_time().ShortDebugString());
+    const std::string& detail = change.incident().changes().rbegin()->detail();
+    if (!detail.starts_with("restarted ")) continue;
+    EXPECT_EQ(detail, fmt::format("restarted {} times", change.incident().restart().count()));
+  }
+  EXPECT_EQ(onsets.size(), 1u) << testing::PrintToString(onsets);
 }
 
 TEST(Engine, AnOomKillIsToldAtOnce) {
