@@ -107,6 +107,15 @@ def test_a_damaged_model_snapshot_is_set_aside_and_said(daemon: Daemon) -> None:
     wait_for("it goes on", lambda: int(daemon.status()["ticks"]) > ticks, timeout=10)
 
 
+def test_what_is_kept_in_a_folder_that_is_open_to_all_is_not_for_all(daemon: Daemon) -> None:
+    daemon.state.mkdir(parents=True, mode=0o755)
+    daemon.start()
+    wait_for("a snapshot", (daemon.state / "models.snapshot").exists, timeout=20)
+    kept = [path for path in daemon.state.rglob("*") if path.is_file()]
+    assert {path.name for path in kept} >= {"journal.sqlite", "models.snapshot"}
+    assert not [path for path in kept if path.stat().st_mode & 0o007]
+
+
 def test_a_damaged_journal_is_set_aside_with_a_new_feed_id(daemon: Daemon) -> None:
     daemon.start()
     feed_id = daemon.status()["source"]["feed_id"]

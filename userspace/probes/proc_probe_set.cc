@@ -88,7 +88,7 @@ class ProcProbeSet : public ProbeSet {
                                                 "starts, ends, exit codes, OOM kills"));
     states.push_back(config_.syscall_latency() == "off"
                          ? State("syscall_latency", v1::ProbeState::OFF, "off by configuration", "duration and errors of system calls")
-                         : State("syscall_latency", v1::ProbeState::FAILED, "needs leave to load BPF; /proc does not tell it",
+                         : State("syscall_latency", v1::ProbeState::FAILED, "told by eBPF alone, which needs leave to load it and the probes tasks and lifecycle",
                                  "duration and errors of system calls"));
     return states;
   }
