@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <streambuf>
 
+#include <fmt/format.h>
+
 #include "tests/detectors/table_fixture.h"
 
 namespace outlier {
@@ -126,6 +128,15 @@ TEST_F(Table, BadCellsAreNamedByLineAndColumn) {
   EXPECT_THAT(ErrorOf("a\n\x1b[31m\n"), testing::Not(HasSubstr("\x1b")));
   std::ostringstream out;
   EXPECT_EQ(ScoreTable(folder_ + "/none.csv", kMinutes, {&out}).code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(Table, WhetherARowIsATestMayBeWrittenAsANumberWithAPoint) {
+  std::string as_integer = "a,is_test\n", with_point = as_integer;
+  for (int t = 0; t < 40; ++t) {
+    as_integer += fmt::format("{},{}\n", t * 7 % 5, t < 20 ? 0 : 1);
+    with_point += fmt::format("{},{}\n", t * 7 % 5, t < 20 ? "0.0" : "1.0");
+  }
+  EXPECT_EQ(Scores(Write(with_point)), Scores(Write(as_integer)));
 }
 
 TEST_F(Table, NamesWithSeparatorsAreQuoted) {

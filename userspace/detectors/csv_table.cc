@@ -296,8 +296,8 @@ absl::StatusOr<bool> CsvTable::Next(Row* row) {
   row->is_test = true;
   if (is_test_ >= 0) {
     const std::string cell = Lower(Trimmed(cells_[is_test_]));
-    if (cell != "0" && cell != "1" && cell != "true" && cell != "false") return At(is_test_, "is_test must be 0 or 1");
-    row->is_test = cell == "1" || cell == "true";
+    row->is_test = cell == "1" || cell == "1.0" || cell == "true";
+    if (!row->is_test && cell != "0" && cell != "0.0" && cell != "false") return At(is_test_, "is_test must be 0 or 1");
   }
   row->label = label_ >= 0 ? cells_[label_] : "";
   row->timestamp = timestamp_ >= 0 ? cells_[timestamp_] : "";
