@@ -45,6 +45,13 @@ def test_output_that_cannot_be_written_is_a_failure_and_a_reader_that_left_is_no
     assert left.returncode == 0 and left.stderr == ""
 
 
+@pytest.mark.parametrize("program", [OUTLIERD, OUTLIERCTL, OUTLIERD.with_name("outlier-relay")], ids=lambda program: program.name)
+def test_wrong_usage_is_one_line_with_the_name_of_the_program(program: Path) -> None:
+    done = subprocess.run([program, "--no-such-option"], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith(f"{program.name}: ") and "--no-such-option" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
 BAD_CONFIGURATIONS = {
     "unknown key": ("tick: 1s\nbudgets:\n  cpu_percentage: 1\n", 3, "cpu_percentage"),
     "wrong type": ("budgets:\n  cpu_percent: plenty\n", 2, "cpu_percent"),

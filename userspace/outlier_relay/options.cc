@@ -5,11 +5,13 @@
 #include <CLI/CLI.hpp>
 
 #include "userspace/base/folders.h"
+#include "userspace/base/usage.h"
 
 namespace outlier {
 
 int ParseRelayCommand(int argc, char** argv, RelayCommand* command) {
   CLI::App app("Carries the incidents that outlierd finds to Elasticsearch, OpenTelemetry, Prometheus, pagers and more.", "outlier-relay");
+  app.failure_message(WrongUsage);
   app.set_version_flag("--version", "outlier-relay " OUTLIER_VERSION);
   app.add_option("--config", command->config_path, "configuration file; absent = no sinks, /metrics only");
   app.add_option("--state-dir", command->state_dir, "cursors, pages, dead letters, silences");

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "userspace/base/folders.h"
+#include "userspace/base/usage.h"
 
 namespace outlier {
 namespace {
@@ -19,6 +20,7 @@ void FillDefaults(DaemonOptions* options) {
 
 int ParseDaemonOptions(int argc, char** argv, DaemonOptions* options) {
   CLI::App app("Watches every process of this host through eBPF and says which workload misbehaves, since when and why.", "outlierd");
+  app.failure_message(WrongUsage);
   app.set_version_flag("--version", "outlierd " OUTLIER_VERSION);
   app.add_option("--config", options->config_path, "configuration file; absent = defaults");
   app.add_option("--state-dir", options->state_dir, "journal, models and recordings");
