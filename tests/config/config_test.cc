@@ -87,6 +87,7 @@ TEST(Config, AWrongTypeIsAnErrorThatSaysWhatIsAllowed) {
 
 TEST(Config, AnEmptyValueIsWhereItsKeyIs) {
   EXPECT_THAT(ErrorOf("tick:\n# later\nfeed: {retain: 30d}\n"), HasSubstr("o.yaml:1:1: tick"));
+  EXPECT_THAT(ErrorOf("tick: ~\n"), HasSubstr("o.yaml:1:7: tick"));
   EXPECT_THAT(ErrorOf("tick: 1s\nbudgets:\n  cpu_percent:\n  memory: 128MiB\n"), HasSubstr("o.yaml:3:3: "));
 }
 

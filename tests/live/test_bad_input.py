@@ -155,6 +155,19 @@ def test_a_damaged_recording_is_refused_with_its_place(daemon: Daemon) -> None:
     assert done.returncode == 1 and str(other).encode() in done.stderr
 
 
+def test_a_recording_to_the_standard_output_goes_where_that_stands(daemon: Daemon) -> None:
+    daemon.start()
+    wait_for("some ticks", lambda: int(daemon.status()["ticks"]) > 5, timeout=20)
+    path = daemon.state.parent / "all.rec"
+    path.write_bytes(b"header")
+    with path.open("ab") as file:
+        done = subprocess.run([OUTLIERCTL, "--address", daemon.address, "record", "--output", "-"], stdout=file, stderr=subprocess.PIPE, timeout=20)
+    assert done.returncode == 0, done.stderr
+    assert path.read_bytes().startswith(b"header") and path.stat().st_size > 1000
+    path.write_bytes(path.read_bytes()[len(b"header") :])
+    assert daemon.ctl_run("replay", path).returncode == 0
+
+
 @pytest.fixture
 def full_disk(daemon: Daemon) -> Iterator[Path]:
     """The daemon's state folder, of which a file `ballast` has taken all."""

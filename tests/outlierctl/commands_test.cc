@@ -180,6 +180,13 @@ TEST_F(Commands, RecordWritesToWhatIsNoFileAndLeavesItWhatItIs) {
   std::ifstream file(target);
   EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), "first second");
 
+  std::filesystem::create_symlink("not-yet", feed_.folder() + "/dangling");
+  ASSERT_EQ(Ctl({"record", "--output", feed_.folder() + "/dangling"}).status, 0);
+  EXPECT_TRUE(std::filesystem::is_symlink(feed_.folder() + "/dangling"));
+  EXPECT_EQ(std::filesystem::file_size(feed_.folder() + "/not-yet"), 12u);
+  std::filesystem::create_symlink("round", feed_.folder() + "/round");
+  EXPECT_EQ(Ctl({"record", "--output", feed_.folder() + "/round"}).status, 1);
+
   EXPECT_EQ(Ctl({"record", "--output", "/dev/full"}).status, 1) << "which it is still";
   EXPECT_TRUE(std::filesystem::is_character_file("/dev/full"));
 }

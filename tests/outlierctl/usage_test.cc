@@ -55,6 +55,8 @@ TEST(Usage, WrongUsageIsStatusTwoWithOneLine) {
 TEST(Usage, ACommandThatThereIsNotIsNamed) {
   EXPECT_THAT(RunCtl(kNowhere, {"frobnicate", "--all"}).err, HasSubstr("no command 'frobnicate'"));
   EXPECT_THAT(RunCtl(kNowhere, {"probe", "frobnicate"}).err, HasSubstr("no command 'frobnicate'"));
+  EXPECT_THAT(RunCtl(kNowhere, {"record", "out.rec"}).err, HasSubstr("--output"));
+  EXPECT_THAT(RunCtl(kNowhere, {"show", "--typo"}).err, ::testing::Not(HasSubstr("no command")));
 }
 
 TEST(Usage, OnlyUnixAddressesAreSpoken) {

@@ -60,7 +60,10 @@ absl::StatusOr<std::string> SocketPath(const std::string& address) {
 absl::Status ClearSocketPath(const std::string& path) {
   const std::string folder = std::filesystem::path(path).parent_path().string();
   if (!folder.empty()) {
-    if (const absl::Status status = MakeFolders(folder, 0755); !status.ok()) return status;
+    const mode_t before = umask(0022);  // the socket has a mode of its own, and its group has to get there
+    const absl::Status status = MakeFolders(folder, 0755);
+    umask(before);
+    if (!status.ok()) return status;
   }
   struct stat status;
   if (lstat(path.c_str(), &status) != 0) return errno == ENOENT ? absl::OkStatus() : ErrnoStatus("look at socket", path, errno);

@@ -35,10 +35,10 @@ class TreeBuilder : public YAML::EventHandler {
 
   void OnDocumentStart(const YAML::Mark&) override {}
   void OnDocumentEnd() override {}
-  // yaml-cpp says where the next thing stands: nothing is where its key is.
+  // Where nothing was written, yaml-cpp says where the next thing stands: it is where its key is.
   void OnNull(const YAML::Mark& mark, YAML::anchor_t) override {
     YamlNode node = Node(mark, YamlNode::Kind::kNull);
-    if (!open_.empty() && open_.back()->keys.size() > open_.back()->items.size()) {
+    if (!open_.empty() && open_.back()->keys.size() > open_.back()->items.size() && open_.back()->keys.back().line < node.line) {
       node.line = open_.back()->keys.back().line;
       node.column = open_.back()->keys.back().column;
     }

@@ -95,7 +95,8 @@ double HostDisturbance::ByChance(Slot slot) const {
   }
   double per_week = std::numeric_limits<double>::infinity();
   for (size_t m = 0; m < together.size(); ++m) {
-    const double window = 2.0 * static_cast<double>(kMomentsNs[m]), watched = std::max(static_cast<double>(begin - before), window);
+    const double window = std::max(2.0 * static_cast<double>(kMomentsNs[m]), usual_seconds_ * 1e9);  // what one tick sees began at once
+    const double watched = std::max(static_cast<double>(begin - before), window);
     per_week = std::min(per_week, kWeekNs / window * models::NegativeBinomialTail(together[m], size * window / watched, size));
   }
   return per_week * static_cast<double>(together.size());  // either of them could have been the rare one

@@ -99,6 +99,6 @@ int Run(const RelayCommand& command) {
 int main(int argc, char** argv) {
   outlier::RelayCommand command;
   if (const int status = outlier::ParseRelayCommand(argc, argv, &command); status >= 0) return status;
-  umask(0027);  // what is kept holds names of processes and paths, also where the folder is open to all
+  umask(umask(0077) | 0027);  // what is kept holds names of processes and paths, also where the folder is open to all
   return outlier::Run(command);
 }

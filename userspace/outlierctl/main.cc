@@ -78,6 +78,7 @@ int main(int argc, char** argv) {
 
   Output output;
   std::ostream out(&output);
+  std::cerr.tie(&out);  // what is said of a row comes after it
   outlier::ctl::Context context{.out = out, .err = std::cerr, .interrupt = interrupt};
   context.terminal = isatty(STDOUT_FILENO) == 1;
   const char* no_color = std::getenv("NO_COLOR");
@@ -87,6 +88,7 @@ int main(int argc, char** argv) {
   context.program_dir = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path().string();
   const int status = outlier::ctl::Run(argc, argv, context);
   out.flush();
+  std::cerr.tie(nullptr);
   if (status != 0 || output.error() == 0 || output.error() == EPIPE) return status;  // a reader that has seen enough is no failure
   std::cerr << "outlierctl: cannot write the output: " << std::strerror(output.error()) << "\n";
   return 1;

@@ -1,5 +1,6 @@
 // outlierctl record: a recording out of the daemon's flight recorder.
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +21,8 @@
 namespace outlier::ctl {
 namespace {
 
+constexpr std::string_view kOutput = "-";
+
 struct RecordOptions {
   std::string since;
   std::string output;
@@ -29,12 +32,7 @@ struct RecordOptions {
 // written to as it comes; of a symbolic link, the file that it leads to.
 class WholeFile {
  public:
-  explicit WholeFile(const std::string& path) : path_(path) {
-    std::error_code error;
-    is_file_ = !std::filesystem::exists(path, error) || std::filesystem::is_regular_file(path, error);
-    if (is_file_ && std::filesystem::is_symlink(path, error)) path_ = std::filesystem::weakly_canonical(path, error).string();
-    partial_ = fmt::format("{}.partial-{}", path_, getpid());
-  }
+  explicit WholeFile(std::string path) : path_(std::move(path)) {}
   WholeFile(const WholeFile&) = delete;
   WholeFile& operator=(const WholeFile&) = delete;
   ~WholeFile() {
@@ -43,10 +41,25 @@ class WholeFile {
   }
   // Recordings hold names of processes and paths: for the owner's eyes.
   absl::Status Open() {
+    if (path_ == kOutput) {
+      is_file_ = false;
+      descriptor_ = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+      return descriptor_ >= 0 ? absl::OkStatus() : ErrnoStatus("write to", "the standard output", errno);
+    }
+    struct stat there;
+    const bool exists = stat(path_.c_str(), &there) == 0;
+    if (!exists && errno != ENOENT) return ErrnoStatus("create", path_, errno);
+    is_file_ = !exists || S_ISREG(there.st_mode);
     if (!is_file_) {
       descriptor_ = open(path_.c_str(), O_WRONLY | O_CLOEXEC);
       return descriptor_ >= 0 ? absl::OkStatus() : ErrnoStatus("open", path_, errno);
     }
+    std::error_code error;  // stat() said that the links end
+    for (std::filesystem::path path = path_; std::filesystem::is_symlink(path, error); path_ = path.string()) {
+      path = path.parent_path() / std::filesystem::read_symlink(path, error);
+      if (error) return ErrnoStatus("create", path_, error.value());
+    }
+    partial_ = fmt::format("{}.partial-{}", path_, getpid());
     descriptor_ = open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     made_ = descriptor_ >= 0;
     return made_ ? absl::OkStatus() : ErrnoStatus("create", path_, errno);
@@ -54,6 +67,8 @@ class WholeFile {
   absl::Status Write(std::string_view bytes) {
     while (!bytes.empty()) {
       const ssize_t n = write(descriptor_, bytes.data(), bytes.size());
+      pollfd ready{.fd = descriptor_, .events = POLLOUT, .revents = 0};
+      if (n < 0 && errno == EAGAIN && poll(&ready, 1, -1) >= 0) continue;
       if (n < 0 && errno != EINTR) return ErrnoStatus("write", path_, errno);
       if (n > 0) bytes.remove_prefix(n);
       if (n > 0) size_ += n;
@@ -83,9 +98,9 @@ absl::Status Record(Context& context, const RecordOptions& options) {
   if (!since.ok()) return since.status();
   auto feed = FeedConnection::Open(context.address);
   if (!feed.ok()) return feed.status();
-  const bool to_output = options.output == "-";
+  const bool to_output = options.output == kOutput;
   if (to_output && context.terminal) return absl::InvalidArgumentError("cannot record to the terminal: a recording is no text; name a file with --output");
-  WholeFile file(to_output ? "/dev/stdout" : options.output);
+  WholeFile file(options.output);
   if (absl::Status s = file.Open(); !s.ok()) return s;
   v1::ExportRecordingRequest request;
   *request.mutable_since() = ToProto(*since);

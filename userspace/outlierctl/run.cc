@@ -52,7 +52,10 @@ std::string FirstLine(std::string text) {
 // "A subcommand is required" does not say that there is none of the name that was given.
 std::string WhatIsWrong(const CLI::App& app, const CLI::ParseError& error) {
   const std::vector<std::string> rest = app.remaining(true);
-  if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && !rest.empty()) return fmt::format("there is no command '{}'", rest.front());
+  const CLI::App* innermost = &app;
+  while (!innermost->get_subcommands().empty()) innermost = innermost->get_subcommands().front();
+  const bool misses = dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && innermost->get_require_subcommand_min() > 0;
+  if (misses && !rest.empty()) return fmt::format("there is no {} '{}'", rest.front().starts_with('-') ? "option" : "command", rest.front());
   return FirstLine(error.what());
 }
 

@@ -200,6 +200,6 @@ int Run(const DaemonOptions& options) {
 int main(int argc, char** argv) {
   outlier::DaemonOptions options;
   if (const int status = outlier::ParseDaemonOptions(argc, argv, &options); status >= 0) return status;
-  umask(0027);  // what is kept holds names of processes and paths, also where the folder is open to all
+  umask(umask(0077) | 0027);  // what is kept holds names of processes and paths, also where the folder is open to all
   return options.probe_doctor ? outlier::TellDoctor(options.format) : outlier::Run(options);
 }
