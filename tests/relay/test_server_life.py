@@ -97,7 +97,7 @@ import sys, time; sys.path.insert(0, {str(Path(__file__).parent)!r})
 from servers.cache import cache_folder, installed
 def make(folder):
     with (cache_folder() / "made").open("a") as file: file.write("once\\n")
-    time.sleep(0.3)
+    time.sleep(0.3)  # an installation takes its time: the others come meanwhile
     (folder / "program").touch()
 assert (installed("thing", ["recipe"], make) / "program").exists()
 """
@@ -151,7 +151,7 @@ from pathlib import Path
 from servers.alertmanager import Alertmanager
 server = Alertmanager(Path({str(tmp_path)!r})).start()
 print(server.process.pid, flush=True)
-time.sleep(60)
+time.sleep(60)  # lives until it is killed
 """
     run = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert run.stdout is not None
