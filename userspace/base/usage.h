@@ -9,9 +9,13 @@
 
 namespace outlier {
 
-inline std::string WrongUsage(const CLI::App* app, const CLI::Error& error) {
+inline std::string FirstLine(const CLI::Error& error) {
   const std::string what = error.what();
-  return fmt::format("{0}: {1}; see `{0} --help`\n", app->get_name(), Printable(what.substr(0, what.find('\n'))));
+  return what.substr(0, what.find('\n'));
+}
+
+inline std::string WrongUsage(const CLI::App* app, const CLI::Error& error) {
+  return fmt::format("{0}: {1}; see `{0} --help`\n", app->get_name(), Printable(FirstLine(error)));
 }
 
 }  // namespace outlier

@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include "userspace/base/text.h"
+#include "userspace/base/usage.h"
 #include "userspace/outlierctl/commands.h"
 #include "userspace/outlierctl/feed_connection.h"
 #include "userspace/outlierctl/relay_connection.h"
@@ -44,11 +45,6 @@ void Complain(Context& context, std::string_view text) {
   context.err.flush();
 }
 
-std::string FirstLine(std::string text) {
-  if (const size_t end = text.find('\n'); end != std::string::npos) text.resize(end);
-  return text;
-}
-
 // "A subcommand is required" does not say that there is none of the name that was given.
 std::string WhatIsWrong(const CLI::App& app, const CLI::ParseError& error) {
   const std::vector<std::string> rest = app.remaining(true);
@@ -56,7 +52,7 @@ std::string WhatIsWrong(const CLI::App& app, const CLI::ParseError& error) {
   while (!innermost->get_subcommands().empty()) innermost = innermost->get_subcommands().front();
   const bool misses = dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && innermost->get_require_subcommand_min() > 0;
   if (misses && !rest.empty()) return fmt::format("there is no {} '{}'", rest.front().starts_with('-') ? "option" : "command", rest.front());
-  return FirstLine(error.what());
+  return FirstLine(error);
 }
 
 }  // namespace
